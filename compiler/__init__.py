@@ -1,0 +1,3 @@
+"""vocosc: compiles a Streaming Vocos checkpoint into one static object (see README.md)."""
+
+VERSION = "0.1.0"

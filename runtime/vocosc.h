@@ -1,0 +1,138 @@
+/*
+ * A streaming vocoder: log-mel frames in, audio out, chunk by chunk, without ever allocating memory.
+ *
+ * Everything a call touches is in memory of the caller: a stream (the state of one utterance), a scratch (working
+ * memory of one call, which streams may share as long as only one of them is inside a call), and the input and output
+ * arrays. All three are plain structs: static allocation works, memcpy takes a snapshot, and nothing needs freeing.
+ * The library has no mutable globals; different streams with different scratches may run on different threads.
+ *
+ * Arrays: mel is [frames][VOCOSC_MELS], audio is [samples]; both row-major, no alignment beyond their type's. Input
+ * and output of a call must not overlap. Full scale is +-1.0 in float and +-32768 in int16 (which is clipped; float
+ * is not).
+ *
+ * A count that is not negative is a success; negative values are vocosc_status codes. On any error the output is
+ * filled with silence (zeros) if its pointer and the count were valid, and the stream is as it was before the call.
+ */
+#ifndef VOCOSC_H
+#define VOCOSC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vocosc_sizes.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum {
+  VOCOSC_OK = 0,
+  VOCOSC_BAD_ARGUMENT = -1, /* a null pointer, or a count out of range */
+  VOCOSC_BAD_INPUT = -2,    /* a value in mel or audio is NaN or infinite */
+  VOCOSC_BAD_STREAM = -3,   /* the stream was never initialised, or is damaged */
+  VOCOSC_BAD_TARGET = -4,   /* this CPU, or this build, lacks the instructions asked for */
+} vocosc_status;
+
+/* Instruction sets. All give the same audio, bit for bit. */
+typedef enum {
+  VOCOSC_BEST = 0, /* the fastest that this CPU and this build have */
+  VOCOSC_PORTABLE = 1,
+  VOCOSC_AVX2 = 2,   /* with FMA and F16C */
+  VOCOSC_AVX512 = 3, /* F, VL, BW, DQ */
+} vocosc_target;
+
+/* The state of one decoding stream. Its fields are not for use; copy and compare it as a whole. */
+typedef struct {
+  uint32_t ready;
+  uint32_t target;
+  float mel_history[VOCOSC_MEL_HISTORY_FLOATS]; /* the embedding's left context: the last frames of mel */
+  float history[VOCOSC_HISTORY_FLOATS];         /* the blocks' left context: the last frames of each block's input */
+  float overlap[VOCOSC_OVERLAP_FLOATS];         /* the part of the overlap-add that later frames still add to */
+} vocosc_stream;
+
+/* The state of one analysis (audio to log-mel) stream. */
+typedef struct {
+  uint32_t ready;
+  uint32_t target;
+  uint32_t pending;              /* samples at the window's end that no frame has covered yet: 0 .. hop - 1 */
+  float window[VOCOSC_N_FFT];    /* the samples of the next frame so far, latest last */
+} vocosc_mel_stream;
+
+/* Working memory of one call; holds nothing between calls. Aligned to 64 bytes it is fastest. */
+typedef struct {
+  float values[VOCOSC_SCRATCH_FLOATS];
+} vocosc_scratch;
+
+/*
+ * One member of a team of workers that decode a chunk together. The library starts no threads: the caller has
+ * `workers` of them (pthreads, tasks of an RTOS, bare cores) call vocosc_decode_team with the same arguments and
+ * `worker` = 0 .. workers - 1. `barrier(context)` returns once all of the team have called it, and orders memory.
+ */
+typedef struct {
+  int worker;
+  int workers;
+  void (*barrier)(void *context); /* unused with one worker */
+  void *context;
+} vocosc_team;
+
+/* Sizes and delay, as functions for whoever cannot see the macros. */
+size_t vocosc_stream_bytes(void);
+size_t vocosc_mel_stream_bytes(void);
+size_t vocosc_scratch_bytes(void);
+int vocosc_max_frames(void);
+int vocosc_latency_samples(void); /* how far the audio lags behind the audio that the mel was taken from */
+
+/* A name for a status or a target ("ok", "avx2"); never null. */
+const char *vocosc_status_text(int status);
+const char *vocosc_target_name(int target);
+
+/*
+ * Makes a stream ready to decode from silence, with the best target or the one asked for.
+ * Returns VOCOSC_OK, VOCOSC_BAD_ARGUMENT or VOCOSC_BAD_TARGET.
+ */
+int vocosc_init(vocosc_stream *stream);
+int vocosc_init_target(vocosc_stream *stream, vocosc_target target);
+
+/* Back to silence, the target kept. Returns VOCOSC_OK, VOCOSC_BAD_ARGUMENT or VOCOSC_BAD_STREAM. */
+int vocosc_reset(vocosc_stream *stream);
+
+/*
+ * Decodes frames = 1 .. VOCOSC_MAX_FRAMES of log-mel into frames * VOCOSC_HOP samples of audio. However an utterance
+ * is split into calls, its audio is the same, bit for bit. Returns the number of samples or a negative status.
+ */
+int vocosc_decode(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, float *audio);
+int vocosc_decode_int16(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, int16_t *audio);
+
+/*
+ * As vocosc_decode, by a team; with every size of team the same bits. All members get the same return value and
+ * return together: when one has returned, the audio is complete.
+ */
+int vocosc_decode_team(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, float *audio,
+                       const vocosc_team *team);
+
+/*
+ * The end of an utterance: writes the VOCOSC_TAIL samples that frames still to come would have added to, and resets
+ * the stream. Returns VOCOSC_TAIL or a negative status.
+ */
+int vocosc_flush(vocosc_stream *stream, float *audio);
+int vocosc_flush_int16(vocosc_stream *stream, int16_t *audio);
+
+/*
+ * The analysis: takes samples = 0 .. VOCOSC_MAX_FRAMES * VOCOSC_HOP of audio (any number, not only whole hops) and
+ * writes the log-mel frames that they complete, at most VOCOSC_MAX_FRAMES. Frame t covers the VOCOSC_N_FFT samples
+ * that end with sample (t + 1) * VOCOSC_HOP; before the first sample there is silence.
+ * Returns the number of frames or a negative status. Flush completes a frame that was begun with silence, writes it if
+ * there is one (0 or 1 frames), and resets.
+ */
+int vocosc_mel_init(vocosc_mel_stream *stream);
+int vocosc_mel_init_target(vocosc_mel_stream *stream, vocosc_target target);
+int vocosc_mel_reset(vocosc_mel_stream *stream);
+int vocosc_mel(vocosc_mel_stream *stream, vocosc_scratch *scratch, const float *audio, int samples, float *mel);
+int vocosc_mel_int16(vocosc_mel_stream *stream, vocosc_scratch *scratch, const int16_t *audio, int samples, float *mel);
+int vocosc_mel_flush(vocosc_mel_stream *stream, vocosc_scratch *scratch, float *mel);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* VOCOSC_H */
