@@ -11,7 +11,8 @@
  * is not).
  *
  * A count that is not negative is a success; negative values are vocosc_status codes. On any error the output is
- * filled with silence (zeros) if its pointer and the count were valid, and the stream is as it was before the call.
+ * filled with silence (audio: zeros; mel: VOCOSC_SILENT_MEL) as far as its pointer and the count were valid, and the
+ * stream is as it was before the call.
  */
 #ifndef VOCOSC_H
 #define VOCOSC_H
@@ -33,12 +34,13 @@ typedef enum {
   VOCOSC_BAD_TARGET = -4,   /* this CPU, or this build, lacks the instructions asked for */
 } vocosc_status;
 
-/* Instruction sets. All give the same audio, bit for bit. */
+/* Instruction sets. All but the last give the same audio, bit for bit. */
 typedef enum {
   VOCOSC_BEST = 0, /* the fastest that this CPU and this build have */
   VOCOSC_PORTABLE = 1,
   VOCOSC_AVX2 = 2,   /* with FMA and F16C */
   VOCOSC_AVX512 = 3, /* F, VL, BW, DQ */
+  VOCOSC_LIBS = 4,   /* OpenBLAS and FFTW3, in a build with --link libs: alone, and not bit for bit */
 } vocosc_target;
 
 /* The state of one decoding stream. Its fields are not for use; copy and compare it as a whole. */

@@ -1,0 +1,62 @@
+# Two commands: `make demo` and `make test`. Each brings what it needs; `make help` lists the rest.
+
+python := .venv/bin/python
+# PyTorch comes from Debian, so the bench runs in Debian's Python.
+bench_python := /usr/bin/python3
+
+CKPT ?=
+NAME ?= vocos
+CHUNK ?= 5
+OUT ?= generated/$(NAME)
+RUNS ?= 1000
+WARMUP ?= 100
+
+c_files = $(shell find runtime tests -name '*.[ch]' -o -name '*.cpp')
+
+.PHONY: help demo test lint lint-python lint-c object bench clean setup-build setup-test setup-bench
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@awk -F ' *## ' '/^[a-z-]+:.*## / { sub(/:.*/, "", $$1); printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: setup-build $(if $(CKPT),,build/full.ckpt) ## compile a model, run it on a sentence, show speed, audio and picture; CKPT=FILE for one of yours
+	@$(python) examples/demo.py $(if $(CKPT),--checkpoint "$(abspath $(CKPT))")
+
+test: setup-test lint ## lint, then every test
+	@$(python) -m pytest -q tests
+
+lint: setup-test lint-python lint-c ## formats, types and static analysis
+
+object: setup-build ## CKPT=FILE [CHUNK=5] [NAME=vocos] [OUT=generated/NAME]: compile a checkpoint
+	@test -n "$(CKPT)" || { echo "make object: say which checkpoint, CKPT=FILE" >&2; exit 2; }
+	@$(python) -m compiler "$(CKPT)" -o "$(OUT)" --name "$(NAME)" --chunk "$(CHUNK)"
+
+bench: setup-bench $(if $(CKPT),,build/full.ckpt) ## [CKPT=FILE] [RUNS=1000] [WARMUP=100]: speed beside PyTorch, results in build/bench.json
+	@$(bench_python) -m bench "$(or $(CKPT),build/full.ckpt)" --compiler-python $(python) \
+	  --runs $(RUNS) --warmup $(WARMUP) --json build/bench.json
+
+clean: ## remove all that was built; .venv stays
+	@rm -rf build .mypy_cache .pytest_cache .ruff_cache
+	@find generated -mindepth 1 ! -name README.md -delete
+	@find . -name __pycache__ -not -path './.venv/*' -exec rm -rf {} +
+
+setup-build setup-test setup-bench: setup-%:
+	@.ci/setup $*
+
+lint-python:
+	@echo "lint: ruff, mypy"
+	@$(python) -m ruff check --quiet .
+	@$(python) -m ruff format --check --quiet .
+	@$(python) -m mypy --no-error-summary --explicit-package-bases compiler tests bench examples
+
+# The generated sources of a small model, in which no size is a multiple of a vector, and the runtime with them.
+lint-c: build/odd.ckpt
+	@echo "lint: clang-format, clang-tidy, cppcheck"
+	@clang-format --dry-run -Werror $(c_files)
+	@rm -rf build/lint
+	@$(python) -m compiler build/odd.ckpt -o build/lint --name odd --chunk 3 --sources-only >build/lint.log
+	@.ci/lint-c build/lint
+
+build/%.ckpt: tests/make_checkpoint.py tests/golden/%.json | setup-build
+	@$(python) tests/make_checkpoint.py tests/golden/$*.json $@

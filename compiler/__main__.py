@@ -1,0 +1,115 @@
+"""The command: python3 -m compiler CHECKPOINT -o DIR."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from compiler.build import build_object, build_tool
+from compiler.checkpoint import read_checkpoint
+from compiler.emit import Options, emit
+from compiler.errors import CompileError
+from compiler.fold import fold
+from compiler.isa import TARGETS
+from compiler.model import build_model
+from compiler.pack import pack
+from compiler.plan import PANEL, plan
+from compiler.report import report, to_json, to_text
+
+OVERRIDES = {"sample_rate": int, "hop_length": int, "n_fft": int, "f_min": float, "f_max": float}
+
+
+def main() -> int:
+    """Runs the command; returns its exit code."""
+    arguments = _parser().parse_args()
+    try:
+        _compile(arguments)
+    except CompileError as error:
+        print(f"vocosc: error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"vocosc: error: {error.filename or arguments.output}: {error.strerror}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 -m compiler", description="Compiles a Streaming Vocos checkpoint into one static object."
+    )
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=".ckpt, .pt, .bin or .safetensors")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="directory to write")
+    parser.add_argument("--name", default="vocos", help="prefix of files and symbols (default: vocos)")
+    parser.add_argument("--chunk", default="5", metavar="N[,N...]", help="frames per call; the largest is the limit")
+    parser.add_argument("--precision", default="f32", choices=["f32"], help="of the weights (default: f32)")
+    parser.add_argument("--target", default="x86-64", choices=list(TARGETS), help="default: x86-64")
+    parser.add_argument("--link", default="none", choices=["none", "libs"], help="libs: over OpenBLAS and FFTW3")
+    parser.add_argument("--weights", default="incbin", choices=["incbin", "c"], help="how to bake (default: incbin)")
+    parser.add_argument("--sources-only", action="store_true", help="write the sources and the report, build nothing")
+    for name, kind in OVERRIDES.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help="in place of what the checkpoint says")
+    return parser
+
+
+def _compile(arguments: argparse.Namespace) -> None:
+    options = Options(
+        name=_name(arguments.name),
+        precision=arguments.precision,
+        target=arguments.target,
+        link=arguments.link,
+        weights=arguments.weights,
+    )
+    overrides = {name: getattr(arguments, name) for name in OVERRIDES if getattr(arguments, name) is not None}
+    chunks = _chunks(arguments.chunk)
+    checkpoint = read_checkpoint(arguments.checkpoint)
+    model = build_model(checkpoint, overrides)
+    layout = plan(model.config, chunks)
+    tables = pack(fold(model), panel=0 if options.link == "libs" else PANEL)
+
+    output: Path = arguments.output
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if output.exists() and not output.is_dir():
+        raise CompileError(f"{output}: is a file; -o names a directory")
+    # Everything is written and built in a directory beside, so that a failure leaves no half of it.
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as name:
+        work = Path(name)
+        measured = None
+        _write(work, emit(layout, tables, checkpoint.sha256, options))
+        if not arguments.sources_only:
+            measured = build_object(work, options.name)
+            _write(work, emit(layout, tables, checkpoint.sha256, options, measured))
+            build_tool(work, options.name)
+        figures = report(layout, tables, checkpoint.sha256, options, measured)
+        _write(work, {f"{options.name}.json": to_json(figures).encode()})
+        output.mkdir(exist_ok=True)
+        for path in sorted(work.iterdir()):
+            os.replace(path, output / path.name)
+    print(to_text(figures))
+    print(f"\nwritten to {output}")
+
+
+def _name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
+        raise CompileError(f"--name {name}: must be a C identifier, as it begins every symbol")
+    return name
+
+
+def _chunks(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise CompileError(f"--chunk {text}: give numbers of frames, such as 5 or 1,5,10") from None
+
+
+def _write(directory: Path, files: dict[str, bytes]) -> None:
+    for name, data in files.items():
+        (directory / name).write_bytes(data)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

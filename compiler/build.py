@@ -1,0 +1,82 @@
+"""Builds the emitted sources with the C compiler, and measures what only a build can tell."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from compiler.emit import Measured
+from compiler.errors import CompileError
+
+TOOLS = ("make", "cc", "ar", "objcopy", "size")
+
+
+def build_object(directory: Path, name: str) -> Measured:
+    """Builds NAME.o and libNAME.a from the sources in `directory` and measures the object."""
+    for tool in TOOLS:
+        if shutil.which(tool) is None:
+            raise CompileError(f"{tool}: not found; apt-get install gcc libc6-dev binutils make, or use --sources-only")
+    _make(directory, name, f"lib{name}.a")
+    flash = _flash_bytes(directory / f"{name}.o")
+    stack = _stack_bytes(directory, name)
+    return Measured(flash_bytes=flash, stack_bytes=stack)
+
+
+def build_tool(directory: Path, name: str) -> None:
+    """Builds the host tool, and removes what the build left behind."""
+    _make(directory, name, name)
+    for pattern in ("*.su", "*.ci", "*_network_*.o"):
+        for path in directory.glob(pattern):
+            path.unlink()
+    for path in directory.glob("*.o"):
+        if path.name != f"{name}.o":
+            path.unlink()
+
+
+def _make(directory: Path, name: str, goal: str) -> None:
+    jobs = len(os.sched_getaffinity(0))
+    graph = ["EXTRA_CFLAGS=-fcallgraph-info=su"] if _is_gcc() else []
+    command = ["make", "-s", f"-j{jobs}", "-f", f"{name}.mk", goal, *graph]
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.splitlines() if "error" in line.lower()] or done.stderr.splitlines()
+        raise CompileError(f"building {goal} failed: {lines[0] if lines else 'no message'} (command: {' '.join(command)})")
+
+
+def _is_gcc() -> bool:
+    version = subprocess.run(["cc", "--version"], capture_output=True, text=True, check=False).stdout
+    return "Free Software Foundation" in version
+
+
+def _flash_bytes(path: Path) -> int:
+    """Code and read-only data of an object, in bytes."""
+    listing = subprocess.run(["size", "-A", path.name], cwd=path.parent, capture_output=True, text=True, check=True)
+    sections = re.findall(r"^(\.(?:text|rodata|data\.rel\.ro)\S*)\s+(\d+)", listing.stdout, re.MULTILINE)
+    return sum(int(size) for _, size in sections)
+
+
+def _stack_bytes(directory: Path, name: str) -> int:
+    """The deepest chain of calls, by the compiler's call graphs (gcc -fcallgraph-info=su); 0 if there are none."""
+    frames: dict[str, int] = {}
+    calls: dict[str, set[str]] = {}
+    for path in sorted(directory.glob("*.ci")):
+        if "_tool_" in path.name or "_team_" in path.name:
+            continue
+        text = path.read_text()
+        for title, label in re.findall(r'node: \{ title: "([^"]+)" label: "([^"]*)"', text):
+            size = re.search(r"(\d+) bytes", label)
+            if size:
+                frames[title] = int(size.group(1))
+        for source, target in re.findall(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"', text):
+            calls.setdefault(source, set()).add(target)
+
+    def depth(function: str, above: tuple[str, ...] = ()) -> int:
+        if function in above:
+            raise CompileError(f"the object's call graph has a cycle at {function}: no bound on the stack")
+        deepest = max((depth(callee, (*above, function)) for callee in calls.get(function, ())), default=0)
+        return frames.get(function, 0) + deepest
+
+    return max((depth(function) for function in frames if function.startswith(f"{name}_")), default=0)

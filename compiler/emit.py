@@ -1,0 +1,226 @@
+"""Writes the specialised sources: a pure function of the packed model, the plan and the options.
+
+Templates (templates/) and hand-written runtime files (runtime/) are real C with the prefix `vocosc`; the prefix becomes
+the model's name in text and file names alike. Lines that begin with //% and expressions in ${} are Jinja's.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler import VERSION
+from compiler.isa import Isa, isas_of
+from compiler.mel import filterbank, hann
+from compiler.pack import Table
+from compiler.plan import PANEL, Plan
+
+ROOT = Path(__file__).resolve().parent.parent
+COLUMNS = 120
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for, beside the checkpoint and the chunk sizes."""
+
+    name: str = "vocos"
+    precision: str = "f32"
+    target: str = "x86-64"
+    link: str = "none"  # or "libs": OpenBLAS and FFTW3
+    weights: str = "incbin"  # or "c"
+
+    @property
+    def isas(self) -> tuple[Isa, ...]:
+        """The instruction sets that our own kernels are compiled for."""
+        return () if self.link == "libs" else isas_of(self.target)
+
+    @property
+    def isa_names(self) -> tuple[str, ...]:
+        """The targets of the build, as the runtime names them."""
+        return ("libs",) if self.link == "libs" else tuple(isa.name for isa in self.isas)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What only a build can tell."""
+
+    flash_bytes: int
+    stack_bytes: int
+
+
+@dataclass(frozen=True)
+class MatrixProduct:
+    """A matrix product of the network, as the tiles see it; strides in floats between frames."""
+
+    name: str
+    text: str
+    inputs: int
+    x_stride: int
+    y_stride: int
+
+
+def emit(
+    plan: Plan, tables: Sequence[Table], checkpoint_sha256: str, options: Options, measured: Measured | None = None
+) -> dict[str, bytes]:
+    """All files of the output directory that are not built: name to bytes."""
+    config = plan.config
+    files: dict[str, bytes] = {}
+    tool_sources = sorted((ROOT / "runtime" / "tool").glob("*.[ch]"))
+    team_sources = sorted((ROOT / "runtime").glob("vocosc_team_pthread.[ch]"))
+    tool_objects = [f"{_rename(path.stem, options.name)}.o" for path in tool_sources + team_sources if path.suffix == ".c"]
+    window = hann(config.n_fft)
+    offsets = np.cumsum([0] + [table.data.nbytes for table in tables])
+    values: dict[str, Any] = {
+        "generator": f"vocosc {VERSION}",
+        "sha256": checkpoint_sha256,
+        "options": options,
+        "measured": measured,
+        "plan": plan,
+        "config": config,
+        "fft": plan.fft,
+        "fft_stride": -(-2 * plan.fft.complex_length // PANEL) * PANEL,
+        "isa_names": options.isa_names,
+        "products": _products(plan),
+        "tables": tables,
+        "offsets": dict(zip((table.name for table in tables), offsets.tolist(), strict=False)),
+        "weight_bytes": int(offsets[-1]),
+        "silent_mel": float(np.log(np.float32(1e-5))),
+        "filterbank": filterbank(config),
+        "synthesis_window": (window / config.n_fft).astype(np.float32),
+        "analysis_window": (window * (0.5 if plan.fft.is_even else 1)).astype(np.float32),
+        "last_panel_mask": (np.arange(PANEL) < (config.dim - 1) % PANEL + 1).astype(np.float32),
+        "objects": [f"{options.name}_network_{name}.o" for name in options.isa_names],
+        "tool_objects": tool_objects,
+        "weights_source": f"{options.name}_weights.{'S' if options.weights == 'incbin' else 'c'}",
+        "weights_data": f"{options.name}_weights.bin" if options.weights == "incbin" else "",
+        "libraries": "-lopenblas -lfftw3f -lpthread -lm" if options.link == "libs" else "-lpthread -lm",
+    }
+
+    def put(source: Path, **more: Any) -> None:
+        name, text = _render(source, options.name, {**values, **more})
+        files[name] = (_banner(name, checkpoint_sha256, plan, options) + text).encode()
+
+    templates = ROOT / "templates"
+    runtime = ROOT / "runtime"
+    shared = ["vocosc_model.h", "vocosc_tables.c", f"vocosc_weights.{'S' if options.weights == 'incbin' else 'c'}", "vocosc.mk"]
+    for name in shared:
+        put(templates / name)
+    if options.link == "libs":
+        put(templates / "vocosc_network_libs.c")
+    else:
+        put(templates / "vocosc_fft.h")
+        put(templates / "vocosc_blocks.h")
+        put(runtime / "vocosc_network.c")
+        for header in ("vocosc_vector.h", "vocosc_vector_math.h"):
+            put(runtime / header)
+        for isa in options.isas:
+            put(runtime / f"vocosc_vector_{isa.name}.h")
+            put(templates / "vocosc_tiles.h", isa=isa.for_frames(plan.max_frames))
+            files[f"{options.name}_tiles_{isa.name}.h"] = files.pop(f"{options.name}_tiles.h")
+    for path in [runtime / name for name in ("vocosc.c", "vocosc_network.h", "vocosc_target.c")]:
+        put(path)
+    for path in tool_sources + team_sources:
+        put(path)
+    # The public header stands alone: the sizes are part of it.
+    put(runtime / "vocosc.h")
+    _, sizes = _render(templates / "vocosc_sizes.h", options.name, values)
+    header = files[f"{options.name}.h"].decode()
+    files[f"{options.name}.h"] = header.replace(f'#include "{options.name}_sizes.h"\n', sizes).encode()
+    if options.weights == "incbin":
+        files[f"{options.name}_weights.bin"] = b"".join(table.data.astype("<f4").tobytes() for table in tables)
+    return dict(sorted(files.items()))
+
+
+def _products(plan: Plan) -> list[MatrixProduct]:
+    config = plan.config
+    inputs = config.kernel_size * config.n_mels
+    spectrum = plan.spectrum_stride
+    return [
+        MatrixProduct("embed", "The embedding's convolution, of overlapping rows", inputs, config.n_mels, plan.dim_stride),
+        MatrixProduct("expand", "A block's first layer and GELU", config.dim, plan.dim_stride, plan.hidden_stride),
+        MatrixProduct("contract", "A block's second layer, onto the residual", config.hidden, plan.hidden_stride, plan.dim_stride),
+        MatrixProduct("magnitude", "The head's log-magnitudes and exp", config.dim, plan.dim_stride, spectrum),
+        MatrixProduct("phase", "The head's phases, and from both the spectrum", config.dim, plan.dim_stride, spectrum),
+    ]
+
+
+def _banner(name: str, sha256: str, plan: Plan, options: Options) -> str:
+    lines = [
+        f"Generated by vocosc {VERSION}: do not edit.",
+        f"Checkpoint: sha256 {sha256}",
+        f"Options: --name {options.name} --chunk {','.join(map(str, plan.chunks))} --precision {options.precision} "
+        f"--target {options.target} --link {options.link} --weights {options.weights}",
+    ]
+    if name.endswith(".mk"):
+        return "".join(f"# {line}\n" for line in lines) + "\n"
+    return "/*\n" + "".join(f" * {line}\n" for line in lines) + " */\n"
+
+
+def _rename(text: str, name: str) -> str:
+    return re.sub("VOCOSC", name.upper(), re.sub("vocosc", name, text))
+
+
+def _render(source: Path, name: str, values: Mapping[str, Any]) -> tuple[str, str]:
+    """The file's name and text under the model's prefix."""
+    text = _rename(source.read_text(), name)
+    if source.parent.name == "templates":
+        text = _environment().from_string(re.sub(r"^ *//% (.*)$", r"<% \1 %>", text, flags=re.MULTILINE)).render(values)
+    return _rename(source.name, name), text
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        block_start_string="<%",
+        block_end_string="%>",
+        trim_blocks=True,
+        lstrip_blocks=True,
+        variable_start_string="${",
+        variable_end_string="}",
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    environment.filters.update(
+        float32=_float32,
+        c_floats=_c_floats,
+        c_integers=lambda values: _wrapped(map(str, values.tolist())),
+        chomp=lambda text: text.rstrip("\n"),
+        table_length=lambda values: max(1, values.size),
+        weight_offset=_weight_offset,
+    )
+    return environment
+
+
+def _weight_offset(product: MatrixProduct, output: int) -> str:
+    """Where the weights of a tile's output begin, as an offset to add: other panels are a whole panel further."""
+    offset = output // PANEL * PANEL * (1 + product.inputs) + output % PANEL
+    return f" + {offset}" if offset else ""
+
+
+def _float32(value: float) -> str:
+    """A C literal of exactly this float32."""
+    mantissa, exponent = float(np.float32(value)).hex().split("p")
+    return f"{mantissa.rstrip('0').rstrip('.')}p{exponent}f" if "." in mantissa else f"{mantissa}p{exponent}f"
+
+
+def _c_floats(values: NDArray[np.float32]) -> str:
+    return _wrapped(map(_float32, values.ravel().tolist() or [0.0]))
+
+
+def _wrapped(items: Any) -> str:
+    lines, line = [], ""
+    for item in items:
+        if len(line) + len(item) + 2 > COLUMNS:
+            lines.append(line)
+            line = ""
+        line += f"{' ' if line else '  '}{item},"
+    return "\n".join([*lines, line])

@@ -1,0 +1,99 @@
+"""The report: what the object takes and does, as a table for people and as NAME.json for machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from compiler import VERSION
+from compiler.emit import Measured, Options
+from compiler.pack import Table
+from compiler.plan import STEPS, Plan
+
+
+def report(
+    plan: Plan, tables: Sequence[Table], checkpoint_sha256: str, options: Options, measured: Measured | None
+) -> dict[str, Any]:
+    """The report's figures; bytes, unless a key says otherwise. Flash and stack are null until built."""
+    config = plan.config
+    weight_bytes = sum(table.data.nbytes for table in tables)
+    chunk_seconds = {chunk: chunk * config.hop_length / config.sample_rate for chunk in plan.chunks}
+    return {
+        "name": options.name,
+        "generator": f"vocosc {VERSION}",
+        "checkpoint_sha256": checkpoint_sha256,
+        "precision": options.precision,
+        "targets": list(options.isa_names),
+        "link": options.link,
+        "model": {
+            "sample_rate": config.sample_rate,
+            "n_fft": config.n_fft,
+            "hop_length": config.hop_length,
+            "n_mels": config.n_mels,
+            "dim": config.dim,
+            "hidden": config.hidden,
+            "kernel_size": config.kernel_size,
+            "num_layers": config.num_layers,
+        },
+        "max_frames": plan.max_frames,
+        "latency_samples": plan.overlap_floats,
+        "flash_bytes": measured.flash_bytes if measured else None,
+        "weight_bytes": weight_bytes,
+        "state_bytes": plan.state_bytes,
+        "mel_state_bytes": plan.mel_state_bytes,
+        "scratch_bytes": 4 * plan.scratch_floats,
+        "stack_bytes": measured.stack_bytes if measured else None,
+        "macs_per_frame": plan.macs_per_frame,
+        "chunks": {
+            str(chunk): {
+                "macs_per_second": round(plan.macs_per_frame * chunk / seconds),
+                "weight_bytes_per_frame": round(weight_bytes / chunk),
+                "weight_bytes_per_second": round(weight_bytes / seconds),
+                "buffering_ms": 1000 * seconds,
+            }
+            for chunk, seconds in chunk_seconds.items()
+        },
+        "scratch": [
+            {"name": b.name.lower(), "offset_bytes": 4 * b.offset, "bytes": 4 * b.floats, "from": STEPS[b.first], "to": STEPS[b.last]}
+            for b in plan.scratch
+        ],
+        "tables": [{"name": table.name, "bytes": table.data.nbytes, "layout": table.layout} for table in tables],
+    }
+
+
+def to_json(figures: dict[str, Any]) -> str:
+    """NAME.json's text."""
+    return json.dumps(figures, indent=2) + "\n"
+
+
+def to_text(figures: dict[str, Any]) -> str:
+    """The memory map, for the terminal."""
+    model = figures["model"]
+    lines = [
+        f"{figures['name']}: {model['n_mels']} mels, dim {model['dim']}, {model['num_layers']} blocks of {model['hidden']}, "
+        f"kernel {model['kernel_size']}, n_fft {model['n_fft']}, hop {model['hop_length']}, {model['sample_rate']} Hz; "
+        f"{figures['macs_per_frame'] / 1e6:.2f} M multiply-adds a frame",
+        "",
+        *_memory(figures),
+        "",
+        f"  {'scratch':<12} {'offset':>10} {'bytes':>10}  alive",
+        *(
+            f"  {b['name']:<12} {b['offset_bytes']:>10} {b['bytes']:>10}  {b['from']} .. {b['to']}"
+            for b in figures["scratch"]
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def _memory(figures: dict[str, Any]) -> list[str]:
+    rows = [
+        ("flash", figures["flash_bytes"], "code and tables, read-only"),
+        ("weights", figures["weight_bytes"], "of it"),
+        ("state", figures["state_bytes"], "each stream"),
+        ("mel state", figures["mel_state_bytes"], "each analysis stream"),
+        ("scratch", figures["scratch_bytes"], f"each call under way, up to {figures['max_frames']} frames"),
+        ("stack", figures["stack_bytes"], "deepest call"),
+    ]
+    known = [(name, value, text) for name, value, text in rows if value is not None]
+    return [f"  {name:<12} {value:>10} bytes  {text}" for name, value, text in known]

@@ -1,0 +1,188 @@
+/*
+ * The command `bench`: decodes an utterance chunk by chunk, as it would arrive, again and again.
+ *
+ * Keys and meanings are those of the reference's harness. The time of a chunk is that of its call; the first chunk of a
+ * run finds the stream just reset; latency is the time to gather a chunk's frames plus the time to decode them; total
+ * is the sum over one utterance; RTF is the total over the audio's duration.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "vocosc.h"
+#include "vocosc_tool_commands.h"
+#include "vocosc_tool_decoder.h"
+#include "vocosc_tool_error.h"
+#include "vocosc_tool_mel.h"
+#include "vocosc_tool_progress.h"
+#include "vocosc_tool_report.h"
+
+enum { DEFAULT_FRAMES = 162, SMOOTH_FRAMES = 8 };
+
+static tool_decoder decoder;
+static float audio[VOCOSC_MAX_FRAMES * VOCOSC_HOP];
+
+typedef struct {
+  const float *mel;
+  int frames;
+  int chunks;       /* per utterance */
+  double *chunk_ms; /* [runs][chunks] */
+  double *total_ms; /* [runs] */
+} benchmark;
+
+/* The next of a fixed sequence of values between -11 and 2, like log-mel. */
+static float next_value(uint32_t *state) {
+  *state = *state * 1664525u + 1013904223u;
+  return (float)(*state >> 8) * (13.0f / 16777216.0f) - 11.0f;
+}
+
+/* An utterance whose bins move in straight lines from one value to the next. The caller frees it. */
+static float *make_mel(int frames) {
+  float *mel = malloc((size_t)frames * VOCOSC_MELS * sizeof *mel);
+  if (mel == NULL) return NULL;
+  uint32_t state = 1;
+  static float from[VOCOSC_MELS];
+  static float to[VOCOSC_MELS];
+  for (int bin = 0; bin < VOCOSC_MELS; bin++) to[bin] = next_value(&state);
+  for (int frame = 0; frame < frames; frame++) {
+    const int step = frame % SMOOTH_FRAMES;
+    for (int bin = 0; bin < VOCOSC_MELS; bin++) {
+      if (step == 0) {
+        from[bin] = to[bin];
+        to[bin] = next_value(&state);
+      }
+      mel[(size_t)frame * VOCOSC_MELS + (size_t)bin] =
+          from[bin] + (to[bin] - from[bin]) * ((float)step / (float)SMOOTH_FRAMES);
+    }
+  }
+  return mel;
+}
+
+/* Decodes one utterance from silence, and adds up its time. `chunk_ms` has room for each chunk's time. */
+static bool run_once(const benchmark *bench, int chunk, double *chunk_ms, double *total_ms) {
+  const int status = vocosc_reset(&decoder.stream);
+  if (status != VOCOSC_OK) return fail("bench", "%s", vocosc_status_text(status));
+  *total_ms = 0.0;
+  for (int i = 0; i < bench->chunks; i++) {
+    const int first = i * chunk;
+    const int frames = bench->frames - first < chunk ? bench->frames - first : chunk;
+    const double start = now_ms();
+    if (!decoder_run(&decoder, bench->mel + (size_t)first * VOCOSC_MELS, frames, audio)) return false;
+    chunk_ms[i] = now_ms() - start;
+    *total_ms += chunk_ms[i];
+  }
+  return true;
+}
+
+static bool run_all(const benchmark *bench, const command_options *options) {
+  const int64_t all = (int64_t)options->warmup + options->runs;
+  for (int i = 0; i < options->warmup; i++) {
+    if (!run_once(bench, options->chunk, bench->chunk_ms, bench->total_ms)) return false;
+    progress_show(i + 1, all, "runs");
+  }
+  for (int i = 0; i < options->runs; i++) {
+    double *chunk_ms = bench->chunk_ms + (size_t)i * (size_t)bench->chunks;
+    if (!run_once(bench, options->chunk, chunk_ms, bench->total_ms + i)) return false;
+    progress_show(options->warmup + (int64_t)i + 1, all, "runs");
+  }
+  progress_clear();
+  return true;
+}
+
+static double mean(const double *values, size_t count, size_t stride) {
+  double sum = 0.0;
+  for (size_t i = 0; i < count; i++) sum += values[i * stride];
+  return sum / (double)count;
+}
+
+static int compare_doubles(const void *a, const void *b) {
+  const double x = *(const double *)a;
+  const double y = *(const double *)b;
+  return (x > y) - (x < y);
+}
+
+/* Interpolates between the neighbours, as numpy.percentile does. */
+static double percentile(const double *sorted, size_t count, double percent) {
+  const double rank = percent / 100.0 * (double)(count - 1);
+  const size_t below = (size_t)rank;
+  const size_t above = below + 1 < count ? below + 1 : below;
+  return sorted[below] + (sorted[above] - sorted[below]) * (rank - (double)below);
+}
+
+static bool report(const benchmark *bench, const command_options *options) {
+  const size_t runs = (size_t)options->runs;
+  const size_t calls = runs * (size_t)bench->chunks;
+  const double audio_seconds = (double)bench->frames * VOCOSC_HOP / VOCOSC_SAMPLE_RATE;
+  const int gathered = options->chunk < bench->frames ? options->chunk : bench->frames;
+  const double gathering_ms = (double)gathered * VOCOSC_HOP * 1e3 / VOCOSC_SAMPLE_RATE;
+  const double chunk_ms = mean(bench->chunk_ms, calls, 1);
+  const double first_ms = mean(bench->chunk_ms, runs, (size_t)bench->chunks);
+  const double total_ms = mean(bench->total_ms, runs, 1);
+  const vocosc_target target = options->target == VOCOSC_BEST ? best_target() : options->target;
+  qsort(bench->chunk_ms, calls, sizeof(double), compare_doubles);
+  qsort(bench->total_ms, runs, sizeof(double), compare_doubles);
+
+  report_begin(options->json);
+  report_count("chunk_frames", options->chunk);
+  report_count("threads", options->threads);
+  report_text("target", vocosc_target_name((int)target));
+  report_count("frames", bench->frames);
+  report_number("audio_seconds", audio_seconds);
+  report_count("warmup", options->warmup);
+  report_count("runs", options->runs);
+  report_number("avg_proc_per_chunk_ms", chunk_ms);
+  report_number("avg_first_chunk_proc_ms", first_ms);
+  report_number("avg_latency_ms", gathering_ms + chunk_ms);
+  report_number("first_chunk_latency_ms", gathering_ms + first_ms);
+  report_number("avg_total_processing_time_ms", total_ms);
+  report_number("avg_rtf", total_ms / (audio_seconds * 1e3));
+  report_number("p50_total_ms", percentile(bench->total_ms, runs, 50.0));
+  report_number("p90_total_ms", percentile(bench->total_ms, runs, 90.0));
+  report_number("p99_total_ms", percentile(bench->total_ms, runs, 99.0));
+  report_number("p50_per_chunk_ms", percentile(bench->chunk_ms, calls, 50.0));
+  report_number("p99_per_chunk_ms", percentile(bench->chunk_ms, calls, 99.0));
+  report_number("max_per_chunk_ms", bench->chunk_ms[calls - 1]);
+  return report_end();
+}
+
+static bool measure(const command_options *options, const float *mel, int frames) {
+  benchmark bench = {.mel = mel, .frames = frames, .chunks = (frames + options->chunk - 1) / options->chunk};
+  const size_t runs = (size_t)options->runs;
+  /* calloc refuses sizes that overflow. */
+  bench.chunk_ms = calloc(runs, (size_t)bench.chunks * sizeof(double));
+  bench.total_ms = calloc(runs, sizeof(double));
+  const bool ok = bench.chunk_ms != NULL && bench.total_ms != NULL
+                      ? run_all(&bench, options) && report(&bench, options)
+                      : fail("bench", "not enough memory (give fewer --runs or --frames)");
+  free(bench.chunk_ms);
+  free(bench.total_ms);
+  return ok;
+}
+
+static bool measure_made_up(const command_options *options) {
+  const int frames = options->frames == 0 ? DEFAULT_FRAMES : options->frames;
+  float *mel = make_mel(frames);
+  const bool ok = mel != NULL ? measure(options, mel, frames) : fail_errno("bench", "cannot make an utterance");
+  free(mel);
+  return ok;
+}
+
+static bool measure_file(const command_options *options) {
+  static mel_reader in;
+  const int longest = 1000000;
+  bool ok = mel_open(&in, options->mel);
+  if (ok) {
+    const int frames = options->frames > 0 ? options->frames : in.frames < longest ? (int)in.frames : longest;
+    ok = frames <= in.frames
+             ? measure(options, in.matrix, frames)
+             : fail(options->mel, "has %lld frames, fewer than --frames %d", (long long)in.frames, frames);
+  }
+  mel_close(&in);
+  return ok;
+}
+
+int vocosc_tool_bench(const command_options *options) {
+  if (!decoder_start(&decoder, options->target, options->threads)) return EXIT_FAILURE;
+  const bool ok = options->mel != NULL ? measure_file(options) : measure_made_up(options);
+  decoder_stop(&decoder);
+  return ok ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,49 @@
+#include "vocosc_tool_decoder.h"
+
+#include <string.h>
+
+#include "vocosc_tool_error.h"
+
+bool target_available(vocosc_target target) {
+  static vocosc_stream stream;
+  return vocosc_init_target(&stream, target) == VOCOSC_OK;
+}
+
+vocosc_target best_target(void) {
+  static vocosc_stream best;
+  static vocosc_stream other;
+  vocosc_target last = VOCOSC_PORTABLE;
+  vocosc_init(&best);
+  for (int i = VOCOSC_PORTABLE; i <= LAST_TARGET; i++) {
+    if (vocosc_init_target(&other, (vocosc_target)i) != VOCOSC_OK) continue;
+    last = (vocosc_target)i;
+    /* New streams differ in their target only; init zeroes the rest, so that all bytes compare. */
+    /* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison, cert-exp42-c, cert-flp37-c) */
+    if (memcmp(&best, &other, sizeof best) == 0) return last;
+  }
+  return last;
+}
+
+bool decoder_start(tool_decoder *decoder, vocosc_target target, int threads) {
+  const int status = vocosc_init_target(&decoder->stream, target);
+  if (status == VOCOSC_BAD_TARGET) {
+    return fail("--target", "this CPU, or this build, lacks %s (see `" VOCOSC_NAME " info`)",
+                vocosc_target_name((int)target));
+  }
+  if (status != VOCOSC_OK) return fail("decoder", "%s", vocosc_status_text(status));
+  decoder->threads = threads;
+  if (threads == 1) return true;
+  const int error = vocosc_team_pthread_start(&decoder->team, threads);
+  return error == 0 || fail("--threads", "cannot start %d threads: %s", threads, strerror(error));
+}
+
+bool decoder_run(tool_decoder *decoder, const float *mel, int frames, float *audio) {
+  const int result = decoder->threads == 1 ? vocosc_decode(&decoder->stream, &decoder->scratch, mel, frames, audio)
+                                           : vocosc_team_pthread_decode(&decoder->team, &decoder->stream,
+                                                                        &decoder->scratch, mel, frames, audio);
+  return result >= 0 || fail("decoder", "%s", vocosc_status_text(result));
+}
+
+void decoder_stop(tool_decoder *decoder) {
+  if (decoder->threads > 1) vocosc_team_pthread_stop(&decoder->team);
+}

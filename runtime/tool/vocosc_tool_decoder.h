@@ -1,0 +1,32 @@
+/* A decoding stream with the memory and the threads that it works with. */
+#ifndef VOCOSC_TOOL_DECODER_H
+#define VOCOSC_TOOL_DECODER_H
+
+#include <stdbool.h>
+
+#include "vocosc.h"
+#include "vocosc_team_pthread.h"
+
+/* The last of the targets, which are numbered without gaps. */
+enum { LAST_TARGET = VOCOSC_LIBS };
+
+typedef struct {
+  vocosc_team_pthread team; /* with more than one thread */
+  _Alignas(64) vocosc_scratch scratch;
+  vocosc_stream stream;
+  int threads;
+} tool_decoder;
+
+/* Both return false after an error, which they have reported. */
+bool decoder_start(tool_decoder *decoder, vocosc_target target, int threads);
+bool decoder_run(tool_decoder *decoder, const float *mel, int frames, float *audio);
+
+void decoder_stop(tool_decoder *decoder);
+
+/* Whether this CPU and this build have the target. */
+bool target_available(vocosc_target target);
+
+/* The target that VOCOSC_BEST stands for here. */
+vocosc_target best_target(void);
+
+#endif /* VOCOSC_TOOL_DECODER_H */

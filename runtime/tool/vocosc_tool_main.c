@@ -1,0 +1,87 @@
+/* The host tool: decodes, analyses and measures on a PC what the static object does in a product. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vocosc.h"
+#include "vocosc_team_pthread.h"
+#include "vocosc_tool_commands.h"
+#include "vocosc_tool_error.h"
+#include "vocosc_tool_options.h"
+#include "vocosc_tool_output.h"
+
+typedef struct {
+  const char *name;
+  int (*run)(const command_options *options);
+  const char *options; /* a space around each */
+  int files;
+} command_entry;
+
+static const command_entry commands[] = {
+    {"decode", vocosc_tool_decode, " --chunk --threads --target --flush ", 2},
+    {"mel", vocosc_tool_mel, "", 2},
+    {"copy", vocosc_tool_copy, " --chunk ", 2},
+    {"info", vocosc_tool_info, " --json ", 0},
+    {"bench", vocosc_tool_bench, " --chunk --threads --target --warmup --runs --frames --mel --json ", 0},
+};
+
+static void print_usage(FILE *file) {
+  fprintf(file,
+          "usage: %s decode [--chunk N] [--threads T] [--target NAME] [--flush] MEL OUT\n"
+          "       %s mel WAV OUT.npy\n"
+          "       %s copy [--chunk N] WAV OUT.wav\n"
+          "       %s info [--json]\n"
+          "       %s bench [--chunk N] [--threads T] [--target NAME] [--warmup W] [--runs R] [--frames F] [--mel MEL] "
+          "[--json]\n",
+          VOCOSC_NAME, VOCOSC_NAME, VOCOSC_NAME, VOCOSC_NAME, VOCOSC_NAME);
+  fprintf(file,
+          "\n"
+          "decode  log-mel to audio, chunk by chunk\n"
+          "mel     audio to log-mel\n"
+          "copy    audio to log-mel to audio, chunk by chunk\n"
+          "info    what this model is, needs and can do\n"
+          "bench   the time it takes to decode an utterance\n"
+          "\n"
+          "MEL     .npy (frames x %d, float32), or - for raw float32 on standard input\n"
+          "OUT     .wav (16 bit), .npy (float32), or - for raw float32 on standard output\n"
+          "WAV     16-bit PCM, mono, %d Hz\n"
+          "\n"
+          "--chunk N      frames per call, 1 to %d (default %d)\n"
+          "--threads T    1 to %d (default 1)\n"
+          "--target NAME  instruction set (default: the best; `info` lists them)\n"
+          "--flush        also write the %d samples that frames still to come would have added to\n"
+          "--warmup W     utterances decoded before timing starts (default 100)\n"
+          "--runs R       utterances timed (default 1000)\n"
+          "--frames F     frames per utterance (default 162, or all of --mel)\n"
+          "--mel MEL      the utterance, .npy (default: a made-up one)\n"
+          "--json         print one JSON object\n",
+          VOCOSC_MELS, VOCOSC_SAMPLE_RATE, VOCOSC_MAX_FRAMES, VOCOSC_MAX_FRAMES, VOCOSC_TEAM_PTHREAD_MAX, VOCOSC_TAIL);
+}
+
+static int run_command(const command_entry *command, int count, char **arguments) {
+  command_options options;
+  if (!options_parse(&options, command->name, command->options, command->files, count, arguments)) return EXIT_USAGE;
+  if (options.help) {
+    print_usage(stdout);
+    return EXIT_SUCCESS;
+  }
+  return command->run(&options);
+}
+
+int main(int count, char **arguments) {
+  output_setup();
+  if (count < 2) {
+    print_usage(stderr);
+    return EXIT_USAGE;
+  }
+  const char *name = arguments[1];
+  if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+    print_usage(stdout);
+    return EXIT_SUCCESS;
+  }
+  for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+    if (strcmp(name, commands[i].name) == 0) return run_command(&commands[i], count - 2, arguments + 2);
+  }
+  fail(name, "is no command (try `" VOCOSC_NAME " --help`)");
+  return EXIT_USAGE;
+}

@@ -1,0 +1,30 @@
+/* The command line. */
+#ifndef VOCOSC_TOOL_OPTIONS_H
+#define VOCOSC_TOOL_OPTIONS_H
+
+#include <stdbool.h>
+
+#include "vocosc.h"
+
+typedef struct {
+  int chunk;
+  int threads;
+  vocosc_target target;
+  int warmup;
+  int runs;
+  int frames; /* 0 if not given */
+  const char *mel;
+  bool flush;
+  bool json;
+  bool help;
+  const char *files[2];
+} command_options;
+
+/*
+ * Reads the arguments of a command. `allowed` lists the options it takes, with a space around each; `files` is how
+ * many file names it takes. Returns false after an error, which it has reported.
+ */
+bool options_parse(command_options *options, const char *command, const char *allowed, int files, int count,
+                   char **arguments);
+
+#endif /* VOCOSC_TOOL_OPTIONS_H */

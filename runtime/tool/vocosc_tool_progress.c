@@ -1,0 +1,43 @@
+#define _XOPEN_SOURCE 700 /* POSIX 2008 */
+
+#include "vocosc_tool_progress.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+static const double first_after_ms = 1000.0;
+static const double interval_ms = 200.0;
+
+static bool started = false;
+static bool visible = false;
+static double next_ms = 0.0;
+
+double now_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
+}
+
+void progress_show(int64_t done, int64_t total, const char *unit) {
+  const double now = now_ms();
+  if (!started) {
+    started = true;
+    next_ms = now + first_after_ms;
+  }
+  if (now < next_ms || !isatty(STDERR_FILENO)) return;
+  next_ms = now + interval_ms;
+  visible = true;
+  if (total >= 0) {
+    fprintf(stderr, "\r\033[K%lld of %lld %s", (long long)done, (long long)total, unit);
+  } else {
+    fprintf(stderr, "\r\033[K%lld %s", (long long)done, unit);
+  }
+  fflush(stderr);
+}
+
+void progress_clear(void) {
+  if (visible) fputs("\r\033[K", stderr);
+  visible = false;
+}

@@ -1,0 +1,306 @@
+/* The public functions: arguments checked, the target's kernels called, errors answered with silence. */
+#include "vocosc.h"
+
+#include <string.h>
+
+#include "vocosc_model.h"
+#include "vocosc_network.h"
+
+/* In a stream's `ready` field after init: a stream of zeros or of noise is refused. */
+#define READY 0x564f434fu
+
+static const vocosc_team alone = {0, 1, NULL, NULL};
+
+size_t vocosc_stream_bytes(void) { return sizeof(vocosc_stream); }
+size_t vocosc_mel_stream_bytes(void) { return sizeof(vocosc_mel_stream); }
+size_t vocosc_scratch_bytes(void) { return sizeof(vocosc_scratch); }
+int vocosc_max_frames(void) { return VOCOSC_MAX_FRAMES; }
+int vocosc_latency_samples(void) { return VOCOSC_LATENCY_SAMPLES; }
+
+const char *vocosc_status_text(int status) {
+  switch (status) {
+    case VOCOSC_BAD_ARGUMENT:
+      return "bad argument: a null pointer, or a count out of range";
+    case VOCOSC_BAD_INPUT:
+      return "bad input: a value is NaN or infinite";
+    case VOCOSC_BAD_STREAM:
+      return "bad stream: not initialised, or damaged";
+    case VOCOSC_BAD_TARGET:
+      return "bad target: this CPU or this build lacks these instructions";
+    default:
+      return status >= 0 ? "ok" : "unknown status";
+  }
+}
+
+const char *vocosc_target_name(int target) {
+  switch (target) {
+    case VOCOSC_BEST:
+      return "best";
+    case VOCOSC_PORTABLE:
+      return "portable";
+    case VOCOSC_AVX2:
+      return "avx2";
+    case VOCOSC_AVX512:
+      return "avx512";
+    case VOCOSC_LIBS:
+      return "libs";
+    default:
+      return "unknown";
+  }
+}
+
+/* The target to run: the one asked for, the best for VOCOSC_BEST; VOCOSC_BEST if there is none. */
+static vocosc_target choose_target(vocosc_target wanted) {
+  static const unsigned char best_first[] = {VOCOSC_LIBS, VOCOSC_AVX512, VOCOSC_AVX2, VOCOSC_PORTABLE};
+  for (size_t i = 0; i < sizeof best_first; i++) {
+    const vocosc_target target = (vocosc_target)best_first[i];
+    if ((wanted == VOCOSC_BEST || wanted == target) && vocosc_target_runs(target)) return target;
+  }
+  return VOCOSC_BEST;
+}
+
+static void run_network(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, float *audio,
+                        const vocosc_team *team) {
+  switch (stream->target) {
+#if BUILD_AVX512
+    case VOCOSC_AVX512:
+      vocosc_network_avx512(stream, scratch, mel, frames, audio, team);
+      return;
+#endif
+#if BUILD_AVX2
+    case VOCOSC_AVX2:
+      vocosc_network_avx2(stream, scratch, mel, frames, audio, team);
+      return;
+#endif
+#if BUILD_LIBS
+    case VOCOSC_LIBS:
+      vocosc_network_libs(stream, scratch, mel, frames, audio, team);
+      return;
+#endif
+#if BUILD_PORTABLE
+    default:
+      vocosc_network_portable(stream, scratch, mel, frames, audio, team);
+#endif
+  }
+}
+
+static void run_analysis(const vocosc_mel_stream *stream, vocosc_scratch *scratch, float *mel) {
+  switch (stream->target) {
+#if BUILD_AVX512
+    case VOCOSC_AVX512:
+      vocosc_analysis_avx512(stream->window, scratch, mel);
+      return;
+#endif
+#if BUILD_AVX2
+    case VOCOSC_AVX2:
+      vocosc_analysis_avx2(stream->window, scratch, mel);
+      return;
+#endif
+#if BUILD_LIBS
+    case VOCOSC_LIBS:
+      vocosc_analysis_libs(stream->window, scratch, mel);
+      return;
+#endif
+#if BUILD_PORTABLE
+    default:
+      vocosc_analysis_portable(stream->window, scratch, mel);
+#endif
+  }
+}
+
+/* True if none of the values is NaN or infinite; by the bits, so that no compiler option can spoil it. */
+static int all_finite(const float *values, int count) {
+  uint32_t bad = 0;
+  for (int i = 0; i < count; i++) {
+    uint32_t bits;
+    memcpy(&bits, values + i, sizeof bits);
+    bad |= (bits & 0x7f800000u) == 0x7f800000u;
+  }
+  return !bad;
+}
+
+/* Rounds to nearest, ties to even, and clips; NaN is silence. */
+static int16_t to_int16(float sample) {
+  const float rounder = 0x1.8p23f;
+  const float scaled = sample * 32768.0f;
+  if (scaled >= 32767.0f) return 32767;
+  if (scaled > -32768.0f) return (int16_t)(scaled + rounder - rounder);
+  return scaled <= -32768.0f ? -32768 : 0;
+}
+
+/* ---- decoding ------------------------------------------------------------------------------------------------------ */
+
+int vocosc_init_target(vocosc_stream *stream, vocosc_target target) {
+  if (stream == NULL) return VOCOSC_BAD_ARGUMENT;
+  const vocosc_target chosen = choose_target(target);
+  memset(stream, 0, sizeof *stream);
+  if (chosen == VOCOSC_BEST) return VOCOSC_BAD_TARGET;
+  stream->ready = READY;
+  stream->target = chosen;
+  return VOCOSC_OK;
+}
+
+int vocosc_init(vocosc_stream *stream) { return vocosc_init_target(stream, VOCOSC_BEST); }
+
+/* A stream from init names a target of this build; a damaged one, or a snapshot from elsewhere, may not. */
+static int is_ready(uint32_t ready, uint32_t target) {
+  const unsigned built = (unsigned)BUILD_PORTABLE << VOCOSC_PORTABLE | (unsigned)BUILD_AVX2 << VOCOSC_AVX2 |
+                         (unsigned)BUILD_AVX512 << VOCOSC_AVX512 | (unsigned)BUILD_LIBS << VOCOSC_LIBS;
+  return ready == READY && target <= VOCOSC_LIBS && (built >> target & 1u) != 0;
+}
+
+int vocosc_reset(vocosc_stream *stream) {
+  if (stream == NULL) return VOCOSC_BAD_ARGUMENT;
+  if (!is_ready(stream->ready, stream->target)) return VOCOSC_BAD_STREAM;
+  const uint32_t target = stream->target;
+  memset(stream, 0, sizeof *stream);
+  stream->ready = READY;
+  stream->target = target;
+  return VOCOSC_OK;
+}
+
+/* The status of a decode call's arguments, the audio's pointer aside. */
+static int check_decode(const vocosc_stream *stream, const vocosc_scratch *scratch, const float *mel, int frames) {
+  if (stream == NULL || scratch == NULL || mel == NULL) return VOCOSC_BAD_ARGUMENT;
+  if (frames < 1 || frames > VOCOSC_MAX_FRAMES) return VOCOSC_BAD_ARGUMENT;
+  if (!is_ready(stream->ready, stream->target)) return VOCOSC_BAD_STREAM;
+  return all_finite(mel, frames * MELS) ? VOCOSC_OK : VOCOSC_BAD_INPUT;
+}
+
+/* Bytes of audio to silence after an error: none if the count makes no sense. */
+static size_t audio_bytes(int frames, size_t sample_bytes) {
+  return frames < 1 || frames > VOCOSC_MAX_FRAMES ? 0 : (size_t)frames * HOP * sample_bytes;
+}
+
+int vocosc_decode_team(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, float *audio,
+                       const vocosc_team *team) {
+  if (audio == NULL || team == NULL || team->workers < 1 || team->worker < 0 || team->worker >= team->workers ||
+      (team->workers > 1 && team->barrier == NULL)) {
+    return VOCOSC_BAD_ARGUMENT;
+  }
+  const int status = check_decode(stream, scratch, mel, frames);
+  if (status != VOCOSC_OK) {
+    if (team->worker == 0) memset(audio, 0, audio_bytes(frames, sizeof *audio));
+    return status;
+  }
+  run_network(stream, scratch, mel, frames, audio, team);
+  return frames * HOP;
+}
+
+int vocosc_decode(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, float *audio) {
+  return vocosc_decode_team(stream, scratch, mel, frames, audio, &alone);
+}
+
+int vocosc_decode_int16(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, int16_t *audio) {
+  if (audio == NULL) return VOCOSC_BAD_ARGUMENT;
+  const int status = check_decode(stream, scratch, mel, frames);
+  if (status != VOCOSC_OK) {
+    memset(audio, 0, audio_bytes(frames, sizeof *audio));
+    return status;
+  }
+  float *samples = scratch->values + SCRATCH_AUDIO;
+  run_network(stream, scratch, mel, frames, samples, &alone);
+  for (int i = 0; i < frames * HOP; i++) audio[i] = to_int16(samples[i]);
+  return frames * HOP;
+}
+
+/* Writes the overlap as float, or as int16 if `audio` is null, and resets. */
+static int flush(vocosc_stream *stream, float *audio, int16_t *audio_int16) {
+  if (stream == NULL || (audio == NULL && audio_int16 == NULL)) return VOCOSC_BAD_ARGUMENT;
+  const int status = is_ready(stream->ready, stream->target) ? VOCOSC_OK : VOCOSC_BAD_STREAM;
+  for (int i = 0; i < VOCOSC_TAIL; i++) {
+    const float sample = status == VOCOSC_OK ? stream->overlap[i] : 0.0f;
+    if (audio != NULL) {
+      audio[i] = sample;
+    } else {
+      audio_int16[i] = to_int16(sample);
+    }
+  }
+  if (status != VOCOSC_OK) return status;
+  vocosc_reset(stream);
+  return VOCOSC_TAIL;
+}
+
+int vocosc_flush(vocosc_stream *stream, float *audio) { return flush(stream, audio, NULL); }
+int vocosc_flush_int16(vocosc_stream *stream, int16_t *audio) { return flush(stream, NULL, audio); }
+
+/* ---- analysis ------------------------------------------------------------------------------------------------------ */
+
+int vocosc_mel_init_target(vocosc_mel_stream *stream, vocosc_target target) {
+  if (stream == NULL) return VOCOSC_BAD_ARGUMENT;
+  const vocosc_target chosen = choose_target(target);
+  memset(stream, 0, sizeof *stream);
+  if (chosen == VOCOSC_BEST) return VOCOSC_BAD_TARGET;
+  stream->ready = READY;
+  stream->target = chosen;
+  return VOCOSC_OK;
+}
+
+int vocosc_mel_init(vocosc_mel_stream *stream) { return vocosc_mel_init_target(stream, VOCOSC_BEST); }
+
+int vocosc_mel_reset(vocosc_mel_stream *stream) {
+  if (stream == NULL) return VOCOSC_BAD_ARGUMENT;
+  if (!is_ready(stream->ready, stream->target) || stream->pending >= HOP) return VOCOSC_BAD_STREAM;
+  const uint32_t target = stream->target;
+  memset(stream, 0, sizeof *stream);
+  stream->ready = READY;
+  stream->target = target;
+  return VOCOSC_OK;
+}
+
+/* One frame of the full window; the window moves on by a hop. */
+static void finish_frame(vocosc_mel_stream *stream, vocosc_scratch *scratch, float *mel) {
+  run_analysis(stream, scratch, mel);
+  memmove(stream->window, stream->window + HOP, sizeof(float) * (N_FFT - HOP));
+  stream->pending = 0;
+}
+
+/* Takes audio, as float or, if `audio` is null, as int16. */
+static int analyse(vocosc_mel_stream *stream, vocosc_scratch *scratch, const float *audio, const int16_t *audio_int16,
+                   int samples, float *mel) {
+  if (stream == NULL || scratch == NULL || mel == NULL) return VOCOSC_BAD_ARGUMENT;
+  if (samples < 0 || samples > VOCOSC_MAX_FRAMES * HOP) return VOCOSC_BAD_ARGUMENT;
+  if (samples > 0 && audio == NULL && audio_int16 == NULL) return VOCOSC_BAD_ARGUMENT;
+  if (!is_ready(stream->ready, stream->target) || stream->pending >= HOP) return VOCOSC_BAD_STREAM;
+  if (audio != NULL && !all_finite(audio, samples)) {
+    const int frames = ((int)stream->pending + samples) / HOP;
+    for (int i = 0; i < frames * MELS; i++) mel[i] = VOCOSC_SILENT_MEL;
+    return VOCOSC_BAD_INPUT;
+  }
+  int frames = 0;
+  for (int taken = 0; taken < samples;) {
+    const int room = HOP - (int)stream->pending;
+    const int count = samples - taken < room ? samples - taken : room;
+    float *to = stream->window + N_FFT - HOP + stream->pending;
+    for (int i = 0; i < count; i++) {
+      to[i] = audio != NULL ? audio[taken + i] : (float)audio_int16[taken + i] * (1.0f / 32768.0f);
+    }
+    taken += count;
+    stream->pending += (uint32_t)count;
+    if (stream->pending == HOP) {
+      finish_frame(stream, scratch, mel + frames * MELS);
+      frames++;
+    }
+  }
+  return frames;
+}
+
+int vocosc_mel(vocosc_mel_stream *stream, vocosc_scratch *scratch, const float *audio, int samples, float *mel) {
+  return analyse(stream, scratch, audio, NULL, samples, mel);
+}
+
+int vocosc_mel_int16(vocosc_mel_stream *stream, vocosc_scratch *scratch, const int16_t *audio, int samples, float *mel) {
+  return analyse(stream, scratch, NULL, audio, samples, mel);
+}
+
+int vocosc_mel_flush(vocosc_mel_stream *stream, vocosc_scratch *scratch, float *mel) {
+  if (stream == NULL || scratch == NULL || mel == NULL) return VOCOSC_BAD_ARGUMENT;
+  if (!is_ready(stream->ready, stream->target) || stream->pending >= HOP) return VOCOSC_BAD_STREAM;
+  const int frames = stream->pending > 0;
+  if (frames > 0) {
+    memset(stream->window + N_FFT - HOP + stream->pending, 0, sizeof(float) * (HOP - stream->pending));
+    run_analysis(stream, scratch, mel);
+  }
+  vocosc_mel_reset(stream);
+  return frames;
+}

@@ -1,0 +1,250 @@
+/*
+ * The network: log-mel frames to audio. Compiled once per instruction set (VOCOSC_ISA_...).
+ *
+ *   mel -> embedding -> norm -> x
+ *   blocks: x += contract(gelu(expand(norm(conv(x)))))
+ *   x -> norm -> head: magnitude and phase -> spectrum -> inverse FFT -> window, overlap-add -> audio
+ *
+ * The norms' scale and shift, the layer scale and the weight norm are folded into the tables (see compiler/fold.py).
+ * Activations are rows of frames, [frames][channels], channels padded to whole panels of 16; the padding stays zero.
+ * Every dot product is one chain of fused multiply-adds in the order of its inputs, starting at the bias; sums over
+ * channels run over 16 lanes and one tree. Nothing depends on how frames are grouped into chunks, nor on the number of
+ * workers or lanes: hence the same bits for all of them.
+ *
+ * Each step below is shared out among the team's workers: matrix products by panels of outputs, the others by frames. A
+ * barrier separates the steps.
+ */
+#include "vocosc_network.h"
+
+#include <string.h>
+
+#include "vocosc_model.h"
+#include "vocosc_vector.h"
+#include "vocosc_vector_math.h"
+
+#include "vocosc_fft.h"
+
+/* What a layer does to a finished dot product on its way to y; the tiles below call these. */
+static inline void finish_embed(float *y, vec sum) { vec_store(y, sum); }
+static inline void finish_expand(float *y, vec sum) { vec_store(y, vec_gelu(sum)); }
+static inline void finish_contract(float *y, vec sum) { vec_store(y, vec_add(vec_load(y), sum)); } /* the residual */
+static inline void finish_magnitude(float *y, vec sum) { vec_store(y, vec_min(vec_exp(sum), vec_set(MAX_MAGNITUDE))); }
+static inline void finish_phase(float *y, vec sum) { /* y holds the magnitudes */
+  const vec size = vec_load(y);
+  vec sine, cosine;
+  vec_sincos(sum, &sine, &cosine);
+  vec_store(y, vec_mul(size, cosine));
+  vec_store(y + BINS_PADDED, vec_mul(size, sine));
+}
+
+#if defined(VOCOSC_ISA_AVX512)
+#include "vocosc_tiles_avx512.h"
+#elif defined(VOCOSC_ISA_AVX2)
+#include "vocosc_tiles_avx2.h"
+#else
+#include "vocosc_tiles_portable.h"
+#endif
+
+/* The first of `count` items that is this worker's: its share runs up to the next worker's first. */
+static int share(int count, int worker, int workers) { return count * worker / workers; }
+
+static void barrier(const vocosc_team *team) {
+  if (team->workers > 1) team->barrier(team->context);
+}
+
+/*
+ * LayerNorm without its affine part, in place, of a row [DIM_PADDED] whose padding is zero and stays so; `sums` are the
+ * row's lane sums.
+ */
+static void normalise(float *row, const vec sums[PANEL_VECTORS]) {
+  const vec mean = vec_set(panel_sum(sums) / (float)DIM);
+  vec squares[PANEL_VECTORS];
+  for (int v = 0; v < PANEL_VECTORS; v++) squares[v] = vec_set(0.0f);
+  for (int panel = 0; panel < DIM_PADDED; panel += PANEL) {
+    for (int v = 0; v < PANEL_VECTORS; v++) {
+      float *p = row + panel + v * VEC_LANES;
+      vec centred = vec_sub(vec_load(p), mean);
+      if (DIM < DIM_PADDED && panel + PANEL > DIM) {
+        centred = vec_mul(centred, vec_load(vocosc_last_panel_mask + v * VEC_LANES));
+      }
+      vec_store(p, centred);
+      squares[v] = vec_fma(centred, centred, squares[v]);
+    }
+  }
+  const float variance = panel_sum(squares) / (float)DIM;
+  const vec scale = vec_div(vec_set(1.0f), vec_sqrt(vec_set(variance + NORM_EPSILON)));
+  for (int c = 0; c < DIM_PADDED; c += VEC_LANES) vec_store(row + c, vec_mul(vec_load(row + c), scale));
+}
+
+/* LayerNorm without its affine part: x to y, rows of DIM_STRIDE. */
+static void norm(const float *x, float *y, int first, int last) {
+  for (int frame = first; frame < last; frame++) {
+    const float *from = x + frame * DIM_STRIDE;
+    float *row = y + frame * DIM_STRIDE;
+    vec sums[PANEL_VECTORS];
+    for (int v = 0; v < PANEL_VECTORS; v++) sums[v] = vec_set(0.0f);
+    for (int panel = 0; panel < DIM_PADDED; panel += PANEL) {
+      for (int v = 0; v < PANEL_VECTORS; v++) {
+        const vec value = vec_load(from + panel + v * VEC_LANES);
+        vec_store(row + panel + v * VEC_LANES, value);
+        sums[v] = vec_add(sums[v], value);
+      }
+    }
+    normalise(row, sums);
+  }
+}
+
+/* The affine part of the embedding's norm, in place; the other norms' is folded into the layer after them. */
+static void scale_and_shift(float *x, const float *table, int first, int last) {
+  for (int frame = first; frame < last; frame++) {
+    float *row = x + frame * DIM_STRIDE;
+    for (int c = 0; c < DIM_PADDED; c += VEC_LANES) {
+      vec_store(row + c, vec_fma(vec_load(row + c), vec_load(table + c), vec_load(table + DIM_PADDED + c)));
+    }
+  }
+}
+
+/*
+ * Causal depthwise convolution and LayerNorm: x to y, rows of DIM_STRIDE. `history` [CONTEXT][DIM_PADDED] are the rows
+ * before x. `table` is [1 + TAPS][DIM_PADDED]: bias, then the taps, oldest first.
+ */
+static void conv_norm(const float *x, const float *history, const float *table, float *y, int first, int last) {
+  for (int frame = first; frame < last; frame++) {
+    const float *rows[TAPS];
+    for (int tap = 0; tap < TAPS; tap++) {
+      const int from = frame + tap - CONTEXT;
+      rows[tap] = from < 0 ? history + (from + CONTEXT) * DIM_PADDED : x + from * DIM_STRIDE;
+    }
+    float *row = y + frame * DIM_STRIDE;
+    vec sums[PANEL_VECTORS];
+    for (int v = 0; v < PANEL_VECTORS; v++) sums[v] = vec_set(0.0f);
+    for (int panel = 0; panel < DIM_PADDED; panel += PANEL) {
+      for (int v = 0; v < PANEL_VECTORS; v++) {
+        const int c = panel + v * VEC_LANES;
+        vec value = vec_load(table + c);
+        for (int tap = 0; tap < TAPS; tap++) {
+          value = vec_fma(vec_load(rows[tap] + c), vec_load(table + (1 + tap) * DIM_PADDED + c), value);
+        }
+        vec_store(row + c, value);
+        sums[v] = vec_add(sums[v], value);
+      }
+    }
+    normalise(row, sums);
+  }
+}
+
+/* Moves channels first .. last - 1 of the last CONTEXT rows of (history, x) into history. */
+static void keep_history(float *history, const float *x, int frames, int first, int last) {
+  const size_t bytes = (size_t)(last - first) * sizeof(float);
+  for (int row = 0; row < CONTEXT; row++) {
+    const int from = row + frames;
+    const float *source = from < CONTEXT ? history + from * DIM_PADDED : x + (from - CONTEXT) * DIM_STRIDE;
+    memcpy(history + row * DIM_PADDED + first, source + first, bytes);
+  }
+}
+
+/* One ConvNeXt block: x += contract(gelu(expand(norm(conv(x))))). */
+static void block(vocosc_scratch *scratch, float *history, int frames, const vocosc_team *team, const float *conv_table,
+                  const float *expand_table, const float *contract_table) {
+  float *x = scratch->values + SCRATCH_RESIDUAL;
+  float *normalised = scratch->values + SCRATCH_NORMALISED;
+  float *hidden = scratch->values + SCRATCH_HIDDEN;
+  const int worker = team->worker;
+  const int workers = team->workers;
+
+  conv_norm(x, history, conv_table, normalised, share(frames, worker, workers), share(frames, worker + 1, workers));
+  barrier(team);
+  keep_history(history, x, frames, share(DIM_PADDED, worker, workers), share(DIM_PADDED, worker + 1, workers));
+  expand(normalised, expand_table, hidden, frames, share(EXPAND_PANELS, worker, workers),
+         share(EXPAND_PANELS, worker + 1, workers));
+  barrier(team);
+  contract(hidden, contract_table, x, frames, share(CONTRACT_PANELS, worker, workers),
+           share(CONTRACT_PANELS, worker + 1, workers));
+  barrier(team);
+}
+
+#include "vocosc_blocks.h"
+
+/* Adds a frame's windowed samples to the overlap; the first HOP sums are complete and go out. */
+static void overlap_add(const float *samples, float *overlap, float *audio) {
+  for (int i = 0; i < HOP; i++) {
+    audio[i] = i < OVERLAP ? fma_float(samples[i], vocosc_synthesis_window[i], overlap[i])
+                           : samples[i] * vocosc_synthesis_window[i];
+  }
+  for (int i = HOP; i < N_FFT; i++) {
+    overlap[i - HOP] = i < OVERLAP ? fma_float(samples[i], vocosc_synthesis_window[i], overlap[i])
+                                   : samples[i] * vocosc_synthesis_window[i];
+  }
+}
+
+void VOCOSC_FOR_ISA(vocosc_network)(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames,
+                                    float *audio, const vocosc_team *team) {
+  float *window = scratch->values + SCRATCH_MEL_WINDOW; /* [CONTEXT + frames][MELS] */
+  float *x = scratch->values + SCRATCH_RESIDUAL;
+  float *normalised = scratch->values + SCRATCH_NORMALISED;
+  float *spectrum = scratch->values + SCRATCH_SPECTRUM;
+  float *work = scratch->values + SCRATCH_FFT;
+  const int worker = team->worker;
+  const int workers = team->workers;
+  const int first_frame = share(frames, worker, workers);
+  const int last_frame = share(frames, worker + 1, workers);
+
+  if (worker == 0) {
+    memcpy(window, stream->mel_history, sizeof(float) * CONTEXT * MELS);
+    memcpy(window + CONTEXT * MELS, mel, sizeof(float) * (size_t)frames * MELS);
+  }
+  barrier(team);
+  if (worker == 0) memcpy(stream->mel_history, window + frames * MELS, sizeof(float) * CONTEXT * MELS);
+  embed(window, vocosc_embed, normalised, frames, share(EMBED_PANELS, worker, workers),
+        share(EMBED_PANELS, worker + 1, workers));
+  barrier(team);
+  norm(normalised, x, first_frame, last_frame);
+  scale_and_shift(x, vocosc_embed_norm, first_frame, last_frame);
+  barrier(team);
+
+  blocks(stream, scratch, frames, team);
+
+  norm(x, normalised, first_frame, last_frame);
+  barrier(team);
+  /* The phases of a bin replace its magnitude by real and imaginary part, so both are the same worker's. */
+  const int first_bins = share(BIN_PANELS, worker, workers);
+  const int last_bins = share(BIN_PANELS, worker + 1, workers);
+  magnitude(normalised, vocosc_magnitude, spectrum, frames, first_bins, last_bins);
+  phase(normalised, vocosc_phase, spectrum, frames, first_bins, last_bins);
+  barrier(team);
+  for (int frame = first_frame; frame < last_frame; frame++) {
+    inverse_real_fft(spectrum + frame * SPECTRUM_STRIDE, work + frame * FFT_STRIDE);
+  }
+  barrier(team);
+  if (worker == 0) {
+    for (int frame = 0; frame < frames; frame++) {
+      const float *samples = inverse_real_fft_result(spectrum + frame * SPECTRUM_STRIDE, work + frame * FFT_STRIDE);
+      overlap_add(samples, stream->overlap, audio + frame * HOP);
+    }
+  }
+  barrier(team);
+}
+
+void VOCOSC_FOR_ISA(vocosc_analysis)(const float *window, vocosc_scratch *scratch, float *mel) {
+  float *bins = scratch->values + SCRATCH_ANALYSIS;
+  float *work = bins + SPECTRUM_STRIDE;
+  const float *magnitudes = forward_real_fft(window, bins, work);
+  float sums[PANEL];
+  for (int panel = 0; panel < MELS; panel += PANEL) {
+    for (int j = 0; j < PANEL; j++) {
+      float sum = 0.0f;
+      if (panel + j < MELS) {
+        const int first = vocosc_mel_first_bin[panel + j];
+        const int start = vocosc_mel_first_weight[panel + j];
+        const int end = vocosc_mel_first_weight[panel + j + 1];
+        for (int i = start; i < end; i++) sum = fma_float(vocosc_mel_weights[i], magnitudes[first + i - start], sum);
+      }
+      sums[j] = sum;
+    }
+    for (int j = 0; j < PANEL; j += VEC_LANES) {
+      vec_store(sums + j, vec_log(vec_max(vec_load(sums + j), vec_set(MEL_FLOOR))));
+    }
+    const int count = MELS - panel < PANEL ? MELS - panel : PANEL;
+    memcpy(mel + panel, sums, sizeof(float) * (size_t)count);
+  }
+}

@@ -1,0 +1,25 @@
+/* What the API calls in the compiled kernels, once per instruction set. Private to the object. */
+#ifndef VOCOSC_NETWORK_H
+#define VOCOSC_NETWORK_H
+
+#include "vocosc.h"
+
+/*
+ * Decodes frames = 1 .. VOCOSC_MAX_FRAMES of mel [frames][VOCOSC_MELS] into audio [frames * VOCOSC_HOP]. Every member of
+ * the team calls this; the arguments were checked.
+ */
+typedef void vocosc_network_function(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames,
+                                     float *audio, const vocosc_team *team);
+
+/* The log-mel [VOCOSC_MELS] of one window [VOCOSC_N_FFT] of audio. */
+typedef void vocosc_analysis_function(const float *window, vocosc_scratch *scratch, float *mel);
+
+#pragma GCC visibility push(hidden)
+vocosc_network_function vocosc_network_portable, vocosc_network_avx2, vocosc_network_avx512, vocosc_network_libs;
+vocosc_analysis_function vocosc_analysis_portable, vocosc_analysis_avx2, vocosc_analysis_avx512, vocosc_analysis_libs;
+
+/* Whether this build has the target's kernels and this CPU and operating system can run them. */
+int vocosc_target_runs(vocosc_target target);
+#pragma GCC visibility pop
+
+#endif /* VOCOSC_NETWORK_H */

@@ -1,0 +1,58 @@
+/*
+ * Vectors of float, one set of operations for every instruction set.
+ *
+ * The kernels are compiled once per instruction set, with VOCOSC_ISA_... saying which. Each header below defines:
+ *   VEC_LANES                      floats in a vector: 1 (portable), 8 (AVX2), 16 (AVX-512)
+ *   vec, vec_bits                  floats, and the same lanes as 32-bit integers
+ *   vec_load, vec_store            any alignment
+ *   vec_set, vec_bits_set          one value in all lanes
+ *   vec_add, vec_sub, vec_mul, vec_div, vec_sqrt, vec_fma(a, b, c) = a * b + c, all rounded once (IEEE 754)
+ *   vec_min, vec_max               a < b ? a : b, and a > b ? a : b: where either is NaN, b
+ *   vec_to_bits, vec_from_bits     reinterpretation
+ *   vec_bits_add, vec_bits_and, vec_bits_xor, vec_bits_shift_left, vec_bits_shift_right (filled with zeros)
+ *   vec_select(bits, a, b)         a where the lane's bits are not 0, else b
+ *   fma_float(a, b, c)             the scalar fused multiply-add
+ *   VEC_FUNCTION                   storage class of the functions of vocosc_vector_math.h
+ * Every operation is correctly rounded, so a computation gives the same bits whatever the number of lanes.
+ *
+ * Panels and reductions are PANEL = 16 lanes wide on every instruction set: PANEL_VECTORS vectors.
+ */
+#ifndef VOCOSC_VECTOR_H
+#define VOCOSC_VECTOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(VOCOSC_ISA_AVX512)
+#include "vocosc_vector_avx512.h"
+#define VOCOSC_FOR_ISA(name) name##_avx512
+#elif defined(VOCOSC_ISA_AVX2)
+#include "vocosc_vector_avx2.h"
+#define VOCOSC_FOR_ISA(name) name##_avx2
+#else
+#include "vocosc_vector_portable.h"
+#define VOCOSC_FOR_ISA(name) name##_portable
+#endif
+
+enum { PANEL = 16, PANEL_VECTORS = PANEL / VEC_LANES };
+
+#if defined(__clang__)
+#define UNROLL_4 _Pragma("clang loop unroll_count(4)")
+#else
+#define UNROLL_4 _Pragma("GCC unroll 4")
+#endif
+
+/*
+ * The sum of 16 virtual lanes, always by the same tree: halves are added to halves, 16 -> 8 -> 4 -> 2 -> 1. Lane j holds
+ * the partial sum of elements j, j + 16, ...
+ */
+static inline float panel_sum(const vec lanes[PANEL_VECTORS]) {
+  float sum[PANEL];
+  for (int v = 0; v < PANEL_VECTORS; v++) vec_store(sum + v * VEC_LANES, lanes[v]);
+  for (int half = PANEL / 2; half > 0; half /= 2) {
+    for (int j = 0; j < half; j++) sum[j] += sum[j + half];
+  }
+  return sum[0];
+}
+
+#endif /* VOCOSC_VECTOR_H */

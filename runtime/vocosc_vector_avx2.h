@@ -1,0 +1,41 @@
+/* AVX2 with FMA: eight lanes. See vocosc_vector.h. */
+#ifndef VOCOSC_VECTOR_AVX2_H
+#define VOCOSC_VECTOR_AVX2_H
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#define VEC_LANES 8
+#define VEC_FUNCTION static inline
+
+typedef __m256 vec;
+typedef __m256i vec_bits;
+
+static inline float fma_float(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+
+static inline vec vec_load(const float *p) { return _mm256_loadu_ps(p); }
+static inline void vec_store(float *p, vec a) { _mm256_storeu_ps(p, a); }
+static inline vec vec_set(float a) { return _mm256_set1_ps(a); }
+static inline vec vec_add(vec a, vec b) { return _mm256_add_ps(a, b); }
+static inline vec vec_sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
+static inline vec vec_mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
+static inline vec vec_div(vec a, vec b) { return _mm256_div_ps(a, b); }
+static inline vec vec_sqrt(vec a) { return _mm256_sqrt_ps(a); }
+static inline vec vec_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
+static inline vec vec_min(vec a, vec b) { return _mm256_min_ps(a, b); }
+static inline vec vec_max(vec a, vec b) { return _mm256_max_ps(a, b); }
+
+static inline vec_bits vec_to_bits(vec a) { return _mm256_castps_si256(a); }
+static inline vec vec_from_bits(vec_bits a) { return _mm256_castsi256_ps(a); }
+static inline vec_bits vec_bits_set(uint32_t a) { return _mm256_set1_epi32((int)a); }
+static inline vec_bits vec_bits_add(vec_bits a, vec_bits b) { return _mm256_add_epi32(a, b); }
+static inline vec_bits vec_bits_and(vec_bits a, vec_bits b) { return _mm256_and_si256(a, b); }
+static inline vec_bits vec_bits_xor(vec_bits a, vec_bits b) { return _mm256_xor_si256(a, b); }
+static inline vec_bits vec_bits_shift_left(vec_bits a, int count) { return _mm256_slli_epi32(a, count); }
+static inline vec_bits vec_bits_shift_right(vec_bits a, int count) { return _mm256_srli_epi32(a, count); }
+static inline vec vec_select(vec_bits chosen, vec a, vec b) {
+  const __m256i zero = _mm256_cmpeq_epi32(chosen, _mm256_setzero_si256());
+  return _mm256_blendv_ps(a, b, _mm256_castsi256_ps(zero));
+}
+
+#endif /* VOCOSC_VECTOR_AVX2_H */

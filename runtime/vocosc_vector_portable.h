@@ -1,0 +1,59 @@
+/* Plain C: one lane. See vocosc_vector.h. */
+#ifndef VOCOSC_VECTOR_PORTABLE_H
+#define VOCOSC_VECTOR_PORTABLE_H
+
+#include <stdint.h>
+
+#define VEC_LANES 1
+#define VEC_FUNCTION static __attribute__((noinline)) /* called for every lane: keep the code small */
+
+typedef float vec;
+typedef uint32_t vec_bits;
+
+static inline vec_bits vec_to_bits(vec a) { return ((union { float value; uint32_t bits; }){.value = a}).bits; }
+static inline vec vec_from_bits(vec_bits a) { return ((union { uint32_t bits; float value; }){.bits = a}).value; }
+
+#ifdef __FP_FAST_FMAF
+static inline float fma_float(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+#else
+/*
+ * The fused multiply-add of a CPU that has none. The product is exact in double. The sum is rounded to odd (if inexact,
+ * the last bit is set), which keeps the second rounding, to float, from going wrong (Boldo and Melquiond, "Emulation of
+ * FMA and correctly rounded sums", IEEE Transactions on Computers 57, 2008).
+ */
+static inline float fma_float(float a, float b, float c) {
+  const double product = (double)a * (double)b;
+  const double addend = (double)c;
+  const double sum = product + addend;
+  const double shadow = sum - product;
+  const double error = (product - (sum - shadow)) + (addend - shadow); /* TwoSum: exact; NaN if sum overflows */
+  union { double value; uint64_t bits; } odd = {.value = sum}, lost = {.value = error};
+  /* The magnitude to round to odd is the truncated one: step back if rounding went away from zero. */
+  const uint64_t inexact = error != 0.0 && error == error;
+  const uint64_t away = inexact & ((odd.bits ^ lost.bits) >> 63);
+  odd.bits = (odd.bits - away) | inexact;
+  return (float)odd.value;
+}
+#endif
+
+static inline vec vec_load(const float *p) { return *p; }
+static inline void vec_store(float *p, vec a) { *p = a; }
+static inline vec vec_set(float a) { return a; }
+static inline vec vec_add(vec a, vec b) { return a + b; }
+static inline vec vec_sub(vec a, vec b) { return a - b; }
+static inline vec vec_mul(vec a, vec b) { return a * b; }
+static inline vec vec_div(vec a, vec b) { return a / b; }
+static inline vec vec_sqrt(vec a) { return __builtin_sqrtf(a); } /* an instruction, with -fno-math-errno */
+static inline vec vec_fma(vec a, vec b, vec c) { return fma_float(a, b, c); }
+static inline vec vec_min(vec a, vec b) { return a < b ? a : b; }
+static inline vec vec_max(vec a, vec b) { return a > b ? a : b; }
+
+static inline vec_bits vec_bits_set(uint32_t a) { return a; }
+static inline vec_bits vec_bits_add(vec_bits a, vec_bits b) { return a + b; }
+static inline vec_bits vec_bits_and(vec_bits a, vec_bits b) { return a & b; }
+static inline vec_bits vec_bits_xor(vec_bits a, vec_bits b) { return a ^ b; }
+static inline vec_bits vec_bits_shift_left(vec_bits a, int count) { return a << count; }
+static inline vec_bits vec_bits_shift_right(vec_bits a, int count) { return a >> count; }
+static inline vec vec_select(vec_bits chosen, vec a, vec b) { return chosen ? a : b; }
+
+#endif /* VOCOSC_VECTOR_PORTABLE_H */

@@ -1,0 +1,58 @@
+# Builds vocosc.o, libvocosc.a and the host tool from these sources: make -f vocosc.mk
+# Another compiler: make -f vocosc.mk CC=aarch64-linux-gnu-gcc OBJCOPY=aarch64-linux-gnu-objcopy AR=aarch64-linux-gnu-ar
+CC = cc
+AR = ar
+OBJCOPY = objcopy
+
+# No contraction: which products are fused with which sums is written out, so that all targets give the same bits.
+CFLAGS = -std=c11 -O3 -Wall -Wextra -Wconversion -Werror -fPIC -ffp-contract=off -fno-math-errno \
+         -fno-trapping-math -fno-stack-protector -fno-asynchronous-unwind-tables $(EXTRA_CFLAGS)
+TOOL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L -O2 -Wall -Wextra -Wconversion -Werror
+
+objects = vocosc_api.o vocosc_target.o vocosc_tables.o vocosc_weights.o \
+          ${objects | join(" ")}
+tool_objects = ${tool_objects | join(" ")}
+
+all: vocosc.o libvocosc.a vocosc
+
+# One object: everything but the public functions becomes local to it.
+vocosc.o: $(objects)
+	$(CC) -r -nostdlib -o vocosc_all.o $(objects)
+	$(OBJCOPY) --localize-hidden vocosc_all.o $@
+
+libvocosc.a: vocosc.o
+	rm -f $@
+	$(AR) rcsD $@ vocosc.o
+
+vocosc_api.o: vocosc.c
+	$(CC) $(CFLAGS) -c -o $@ vocosc.c
+vocosc_weights.o: ${weights_source} ${weights_data}
+	$(CC) -c -o $@ ${weights_source}
+//% if "portable" in isa_names
+vocosc_network_portable.o: vocosc_network.c
+	$(CC) $(CFLAGS) -c -o $@ vocosc_network.c
+//% endif
+//% if "avx2" in isa_names
+vocosc_network_avx2.o: vocosc_network.c
+	$(CC) $(CFLAGS) -mavx2 -mfma -mf16c -DVOCOSC_ISA_AVX2 -c -o $@ vocosc_network.c
+//% endif
+//% if "avx512" in isa_names
+vocosc_network_avx512.o: vocosc_network.c
+	$(CC) $(CFLAGS) -mavx512f -mavx512vl -mavx512bw -mavx512dq -mfma -DVOCOSC_ISA_AVX512 -c -o $@ vocosc_network.c
+//% endif
+//% if "libs" in isa_names
+vocosc_network_libs.o: vocosc_network_libs.c
+	$(CC) $(CFLAGS) -c -o $@ vocosc_network_libs.c
+//% endif
+%.o: %.c
+	$(CC) $(CFLAGS) -c -o $@ $<
+
+$(tool_objects): %.o: %.c
+	$(CC) $(TOOL_CFLAGS) -c -o $@ $<
+vocosc: $(tool_objects) libvocosc.a
+	$(CC) -o $@ $(tool_objects) libvocosc.a ${libraries}
+
+clean:
+	rm -f *.o *.su libvocosc.a vocosc
+
+.PHONY: all clean

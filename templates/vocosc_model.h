@@ -1,0 +1,64 @@
+/* The model's constants, the map of the scratch memory, the tables, and the order of the blocks. Private to the object. */
+#ifndef VOCOSC_MODEL_H
+#define VOCOSC_MODEL_H
+
+/* The instruction sets of this build. */
+#define BUILD_PORTABLE ${("portable" in isa_names) | int}
+#define BUILD_AVX2 ${("avx2" in isa_names) | int}
+#define BUILD_AVX512 ${("avx512" in isa_names) | int}
+#define BUILD_LIBS ${("libs" in isa_names) | int}
+
+enum {
+  N_FFT = ${config.n_fft},
+  HOP = ${config.hop_length},
+  OVERLAP = ${plan.overlap_floats}, /* N_FFT - HOP */
+  BINS = ${plan.bins},
+  MELS = ${config.n_mels},
+  DIM = ${config.dim},
+  HIDDEN = ${config.hidden},
+  BLOCKS = ${config.num_layers},
+  TAPS = ${config.kernel_size},
+  CONTEXT = ${plan.context}, /* frames before the first that a convolution sees */
+
+  /* Rounded up to whole panels of 16 */
+  DIM_PADDED = ${plan.dim_padded},
+  BINS_PADDED = ${plan.bins_padded},
+  EMBED_PANELS = ${plan.dim_padded // 16},
+  EXPAND_PANELS = ${plan.hidden_padded // 16},
+  CONTRACT_PANELS = ${plan.dim_padded // 16},
+  BIN_PANELS = ${plan.bins_padded // 16},
+
+  /* Floats from one frame's row to the next */
+  DIM_STRIDE = ${plan.dim_stride},
+  HIDDEN_STRIDE = ${plan.hidden_stride},
+  SPECTRUM_STRIDE = ${plan.spectrum_stride},
+  FFT_STRIDE = ${fft_stride},
+
+  /* Scratch, offsets in floats: buffers that are never alive at the same time share memory. */
+//% for buffer in plan.scratch
+  SCRATCH_${buffer.name} = ${buffer.offset}, /* ${buffer.floats} floats ${buffer.layout} */
+//% endfor
+};
+
+#define NORM_EPSILON 1e-6f
+#define MAX_MAGNITUDE 100.0f /* of a bin of the spectrum */
+#define MEL_FLOOR 1e-5f      /* log-mel is the logarithm of this at least */
+
+#pragma GCC visibility push(hidden)
+extern const float vocosc_synthesis_window[${config.n_fft}];
+extern const float vocosc_analysis_window[${config.n_fft}];
+extern const float vocosc_twiddle_cosines[${plan.fft.cosines | table_length}];
+extern const float vocosc_twiddle_sines[${plan.fft.sines | table_length}];
+extern const float vocosc_half_cosines[${plan.fft.half_cosines | table_length}];
+extern const float vocosc_half_sines[${plan.fft.half_sines | table_length}];
+extern const int vocosc_mel_first_bin[${config.n_mels}];
+extern const int vocosc_mel_first_weight[${config.n_mels + 1}];
+extern const float vocosc_mel_weights[${filterbank.weights | table_length}];
+extern const float vocosc_last_panel_mask[16];
+
+//% for table in tables
+extern const float vocosc_${table.name}[${table.data.size}]; /* ${table.layout} ${table.source} */
+//% endfor
+#pragma GCC visibility pop
+
+#endif /* VOCOSC_MODEL_H */

@@ -1,0 +1,26 @@
+/* Small tables: windows, twiddle factors, the mel filterbank. */
+#include "vocosc_model.h"
+//% macro floats(name, values, text)
+
+/* ${text} */
+const float vocosc_${name}[${values | table_length}] = {
+${values | c_floats}
+};
+//% endmacro
+//% macro integers(name, values, text)
+
+/* ${text} */
+const int vocosc_${name}[${values | table_length}] = {
+${values | c_integers}
+};
+//% endmacro
+${floats("synthesis_window", synthesis_window, "The periodic Hann window over n_fft, for the inverse FFT: [n_fft].")}
+${floats("analysis_window", analysis_window, "The periodic Hann window" ~ (", half of it (see vocosc_fft.h)" if plan.fft.is_even else "") ~ ", for the forward FFT: [n_fft].")}
+${floats("twiddle_cosines", plan.fft.cosines, "cos(2 pi p k / (radix groups)) of each FFT pass: [pass][k = 1 .. radix - 1][p < groups].")}
+${floats("twiddle_sines", plan.fft.sines, "The sines to these cosines.")}
+${floats("half_cosines", plan.fft.half_cosines, "cos(2 pi k / n_fft), for the step between the half-length complex FFT and the real one: [n_fft / 2].")}
+${floats("half_sines", plan.fft.half_sines, "The sines to these cosines.")}
+${integers("mel_first_bin", filterbank.first_bins, "The first FFT bin of each mel filter: [mels].")}
+${integers("mel_first_weight", filterbank.starts, "Where each filter's weights start, and where the last one's end: [mels + 1].")}
+${floats("mel_weights", filterbank.weights, "Slaney's mel filters without their zeros, one after the other.")}
+${floats("last_panel_mask", last_panel_mask, "1 for the channels of the last panel, 0 for its padding: [16].")}

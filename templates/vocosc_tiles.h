@@ -1,0 +1,108 @@
+/*
+ * Matrix products for ${isa.text}: y [rows][outputs] = bias + x [rows][inputs] times weights, and what the layer does to y.
+ *
+ * Weights come in panels of 16 outputs: [panel][1 + inputs][16], the bias first. A tile computes a few rows times a few
+ * panels with every accumulator in a register of its own, so that a weight is loaded once for all rows. NAME_RxC is the
+ * tile of R rows and C outputs. Tiles are as many panels wide as keep the fused multiply-adds busy with few rows.
+ */
+#ifndef VOCOSC_TILES_${isa.name | upper}_H
+#define VOCOSC_TILES_${isa.name | upper}_H
+
+#include "vocosc_model.h"
+#include "vocosc_vector.h"
+
+enum { TILE_ROWS = ${isa.max_rows}, BLOCK_PANELS = ${isa.block_panels} };
+//% for product in products
+//% for tile in isa.tiles
+//% for vectors in tile.vectors
+//% set columns = vectors * isa.lanes
+
+/* ${product.text}: ${tile.rows} x ${columns} */
+static void ${product.name}_${tile.rows}x${columns}(const float *x, const float *w, float *y) {
+//% for v in range(vectors)
+  const vec bias${v} = vec_load(w${product | weight_offset(v * isa.lanes)});
+//% endfor
+//% for row in range(tile.rows)
+//% for v in range(vectors)
+  vec sum${row}_${v} = bias${v};
+//% endfor
+//% endfor
+  UNROLL_4
+  for (int k = 0; k < ${product.inputs}; k++) {
+    w += PANEL;
+//% if tile.rows < vectors
+//% for row in range(tile.rows)
+    const vec x${row} = vec_set(x[${product.x_stride * row} + k]);
+//% endfor
+//% for v in range(vectors)
+    const vec w${v} = vec_load(w${product | weight_offset(v * isa.lanes)});
+//% for row in range(tile.rows)
+    sum${row}_${v} = vec_fma(x${row}, w${v}, sum${row}_${v});
+//% endfor
+//% endfor
+//% else
+//% for v in range(vectors)
+    const vec w${v} = vec_load(w${product | weight_offset(v * isa.lanes)});
+//% endfor
+//% for row in range(tile.rows)
+    const vec x${row} = vec_set(x[${product.x_stride * row} + k]);
+//% for v in range(vectors)
+    sum${row}_${v} = vec_fma(x${row}, w${v}, sum${row}_${v});
+//% endfor
+//% endfor
+//% endif
+  }
+//% for row in range(tile.rows)
+//% for v in range(vectors)
+  finish_${product.name}(y + ${product.y_stride * row + v * isa.lanes}, sum${row}_${v});
+//% endfor
+//% endfor
+}
+//% endfor
+//% endfor
+
+/* ${product.text}: a tile's rows times `panels` panels. */
+static void ${product.name}_rows(const float *x, const float *w, float *y, int rows, int panels) {
+  switch (rows) {
+//% for tile in isa.tiles
+    ${"case %d" | format(tile.rows) if not loop.last else "default"}:
+//% for vectors in tile.vectors
+//% set columns = vectors * isa.lanes
+//% if columns >= 16
+      for (; panels >= ${columns // 16}; panels -= ${columns // 16}) {
+        ${product.name}_${tile.rows}x${columns}(x, w, y);
+        w += ${columns // 16 * 16 * (1 + product.inputs)};
+        y += ${columns};
+      }
+//% else
+      for (; panels > 0; panels--) {
+        for (int lane = 0; lane < PANEL; lane += ${columns}) ${product.name}_${tile.rows}x${columns}(x, w + lane, y + lane);
+        w += ${16 * (1 + product.inputs)};
+        y += PANEL;
+      }
+//% endif
+//% endfor
+      break;
+//% endfor
+  }
+}
+
+/*
+ * ${product.text}: `rows` frames, panels first .. last - 1. Blocks of panels stay in the cache while all rows
+ * pass over them, in tiles as equal as can be.
+ */
+static void ${product.name}(const float *x, const float *weights, float *y, int rows, int first, int last) {
+  const int tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+  for (int panel = first; panel < last; panel += BLOCK_PANELS) {
+    const int panels = last - panel < BLOCK_PANELS ? last - panel : BLOCK_PANELS;
+    const float *w = weights + panel * ${16 * (1 + product.inputs)};
+    for (int tile = 0; tile < tiles; tile++) {
+      const int row = rows * tile / tiles;
+      const int next = rows * (tile + 1) / tiles;
+      ${product.name}_rows(x + row * ${product.x_stride}, w, y + row * ${product.y_stride} + panel * PANEL, next - row, panels);
+    }
+  }
+}
+//% endfor
+
+#endif /* VOCOSC_TILES_${isa.name | upper}_H */
