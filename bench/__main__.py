@@ -221,9 +221,7 @@ def run(args: argparse.Namespace) -> int:
                 text = json.dumps(as_json(machine, settings, results), indent=1, allow_nan=False)
                 args.json.write_text(text + "\n")
     print(heading(machine, results))
-    print(
-        f"{args.runs} runs of {mel.shape[0]} frames a row and peer after {args.warmup} to warm up, in {effort.rounds} rounds"
-    )
+    print(f"{args.runs} runs of {mel.shape[0]} frames a row and peer, {args.warmup} to warm up, {effort.rounds} rounds")
     print(f"times in ms, medians over the rounds; whole: {WHOLE_CHUNK} frames a call for the compiled object\n")
     print(table(results))
     return 1 if any(result.errors for result in results) else 0

@@ -3,6 +3,7 @@
 Reads one JSON request a line from stdin, writes one JSON answer a line to stdout: see `bench.peers.Worker`.
 """
 
+import contextlib
 import ctypes
 import json
 import re
@@ -118,4 +119,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with contextlib.suppress(KeyboardInterrupt):  # the terminal's Ctrl-C reaches us too; the bench says so
+        main()

@@ -32,6 +32,10 @@ def main() -> int:
     except CompileError as error:
         print(f"vocosc: error: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        print("vocosc: error: standard output: closed before the report was written", file=sys.stderr)
+        sys.stdout = None  # type: ignore[assignment]  # so that Python does not flush it again
+        return 1
     except OSError as error:
         print(f"vocosc: error: {error.filename or arguments.output}: {error.strerror}", file=sys.stderr)
         return 1

@@ -113,14 +113,13 @@ def emit(
     shared = ["vocosc_model.h", "vocosc_tables.c", f"vocosc_weights.{'S' if options.weights == 'incbin' else 'c'}", "vocosc.mk"]
     for name in shared:
         put(templates / name)
+    put(templates / "vocosc_blocks.h")
     if options.link == "libs":
-        put(templates / "vocosc_network_libs.c")
+        put(runtime / "vocosc_network_libs.c")
     else:
         put(templates / "vocosc_fft.h")
-        put(templates / "vocosc_blocks.h")
-        put(runtime / "vocosc_network.c")
-        for header in ("vocosc_vector.h", "vocosc_vector_math.h"):
-            put(runtime / header)
+        for name in ("vocosc_network.c", "vocosc_vector.h", "vocosc_vector_math.h"):
+            put(runtime / name)
         for isa in options.isas:
             put(runtime / f"vocosc_vector_{isa.name}.h")
             put(templates / "vocosc_tiles.h", isa=isa.for_frames(plan.max_frames))

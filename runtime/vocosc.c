@@ -128,7 +128,8 @@ static int16_t to_int16(float sample) {
   return scaled <= -32768.0f ? -32768 : 0;
 }
 
-/* ---- decoding ------------------------------------------------------------------------------------------------------ */
+/* ---- decoding ------------------------------------------------------------------------------------------------------
+ */
 
 int vocosc_init_target(vocosc_stream *stream, vocosc_target target) {
   if (stream == NULL) return VOCOSC_BAD_ARGUMENT;
@@ -224,7 +225,8 @@ static int flush(vocosc_stream *stream, float *audio, int16_t *audio_int16) {
 int vocosc_flush(vocosc_stream *stream, float *audio) { return flush(stream, audio, NULL); }
 int vocosc_flush_int16(vocosc_stream *stream, int16_t *audio) { return flush(stream, NULL, audio); }
 
-/* ---- analysis ------------------------------------------------------------------------------------------------------ */
+/* ---- analysis ------------------------------------------------------------------------------------------------------
+ */
 
 int vocosc_mel_init_target(vocosc_mel_stream *stream, vocosc_target target) {
   if (stream == NULL) return VOCOSC_BAD_ARGUMENT;
@@ -289,7 +291,8 @@ int vocosc_mel(vocosc_mel_stream *stream, vocosc_scratch *scratch, const float *
   return analyse(stream, scratch, audio, NULL, samples, mel);
 }
 
-int vocosc_mel_int16(vocosc_mel_stream *stream, vocosc_scratch *scratch, const int16_t *audio, int samples, float *mel) {
+int vocosc_mel_int16(vocosc_mel_stream *stream, vocosc_scratch *scratch, const int16_t *audio, int samples,
+                     float *mel) {
   return analyse(stream, scratch, NULL, audio, samples, mel);
 }
 

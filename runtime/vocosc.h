@@ -56,8 +56,8 @@ typedef struct {
 typedef struct {
   uint32_t ready;
   uint32_t target;
-  uint32_t pending;              /* samples at the window's end that no frame has covered yet: 0 .. hop - 1 */
-  float window[VOCOSC_N_FFT];    /* the samples of the next frame so far, latest last */
+  uint32_t pending;           /* samples at the window's end that no frame has covered yet: 0 .. hop - 1 */
+  float window[VOCOSC_N_FFT]; /* the samples of the next frame so far, latest last */
 } vocosc_mel_stream;
 
 /* Working memory of one call; holds nothing between calls. Aligned to 64 bytes it is fastest. */

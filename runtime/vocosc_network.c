@@ -18,11 +18,10 @@
 
 #include <string.h>
 
+#include "vocosc_fft.h"
 #include "vocosc_model.h"
 #include "vocosc_vector.h"
 #include "vocosc_vector_math.h"
-
-#include "vocosc_fft.h"
 
 /* What a layer does to a finished dot product on its way to y; the tiles below call these. */
 static inline void finish_embed(float *y, vec sum) { vec_store(y, sum); }

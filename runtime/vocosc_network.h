@@ -5,8 +5,8 @@
 #include "vocosc.h"
 
 /*
- * Decodes frames = 1 .. VOCOSC_MAX_FRAMES of mel [frames][VOCOSC_MELS] into audio [frames * VOCOSC_HOP]. Every member of
- * the team calls this; the arguments were checked.
+ * Decodes frames = 1 .. VOCOSC_MAX_FRAMES of mel [frames][VOCOSC_MELS] into audio [frames * VOCOSC_HOP]. Every member
+ * of the team calls this; the arguments were checked.
  */
 typedef void vocosc_network_function(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames,
                                      float *audio, const vocosc_team *team);

@@ -14,8 +14,8 @@ static uint32_t saved_state(void) {
 
 static int x86_runs(vocosc_target target) {
   const uint32_t fma = 1u << 12, osxsave = 1u << 27, avx = 1u << 28, f16c = 1u << 29; /* leaf 1, ECX */
-  const uint32_t avx2 = 1u << 5;                                                            /* leaf 7, EBX */
-  const uint32_t avx512 = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31);                /* F, DQ, BW, VL */
+  const uint32_t avx2 = 1u << 5;                                                      /* leaf 7, EBX */
+  const uint32_t avx512 = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31);          /* F, DQ, BW, VL */
   uint32_t eax, ebx, ecx, edx;
   if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return 0;
   const uint32_t wanted = fma | osxsave | avx | f16c;

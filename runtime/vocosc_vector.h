@@ -43,8 +43,8 @@ enum { PANEL = 16, PANEL_VECTORS = PANEL / VEC_LANES };
 #endif
 
 /*
- * The sum of 16 virtual lanes, always by the same tree: halves are added to halves, 16 -> 8 -> 4 -> 2 -> 1. Lane j holds
- * the partial sum of elements j, j + 16, ...
+ * The sum of 16 virtual lanes, always by the same tree: halves are added to halves, 16 -> 8 -> 4 -> 2 -> 1. Lane j
+ * holds the partial sum of elements j, j + 16, ...
  */
 static inline float panel_sum(const vec lanes[PANEL_VECTORS]) {
   float sum[PANEL];

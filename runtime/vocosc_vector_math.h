@@ -34,8 +34,7 @@ VEC_FUNCTION vec vec_log(vec x) {
   /* 2^23 + (e + 127), as a float, is the biased exponent in the low bits of 2^23. */
   const vec biased = vec_from_bits(vec_bits_add(vec_bits_shift_right(moved, 23), vec_bits_set(0x4b000000u)));
   const vec e = vec_sub(biased, vec_set(0x1p23f + 127.0f));
-  const vec m = vec_from_bits(
-      vec_bits_add(vec_bits_and(moved, vec_bits_set(0x007fffffu)), vec_bits_set(0x3f3504f3u)));
+  const vec m = vec_from_bits(vec_bits_add(vec_bits_and(moved, vec_bits_set(0x007fffffu)), vec_bits_set(0x3f3504f3u)));
   const vec f = vec_sub(m, vec_set(1.0f));
   vec p = vec_set(0x1.1457a2p-4f);
   p = vec_fma(p, f, vec_set(-0x1.de3c14p-4f));

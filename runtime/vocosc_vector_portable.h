@@ -10,8 +10,20 @@
 typedef float vec;
 typedef uint32_t vec_bits;
 
-static inline vec_bits vec_to_bits(vec a) { return ((union { float value; uint32_t bits; }){.value = a}).bits; }
-static inline vec vec_from_bits(vec_bits a) { return ((union { uint32_t bits; float value; }){.bits = a}).value; }
+static inline vec_bits vec_to_bits(vec a) {
+  return ((union {
+           float value;
+           uint32_t bits;
+         }){.value = a})
+      .bits;
+}
+static inline vec vec_from_bits(vec_bits a) {
+  return ((union {
+           uint32_t bits;
+           float value;
+         }){.bits = a})
+      .value;
+}
 
 #ifdef __FP_FAST_FMAF
 static inline float fma_float(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
@@ -27,7 +39,10 @@ static inline float fma_float(float a, float b, float c) {
   const double sum = product + addend;
   const double shadow = sum - product;
   const double error = (product - (sum - shadow)) + (addend - shadow); /* TwoSum: exact; NaN if sum overflows */
-  union { double value; uint64_t bits; } odd = {.value = sum}, lost = {.value = error};
+  union {
+    double value;
+    uint64_t bits;
+  } odd = {.value = sum}, lost = {.value = error};
   /* The magnitude to round to odd is the truncated one: step back if rounding went away from zero. */
   const uint64_t inexact = error != 0.0 && error == error;
   const uint64_t away = inexact & ((odd.bits ^ lost.bits) >> 63);

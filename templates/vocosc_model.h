@@ -22,6 +22,7 @@ enum {
 
   /* Rounded up to whole panels of 16 */
   DIM_PADDED = ${plan.dim_padded},
+  HIDDEN_PADDED = ${plan.hidden_padded},
   BINS_PADDED = ${plan.bins_padded},
   EMBED_PANELS = ${plan.dim_padded // 16},
   EXPAND_PANELS = ${plan.hidden_padded // 16},
