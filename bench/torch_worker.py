@@ -51,6 +51,7 @@ def describe() -> dict[str, Any]:
     config = torch.__config__.show()
     capability = re.search(r"CPU capability usage: (\S+)", config)
     dnn = re.search(r"MKL-DNN (v\S+)", config)
+    blas = re.search(r"BLAS_INFO=(\w+)", config)
     libraries = maths_libraries()
     if "BLAS_INFO=generic" in config and not any(re.search("openblas|mkl|blis|atlas", path) for path in libraries):
         return {"error": "PyTorch runs on the unoptimised reference BLAS here: apt-get install libopenblas0-openmp"}
@@ -59,6 +60,7 @@ def describe() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "aten_cpu_capability": capability.group(1) if capability else "unknown",
         "onednn": dnn.group(1) if dnn and torch.backends.mkldnn.is_available() else "none",
+        "blas": blas.group(1) if blas else "unknown",
         "openblas_core": openblas_core(libraries),
         "maths_libraries": libraries,
     }

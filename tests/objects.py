@@ -1,0 +1,269 @@
+"""What the tests build and call: compiled models, decoders loaded from them, and C programs linked against them."""
+
+import ctypes
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tests import make_checkpoint, reference
+
+ROOT = Path(__file__).resolve().parents[1]
+GOLDEN = ROOT / "tests" / "golden"
+PROGRAMS = ROOT / "tests" / "c"
+SENTENCE = ROOT / "examples" / "speech" / "bdl_arctic_a0001.wav"
+
+BAD_ARGUMENT, BAD_INPUT, BAD_STREAM, BAD_TARGET = -1, -2, -3, -4
+TARGETS = {"best": 0, "portable": 1, "avx2": 2, "avx512": 3, "libs": 4}
+ISA_FLAGS = {
+    "portable": [],
+    "avx2": ["-mavx2", "-mfma", "-mf16c", "-DVOCOSC_ISA_AVX2"],
+    "avx512": ["-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma", "-DVOCOSC_ISA_AVX512"],
+}
+CFLAGS = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-O1", "-g"]
+# As in the object's own makefile: what the kernels' bits depend on.
+KERNEL_FLAGS = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+Floats = NDArray[np.float32]
+
+
+# ---- models ----
+
+
+@cache
+def config(name: str) -> dict[str, Any]:
+    """The configuration and seed of a golden set."""
+    values: dict[str, Any] = json.loads((GOLDEN / f"{name}.json").read_text())
+    return values
+
+
+def golden(name: str, what: str) -> NDArray[Any]:
+    return np.asarray(np.load(GOLDEN / f"{name}.{what}.npy"))
+
+
+def truth(sizes: Mapping[str, Any]) -> reference.Reference:
+    """The float64 reference of a configuration."""
+    return reference.Reference(make_checkpoint.tensors(sizes, sizes["seed"]), sizes)
+
+
+def some_mel(frames: int, mels: int, seed: int = 1) -> Floats:
+    """Log-mel (frames, mels) that wanders smoothly between about -9 and 0."""
+    rng = np.random.default_rng(seed)
+    phase = rng.uniform(0, 2 * np.pi, mels) + np.arange(frames)[:, None] * rng.uniform(0.05, 0.3, mels)
+    return (-4.5 + 4.5 * np.sin(phase)).astype(np.float32)
+
+
+def some_audio(samples: int, seed: int = 1) -> Floats:
+    """Two tones and a little noise, exactly representable in 16 bits."""
+    rng = np.random.default_rng(seed)
+    n = np.arange(samples)
+    wave = 0.3 * np.sin(0.11 * n) + 0.2 * np.sin(0.7 * n + 1) + 0.05 * rng.standard_normal(samples)
+    return (np.round(wave * 32767) / 32768).astype(np.float32)
+
+
+# ---- the compiler ----
+
+
+def run_compiler(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """The compiler's command, as a user types it in the repository."""
+    options = {"cwd": ROOT, **options}
+    command = [sys.executable, "-m", "compiler", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, **options)
+
+
+def compile_model(checkpoint: Path, output: Path, name: str, *options: object) -> Path:
+    """Compiles a checkpoint; returns the output directory."""
+    done = run_compiler(checkpoint, "-o", output, "--name", name, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return output
+
+
+def compile_sources(checkpoint: Path, output: Path, name: str, *options: object) -> Path:
+    """As compile_model, the sources alone."""
+    return compile_model(checkpoint, output, name, "--sources-only", *options)
+
+
+def make_library(directory: Path, name: str, *variables: str) -> Path:
+    """Builds libNAME.a by the makefile that stands beside the sources."""
+    command = ["make", "-s", f"-j{os.cpu_count()}", "-f", f"{name}.mk", f"lib{name}.a", *variables]
+    run_ok(command, cwd=directory)
+    return directory / f"lib{name}.a"
+
+
+def run_ok(command: Sequence[object], **options: Any) -> str:
+    """Runs a command that must succeed; returns what it printed."""
+    words = list(map(str, command))
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300, **options)
+    assert done.returncode == 0, f"{' '.join(words)}\nexit code {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+# ---- C programs ----
+
+
+def rename(text: str, name: str) -> str:
+    """The placeholder prefix replaced by the model's name, as the compiler does it."""
+    return text.replace("vocosc", name).replace("VOCOSC", name.upper())
+
+
+def build_c(
+    program: str,
+    build: Path,
+    directory: Path,
+    name: str,
+    *,
+    isa: str | None = None,
+    flags: Iterable[object] = (),
+    inputs: Iterable[object] | None = None,
+    libraries: Iterable[str] = (),
+    compiler: Sequence[str] = ("cc",),
+) -> Path:
+    """Builds tests/c/PROGRAM for the model NAME compiled in `directory`; returns the executable, which lies in `build`.
+
+    The program is written with the placeholder prefix and gets the model's. It is linked with the model's library, or
+    with `inputs`. An `isa` makes it a test of kernels: the flags of that instruction set, and of the object's makefile.
+    """
+    build.mkdir(parents=True, exist_ok=True)
+    for path in PROGRAMS.iterdir():  # the others are there to be included
+        (build / path.name).write_text(rename(path.read_text(), name))
+    executable = build / Path(program).stem
+    kernel = [*KERNEL_FLAGS, *(rename(flag, name) for flag in ISA_FLAGS[isa])] if isa else []
+    standard = [] if program.endswith(".cpp") else CFLAGS
+    run_ok(
+        [
+            *compiler,
+            *standard,
+            *kernel,
+            *flags,
+            *("-I", build, "-I", directory, "-o", executable, build / program),
+            *([directory / f"lib{name}.a"] if inputs is None else inputs),
+            *("-lcmocka", *libraries, "-lpthread", "-lm"),
+        ]
+    )
+    return executable
+
+
+def run_c(executable: Path, *arguments: object, under: Sequence[str] = ()) -> str:
+    """Runs a C program; what it printed shows in the failure, if it fails."""
+    environment = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0", "OPENBLAS_NUM_THREADS": "1"}
+    return run_ok([*under, executable, *arguments], env=environment)
+
+
+# ---- a decoder in this process ----
+
+
+def _pointer(array: NDArray[Any] | None) -> int | None:
+    return None if array is None else array.ctypes.data
+
+
+class Vocoder:
+    """The library libNAME.a of a compiled model, loaded. Counts and status codes come back as they are."""
+
+    def __init__(self, directory: Path, name: str, libraries: Sequence[str] = ()) -> None:
+        shared = directory / f"{name}.so"
+        archive = directory / f"lib{name}.a"
+        whole = ["-Wl,--whole-archive", archive, "-Wl,--no-whole-archive"]
+        run_ok(["cc", "-shared", "-Wl,-z,defs", "-o", shared, *whole, *libraries])
+        self.name = name
+        self.directory = directory
+        self.report: dict[str, Any] = json.loads((directory / f"{name}.json").read_text())
+        model = self.report["model"]
+        self.mels, self.hop, self.n_fft = int(model["n_mels"]), int(model["hop_length"]), int(model["n_fft"])
+        self.tail = self.n_fft - self.hop
+        self._library = ctypes.CDLL(str(shared))
+        self.max_frames = self.call("max_frames")
+        self.stream_bytes = self.call("stream_bytes")
+        self.mel_stream_bytes = self.call("mel_stream_bytes")
+        self._scratch = np.zeros(self.call("scratch_bytes"), np.uint8)
+
+    def call(self, function: str, *arguments: NDArray[Any] | int | None) -> int:
+        """Calls NAME_function; arrays are passed as pointers."""
+        entry = getattr(self._library, f"{self.name}_{function}")
+        values = [
+            ctypes.c_int(value) if isinstance(value, int) else ctypes.c_void_p(_pointer(value)) for value in arguments
+        ]
+        return int(entry(*values))
+
+    @property
+    def targets(self) -> list[str]:
+        """The targets of the build that this CPU runs."""
+        stream = np.zeros(self.stream_bytes, np.uint8)
+        wanted = [name for name in TARGETS if name != "best"]
+        return [name for name in wanted if self.call("init_target", stream, TARGETS[name]) == 0]
+
+    def stream(self, target: str = "best") -> NDArray[np.uint8]:
+        """A stream after init; a copy of it is a snapshot."""
+        stream = np.full(self.stream_bytes, 0xA5, np.uint8)
+        assert self.call("init_target", stream, TARGETS[target]) == 0
+        return stream
+
+    def decode_chunk(self, stream: NDArray[np.uint8], mel: Floats) -> Floats:
+        """One call of decode."""
+        audio = np.full(len(mel) * self.hop, np.nan, np.float32)
+        mel = np.ascontiguousarray(mel)
+        status = self.call("decode", stream, self._scratch, mel, len(mel), audio)
+        assert status == audio.size, f"decode of {len(mel)} frames returned {status}"
+        return audio
+
+    def decode(self, mel: Floats, chunks: Iterable[int] | int | None = None, target: str = "best") -> Floats:
+        """An utterance from silence, split into chunks of those sizes (as long as they last, then the largest)."""
+        return self.continue_decode(self.stream(target), mel, chunks)
+
+    def continue_decode(
+        self, stream: NDArray[np.uint8], mel: Floats, chunks: Iterable[int] | int | None = None
+    ) -> Floats:
+        size = chunks if isinstance(chunks, int) else self.max_frames
+        sizes = iter(()) if chunks is None or isinstance(chunks, int) else iter(chunks)
+        parts, start = [np.zeros(0, np.float32)], 0
+        while start < len(mel):
+            end = start + next(sizes, size)
+            parts.append(self.decode_chunk(stream, mel[start:end]))
+            start = end
+        return np.concatenate(parts)
+
+    def flush(self, stream: NDArray[np.uint8]) -> Floats:
+        audio = np.full(self.tail, np.nan, np.float32)
+        assert self.call("flush", stream, audio) == self.tail
+        return audio
+
+    def mel_stream(self, target: str = "best") -> NDArray[np.uint8]:
+        stream = np.full(self.mel_stream_bytes, 0xA5, np.uint8)
+        assert self.call("mel_init_target", stream, TARGETS[target]) == 0
+        return stream
+
+    def log_mel(self, audio: NDArray[Any], splits: Iterable[int] = (), target: str = "best") -> Floats:
+        """The log-mel of float or int16 audio, pushed in pieces of those sizes, then the largest; flushed."""
+        stream, sizes = self.mel_stream(target), iter(splits)
+        function = "mel_int16" if audio.dtype == np.int16 else "mel"
+        parts, start = [np.zeros((0, self.mels), np.float32)], 0
+        while start < len(audio):
+            piece = np.ascontiguousarray(audio[start : start + next(sizes, self.max_frames * self.hop)])
+            frames = np.full((self.max_frames, self.mels), np.nan, np.float32)
+            count = self.call(function, stream, self._scratch, piece, len(piece), frames)
+            assert 0 <= count <= self.max_frames, f"{function} of {len(piece)} samples returned {count}"
+            assert np.isnan(frames[count:]).all(), "more was written than the count says"
+            parts.append(frames[:count])
+            start += len(piece)
+        frames = np.full((1, self.mels), np.nan, np.float32)
+        count = self.call("mel_flush", stream, self._scratch, frames)
+        assert count in (0, 1)
+        return np.concatenate([*parts, frames[:count]])
+
+
+def symbols(path: Path) -> dict[str, list[str]]:
+    """The names in an object file that the linker sees: undefined, and global."""
+    lines = run_ok(["nm", "-P", "-g", path]).splitlines()
+    fields = [line.split() for line in lines if re.match(r"\S+ [A-Za-z]", line)]
+    return {
+        "undefined": [field[0] for field in fields if field[1] == "U"],
+        "global": [field[0] for field in fields if field[1] != "U"],
+    }
