@@ -43,7 +43,9 @@ def _make(directory: Path, name: str, goal: str) -> None:
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if "error" in line.lower()] or done.stderr.splitlines()
-        raise CompileError(f"building {goal} failed: {lines[0] if lines else 'no message'} (command: {' '.join(command)})")
+        raise CompileError(
+            f"building {goal} failed: {lines[0] if lines else 'no message'} (command: {' '.join(command)})"
+        )
 
 
 def _is_gcc() -> bool:

@@ -75,7 +75,9 @@ def emit(
     files: dict[str, bytes] = {}
     tool_sources = sorted((ROOT / "runtime" / "tool").glob("*.[ch]"))
     team_sources = sorted((ROOT / "runtime").glob("vocosc_team_pthread.[ch]"))
-    tool_objects = [f"{_rename(path.stem, options.name)}.o" for path in tool_sources + team_sources if path.suffix == ".c"]
+    tool_objects = [
+        f"{_rename(path.stem, options.name)}.o" for path in tool_sources + team_sources if path.suffix == ".c"
+    ]
     window = hann(config.n_fft)
     offsets = np.cumsum([0] + [table.data.nbytes for table in tables])
     values: dict[str, Any] = {
@@ -110,7 +112,12 @@ def emit(
 
     templates = ROOT / "templates"
     runtime = ROOT / "runtime"
-    shared = ["vocosc_model.h", "vocosc_tables.c", f"vocosc_weights.{'S' if options.weights == 'incbin' else 'c'}", "vocosc.mk"]
+    shared = [
+        "vocosc_model.h",
+        "vocosc_tables.c",
+        f"vocosc_weights.{'S' if options.weights == 'incbin' else 'c'}",
+        "vocosc.mk",
+    ]
     for name in shared:
         put(templates / name)
     put(templates / "vocosc_blocks.h")
@@ -143,9 +150,13 @@ def _products(plan: Plan) -> list[MatrixProduct]:
     inputs = config.kernel_size * config.n_mels
     spectrum = plan.spectrum_stride
     return [
-        MatrixProduct("embed", "The embedding's convolution, of overlapping rows", inputs, config.n_mels, plan.dim_stride),
+        MatrixProduct(
+            "embed", "The embedding's convolution, of overlapping rows", inputs, config.n_mels, plan.dim_stride
+        ),
         MatrixProduct("expand", "A block's first layer and GELU", config.dim, plan.dim_stride, plan.hidden_stride),
-        MatrixProduct("contract", "A block's second layer, onto the residual", config.hidden, plan.hidden_stride, plan.dim_stride),
+        MatrixProduct(
+            "contract", "A block's second layer, onto the residual", config.hidden, plan.hidden_stride, plan.dim_stride
+        ),
         MatrixProduct("magnitude", "The head's log-magnitudes and exp", config.dim, plan.dim_stride, spectrum),
         MatrixProduct("phase", "The head's phases, and from both the spectrum", config.dim, plan.dim_stride, spectrum),
     ]

@@ -17,13 +17,18 @@ class Tile:
 
 @dataclass(frozen=True)
 class Isa:
-    """An instruction set: `lanes` floats in a vector; `block_panels` panels stay in the cache while rows pass over."""
+    """An instruction set.
+
+    `lanes` floats in a vector. `block_panels` panels stay in the cache while many tiles of rows pass over them; a weight
+    that is used once is fetched `near_floats` ahead. Both were chosen by measurement: bench/NOTES.md.
+    """
 
     name: str
     text: str
     lanes: int
     tiles: tuple[Tile, ...]
     block_panels: int
+    near_floats: int
 
     @property
     def max_rows(self) -> int:
@@ -33,20 +38,39 @@ class Isa:
     def for_frames(self, frames: int) -> Isa:
         """Without the tiles that a call of at most so many frames cannot need."""
         tiles = tuple(tile for tile in self.tiles if tile.rows <= frames)
-        return Isa(self.name, self.text, self.lanes, tiles, self.block_panels)
+        return Isa(self.name, self.text, self.lanes, tiles, self.block_panels, self.near_floats)
 
 
 # Accumulators: at least 8, so that the latency of a fused multiply-add (4 cycles, 2 a cycle) is hidden; at most what the
 # registers (16 for AVX2, 32 for AVX-512 and most scalar FPUs) hold beside the weights and the inputs.
-PORTABLE = Isa("portable", "plain C", 1, tuple(Tile(rows, (4,)) for rows in range(1, 5)), 4)
-AVX2 = Isa(
-    "avx2",
-    "AVX2 and FMA",
-    8,
-    (Tile(1, (8, 2)), Tile(2, (4, 2)), Tile(3, (4, 2)), Tile(4, (2,)), Tile(5, (2,)), Tile(6, (2,))),
-    4,
+PORTABLE = Isa(
+    name="portable",
+    text="plain C",
+    lanes=1,
+    tiles=tuple(Tile(rows, (4,)) for rows in range(1, 5)),
+    block_panels=4,
+    near_floats=0,
 )
-AVX512 = Isa("avx512", "AVX-512", 16, (Tile(1, (8, 1)), *(Tile(rows, (4, 1)) for rows in range(2, 7))), 8)
+AVX2 = Isa(
+    name="avx2",
+    text="AVX2 and FMA",
+    lanes=8,
+    tiles=(Tile(1, (8, 2)), Tile(2, (4, 2)), Tile(3, (4, 2)), Tile(4, (2,)), Tile(5, (2,)), Tile(6, (2,))),
+    block_panels=2,
+    near_floats=512,
+)
+AVX512 = Isa(
+    name="avx512",
+    text="AVX-512",
+    lanes=16,
+    tiles=(
+        Tile(1, (8, 1)),
+        *(Tile(rows, (4, 1)) for rows in range(2, 7)),
+        *(Tile(rows, (2, 1)) for rows in range(7, 13)),
+    ),
+    block_panels=4,
+    near_floats=512,
+)
 
 TARGETS = {"x86-64": (PORTABLE, AVX2, AVX512), "portable": (PORTABLE,)}
 

@@ -131,7 +131,11 @@ def _place(buffers: Sequence[Buffer]) -> list[Buffer]:
     placed: list[Buffer] = []
     for buffer in sorted(buffers, key=lambda b: -b.floats):
         # The analysis is a call of its own: it may lie over anything.
-        rivals = [b for b in placed if b.first <= buffer.last and buffer.first <= b.last and "ANALYSIS" not in (b.name, buffer.name)]
+        rivals = [
+            b
+            for b in placed
+            if b.first <= buffer.last and buffer.first <= b.last and "ANALYSIS" not in (b.name, buffer.name)
+        ]
         offset = 0
         for rival in sorted(rivals, key=lambda b: b.offset):
             if offset + padded(buffer.floats) <= rival.offset:

@@ -55,7 +55,13 @@ def report(
             for chunk, seconds in chunk_seconds.items()
         },
         "scratch": [
-            {"name": b.name.lower(), "offset_bytes": 4 * b.offset, "bytes": 4 * b.floats, "from": STEPS[b.first], "to": STEPS[b.last]}
+            {
+                "name": b.name.lower(),
+                "offset_bytes": 4 * b.offset,
+                "bytes": 4 * b.floats,
+                "from": STEPS[b.first],
+                "to": STEPS[b.last],
+            }
             for b in plan.scratch
         ],
         "tables": [{"name": table.name, "bytes": table.data.nbytes, "layout": table.layout} for table in tables],

@@ -12,6 +12,7 @@
  *   vec_bits_add, vec_bits_and, vec_bits_xor, vec_bits_shift_left, vec_bits_shift_right (filled with zeros)
  *   vec_select(bits, a, b)         a where the lane's bits are not 0, else b
  *   fma_float(a, b, c)             the scalar fused multiply-add
+ *   VEC_PREFETCH(p)                hints that the line at p will be read soon
  *   VEC_FUNCTION                   storage class of the functions of vocosc_vector_math.h
  * Every operation is correctly rounded, so a computation gives the same bits whatever the number of lanes.
  *

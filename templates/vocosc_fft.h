@@ -109,6 +109,7 @@ ${butterfly(step.radix, sign) | chomp}
     out[${2 * step.columns * k + 1}] = ${im};
 //% elif last
     out[${step.columns * k}] = ${re};
+    (void)${im}; /* zero: the samples are real */
 //% else
     out[${step.columns * k}] = ${re};
     out[FFT_LENGTH + ${step.columns * k}] = ${im};

@@ -11,14 +11,18 @@
 #include "vocosc_model.h"
 #include "vocosc_vector.h"
 
-enum { TILE_ROWS = ${isa.max_rows}, BLOCK_PANELS = ${isa.block_panels} };
+enum {
+  TILE_ROWS = ${isa.max_rows},
+  BLOCK_PANELS = ${isa.block_panels},
+  NEAR_FLOATS = ${isa.near_floats}, /* how far ahead of its use a weight is fetched if it is used once */
+};
 //% for product in products
 //% for tile in isa.tiles
 //% for vectors in tile.vectors
 //% set columns = vectors * isa.lanes
 
 /* ${product.text}: ${tile.rows} x ${columns} */
-static void ${product.name}_${tile.rows}x${columns}(const float *x, const float *w, float *y) {
+static __attribute__((noinline)) void ${product.name}_${tile.rows}x${columns}(const float *x, const float *w, float *y, int ahead) {
 //% for v in range(vectors)
   const vec bias${v} = vec_load(w${product | weight_offset(v * isa.lanes)});
 //% endfor
@@ -30,6 +34,9 @@ static void ${product.name}_${tile.rows}x${columns}(const float *x, const float 
   UNROLL_4
   for (int k = 0; k < ${product.inputs}; k++) {
     w += PANEL;
+//% for panel in range([columns // 16, 1] | max)
+    VEC_PREFETCH(w${product | weight_offset(panel * 16)} + ahead);
+//% endfor
 //% if tile.rows < vectors
 //% for row in range(tile.rows)
     const vec x${row} = vec_set(x[${product.x_stride * row} + k]);
@@ -62,7 +69,7 @@ static void ${product.name}_${tile.rows}x${columns}(const float *x, const float 
 //% endfor
 
 /* ${product.text}: a tile's rows times `panels` panels. */
-static void ${product.name}_rows(const float *x, const float *w, float *y, int rows, int panels) {
+static void ${product.name}_rows(const float *x, const float *w, float *y, int rows, int panels, int ahead) {
   switch (rows) {
 //% for tile in isa.tiles
     ${"case %d" | format(tile.rows) if not loop.last else "default"}:
@@ -70,13 +77,13 @@ static void ${product.name}_rows(const float *x, const float *w, float *y, int r
 //% set columns = vectors * isa.lanes
 //% if columns >= 16
       for (; panels >= ${columns // 16}; panels -= ${columns // 16}) {
-        ${product.name}_${tile.rows}x${columns}(x, w, y);
+        ${product.name}_${tile.rows}x${columns}(x, w, y, ahead);
         w += ${columns // 16 * 16 * (1 + product.inputs)};
         y += ${columns};
       }
 //% else
       for (; panels > 0; panels--) {
-        for (int lane = 0; lane < PANEL; lane += ${columns}) ${product.name}_${tile.rows}x${columns}(x, w + lane, y + lane);
+        for (int lane = 0; lane < PANEL; lane += ${columns}) ${product.name}_${tile.rows}x${columns}(x, w + lane, y + lane, ahead);
         w += ${16 * (1 + product.inputs)};
         y += PANEL;
       }
@@ -88,18 +95,21 @@ static void ${product.name}_rows(const float *x, const float *w, float *y, int r
 }
 
 /*
- * ${product.text}: `rows` frames, panels first .. last - 1. Blocks of panels stay in the cache while all rows
- * pass over them, in tiles as equal as can be.
+ * ${product.text}: `rows` frames, panels first .. last - 1. Up to TILE_ROWS frames pass over all panels in
+ * one go, each weight fetched a little ahead. More do so in tiles as equal as can be, block by block, so that a block
+ * stays in the cache for all tiles and the next one is fetched meanwhile.
  */
 static void ${product.name}(const float *x, const float *weights, float *y, int rows, int first, int last) {
   const int tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
-  for (int panel = first; panel < last; panel += BLOCK_PANELS) {
-    const int panels = last - panel < BLOCK_PANELS ? last - panel : BLOCK_PANELS;
+  const int block_panels = tiles > 1 ? BLOCK_PANELS : last - first;
+  const int ahead = tiles > 1 ? BLOCK_PANELS * ${16 * (1 + product.inputs)} : NEAR_FLOATS;
+  for (int panel = first; panel < last; panel += block_panels) {
+    const int panels = last - panel < block_panels ? last - panel : block_panels;
     const float *w = weights + panel * ${16 * (1 + product.inputs)};
     for (int tile = 0; tile < tiles; tile++) {
       const int row = rows * tile / tiles;
       const int next = rows * (tile + 1) / tiles;
-      ${product.name}_rows(x + row * ${product.x_stride}, w, y + row * ${product.y_stride} + panel * PANEL, next - row, panels);
+      ${product.name}_rows(x + row * ${product.x_stride}, w, y + row * ${product.y_stride} + panel * PANEL, next - row, panels, ahead);
     }
   }
 }
