@@ -7,6 +7,7 @@ the model's name in text and file names alike. Lines that begin with //% and exp
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ def emit(
         "tables": tables,
         "offsets": dict(zip((table.name for table in tables), offsets.tolist(), strict=False)),
         "weight_bytes": int(offsets[-1]),
-        "silent_mel": float(np.log(np.float32(1e-5))),
+        "silent_mel": f"{np.log(1e-5):.9g}",
         "filterbank": filterbank(config),
         "synthesis_window": (window / config.n_fft).astype(np.float32),
         "analysis_window": (window * (0.5 if plan.fft.is_even else 1)).astype(np.float32),
@@ -182,8 +183,25 @@ def _render(source: Path, name: str, values: Mapping[str, Any]) -> tuple[str, st
     """The file's name and text under the model's prefix."""
     text = _rename(source.read_text(), name)
     if source.parent.name == "templates":
-        text = _environment().from_string(re.sub(r"^ *//% (.*)$", r"<% \1 %>", text, flags=re.MULTILINE)).render(values)
-    return _rename(source.name, name), text
+        text = _environment().from_string(re.sub(r"^ *//%(-?) (.*)$", r"<%\1 \2 %>", text, flags=re.MULTILINE)).render(values)
+    return _rename(source.name, name), _align_comments(text)
+
+
+def _align_comments(text: str) -> str:
+    """Aligns the comments behind the code of neighbouring lines: the name's length may have moved them."""
+    lines = text.split("\n")
+    matches = [re.fullmatch(r"( *[^ /*].*?) +(/\* .* \*/)", line) for line in lines]
+    start = 0
+    for is_comment, run in itertools.groupby(matches, key=bool):
+        count = len(list(run))
+        if is_comment:
+            width = max(len(match[1]) for match in matches[start : start + count] if match)
+            for i in range(start, start + count):
+                match = matches[i]
+                assert match is not None
+                lines[i] = f"{match[1]:<{width}} {match[2]}"
+        start += count
+    return "\n".join(lines)
 
 
 @functools.cache

@@ -84,16 +84,19 @@ enum { FFT_LENGTH = ${fft.complex_length} };
     const float y4i = mid1_i - turn1_r;
 //% endif
 //% endmacro
+//% macro twiddle(step, k)
+${("%d + " % (step.twiddles + (k - 1) * step.groups)) if step.twiddles + k > 1 else ""}
+//%- endmacro
 //% macro twiddles(step, sign)
 //% for k in range(1, step.radix)
-    const float w${k}r = vocosc_twiddle_cosines[${step.twiddles + (k - 1) * step.groups} + group];
-    const float w${k}i = ${sign}vocosc_twiddle_sines[${step.twiddles + (k - 1) * step.groups} + group];
+    const float w${k}r = vocosc_twiddle_cosines[${twiddle(step, k)}group];
+    const float w${k}i = ${sign}vocosc_twiddle_sines[${twiddle(step, k)}group];
 //% endfor
 //% endmacro
 //% macro column(step, sign, last)
 //% for j in range(step.radix)
     const float x${j}r = in[${step.columns * step.groups * j}];
-    const float x${j}i = in[FFT_LENGTH + ${step.columns * step.groups * j}];
+    const float x${j}i = in[FFT_LENGTH${(" + %d" % (step.columns * step.groups * j)) if j else ""}];
 //% endfor
 ${butterfly(step.radix, sign) | chomp}
 //% for k in range(step.radix)
@@ -112,7 +115,7 @@ ${butterfly(step.radix, sign) | chomp}
     (void)${im}; /* zero: the samples are real */
 //% else
     out[${step.columns * k}] = ${re};
-    out[FFT_LENGTH + ${step.columns * k}] = ${im};
+    out[FFT_LENGTH${(" + %d" % (step.columns * k)) if k else ""}] = ${im};
 //% endif
 //% endfor
 //% endmacro

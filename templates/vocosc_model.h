@@ -1,4 +1,4 @@
-/* The model's constants, the map of the scratch memory, the tables, and the order of the blocks. Private to the object. */
+/* The model's constants, the map of the scratch memory, and the tables. Private to the object. */
 #ifndef VOCOSC_MODEL_H
 #define VOCOSC_MODEL_H
 
@@ -58,7 +58,8 @@ extern const float vocosc_mel_weights[${filterbank.weights | table_length}];
 extern const float vocosc_last_panel_mask[16];
 
 //% for table in tables
-extern const float vocosc_${table.name}[${table.data.size}]; /* ${table.layout} ${table.source} */
+/* ${table.source}: ${table.layout} */
+extern const float vocosc_${table.name}[${table.data.size}];
 //% endfor
 #pragma GCC visibility pop
 

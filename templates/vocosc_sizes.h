@@ -1,4 +1,4 @@
-/* ---- sizes of this model and build --------------------------------------------------------------------------------- */
+/* ---- sizes of this model and build ------------------------------------------------------------------------------ */
 
 #define VOCOSC_NAME "${options.name}"
 #define VOCOSC_GENERATOR "${generator}"
@@ -13,7 +13,7 @@
 #define VOCOSC_MAX_FRAMES ${plan.max_frames} /* frames of a call, at most */
 #define VOCOSC_TAIL ${plan.overlap_floats}  /* samples that flush writes */
 #define VOCOSC_LATENCY_SAMPLES ${plan.overlap_floats} /* the audio lags the analysed audio by this: n_fft - hop */
-#define VOCOSC_SILENT_MEL (${silent_mel | float32}) /* log(1e-5), the least value of a log-mel */
+#define VOCOSC_SILENT_MEL (${silent_mel}f) /* log(1e-5), the least value of a log-mel */
 
 #define VOCOSC_WEIGHT_BYTES ${weight_bytes} /* read-only, shared by all streams */
 #define VOCOSC_STATE_BYTES ${plan.state_bytes} /* of a vocosc_stream */

@@ -1,15 +1,19 @@
 /*
- * Matrix products for ${isa.text}: y [rows][outputs] = bias + x [rows][inputs] times weights, and what the layer does to y.
+ * Matrix products for ${isa.text}: y [rows][outputs] = bias + x [rows][inputs] times weights, then finish_...()
+ * does what the layer does to y.
  *
  * Weights come in panels of 16 outputs: [panel][1 + inputs][16], the bias first. A tile computes a few rows times a few
  * panels with every accumulator in a register of its own, so that a weight is loaded once for all rows. NAME_RxC is the
- * tile of R rows and C outputs. Tiles are as many panels wide as keep the fused multiply-adds busy with few rows.
+ * tile of R rows and C outputs. Tiles are as many panels wide as keep the fused multiply-adds busy with few rows. They
+ * stay functions: inlined, the constants of finish_...() would take registers from the accumulators.
  */
 #ifndef VOCOSC_TILES_${isa.name | upper}_H
 #define VOCOSC_TILES_${isa.name | upper}_H
 
 #include "vocosc_model.h"
 #include "vocosc_vector.h"
+
+#define TILE static __attribute__((noinline))
 
 enum {
   TILE_ROWS = ${isa.max_rows},
@@ -22,7 +26,7 @@ enum {
 //% set columns = vectors * isa.lanes
 
 /* ${product.text}: ${tile.rows} x ${columns} */
-static __attribute__((noinline)) void ${product.name}_${tile.rows}x${columns}(const float *x, const float *w, float *y, int ahead) {
+TILE void ${product.name}_${tile.rows}x${columns}(const float *x, const float *w, float *y, int ahead) {
 //% for v in range(vectors)
   const vec bias${v} = vec_load(w${product | weight_offset(v * isa.lanes)});
 //% endfor
@@ -39,7 +43,7 @@ static __attribute__((noinline)) void ${product.name}_${tile.rows}x${columns}(co
 //% endfor
 //% if tile.rows < vectors
 //% for row in range(tile.rows)
-    const vec x${row} = vec_set(x[${product.x_stride * row} + k]);
+    const vec x${row} = vec_set(x[${("%d + " % (product.x_stride * row)) if row else ""}k]);
 //% endfor
 //% for v in range(vectors)
     const vec w${v} = vec_load(w${product | weight_offset(v * isa.lanes)});
@@ -52,7 +56,7 @@ static __attribute__((noinline)) void ${product.name}_${tile.rows}x${columns}(co
     const vec w${v} = vec_load(w${product | weight_offset(v * isa.lanes)});
 //% endfor
 //% for row in range(tile.rows)
-    const vec x${row} = vec_set(x[${product.x_stride * row} + k]);
+    const vec x${row} = vec_set(x[${("%d + " % (product.x_stride * row)) if row else ""}k]);
 //% for v in range(vectors)
     sum${row}_${v} = vec_fma(x${row}, w${v}, sum${row}_${v});
 //% endfor
@@ -61,7 +65,7 @@ static __attribute__((noinline)) void ${product.name}_${tile.rows}x${columns}(co
   }
 //% for row in range(tile.rows)
 //% for v in range(vectors)
-  finish_${product.name}(y + ${product.y_stride * row + v * isa.lanes}, sum${row}_${v});
+  finish_${product.name}(${("y + %d" % (product.y_stride * row + v * isa.lanes)) if row + v else "y"}, sum${row}_${v});
 //% endfor
 //% endfor
 }
@@ -95,9 +99,10 @@ static void ${product.name}_rows(const float *x, const float *w, float *y, int r
 }
 
 /*
- * ${product.text}: `rows` frames, panels first .. last - 1. Up to TILE_ROWS frames pass over all panels in
- * one go, each weight fetched a little ahead. More do so in tiles as equal as can be, block by block, so that a block
- * stays in the cache for all tiles and the next one is fetched meanwhile.
+ * ${product.text}: `rows` frames, panels first .. last - 1.
+ *
+ * Up to TILE_ROWS frames pass over all panels in one go, each weight fetched a little ahead. More do so in tiles as
+ * equal as can be, block by block: a block stays in the cache for all tiles, and the next one is fetched meanwhile.
  */
 static void ${product.name}(const float *x, const float *weights, float *y, int rows, int first, int last) {
   const int tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
@@ -109,7 +114,8 @@ static void ${product.name}(const float *x, const float *weights, float *y, int 
     for (int tile = 0; tile < tiles; tile++) {
       const int row = rows * tile / tiles;
       const int next = rows * (tile + 1) / tiles;
-      ${product.name}_rows(x + row * ${product.x_stride}, w, y + row * ${product.y_stride} + panel * PANEL, next - row, panels, ahead);
+      ${product.name}_rows(x + row * ${product.x_stride}, w, y + row * ${product.y_stride} + panel * PANEL, next - row, panels,
+      ${" " * (product.name | length)}      ahead);
     }
   }
 }

@@ -25,8 +25,8 @@ from tests.reference import snr_db
 # The golden mels' audio, on every target and with every compiler. It changes only if the order of the arithmetic or a
 # polynomial is changed on purpose.
 GOLDEN_SHA256 = {
-    "small": "?",
-    "odd": "?",
+    "small": "31a0e9e839e164a631e5c41c3ab776e96dcc6cef7371d0fe01be92ba04fc2e1d",
+    "odd": "cbb26c65b8f2f4f33cd9d663ef1139aefb2cf6236c06e32b3912e4e67592a953",
 }
 
 
@@ -210,16 +210,17 @@ def test_a_bad_mel_gives_silence_and_leaves_the_stream_alone(vocoder: Vocoder, b
 
 
 def test_extreme_mels_give_finite_audio(vocoder: Vocoder) -> None:
-    """The spectrum is clipped, so no finite mel can make audio that is not; and a reset undoes what it did."""
+    """The spectrum is clipped, so no finite mel can make audio that is not; on every target the same; no trace is left."""
     mel = some_mel(12, vocoder.mels)
-    expected = vocoder.decode(mel)
     for extreme in (1e6, -1e6, 1e-45, 3e38, -3e38):
-        stream = vocoder.stream()
-        audio = vocoder.continue_decode(stream, np.full((5, vocoder.mels), extreme, np.float32))
-        if abs(extreme) <= 1e6:
-            assert np.isfinite(audio).all(), f"mel of {extreme:g}"
-        assert vocoder.call("reset", stream) == 0
-        assert vocoder.continue_decode(stream, mel).tobytes() == expected.tobytes()
+        loud = np.full((5, vocoder.mels), extreme, np.float32)
+        audio = vocoder.decode(loud)
+        assert np.isfinite(audio).all(), f"mel of {extreme:g}"
+        for target in vocoder.targets:
+            stream = vocoder.stream(target)
+            assert vocoder.continue_decode(stream, loud, 2).tobytes() == audio.tobytes(), f"mel of {extreme:g}, {target}"
+            assert vocoder.call("reset", stream) == 0
+            assert vocoder.continue_decode(stream, mel).tobytes() == vocoder.decode(mel).tobytes()
 
 
 def test_int16_is_the_float_rounded_and_clipped(vocoder: Vocoder) -> None:

@@ -1,0 +1,289 @@
+"""The compiler's command: the same bytes every time, readable sources, and one line for every mistake."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.make_checkpoint import write_checkpoint
+from tests.objects import ROOT, compile_model, compile_sources, config, make_library, run_compiler, run_ok
+
+TINY = {
+    "sample_rate": 8000,
+    "n_fft": 12,
+    "hop_length": 4,
+    "n_mels": 5,
+    "dim": 6,
+    "mlp_ratio": 2.0,
+    "kernel_size": 3,
+    "num_layers": 1,
+    "seed": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tiny") / "tiny.ckpt"
+    write_checkpoint(path, TINY)
+    return path
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
+
+
+def one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """The command failed with one line, which says all of `words`, and no traceback."""
+    assert done.returncode in (1, 2), f"exit code {done.returncode}\n{done.stderr}"
+    lines = [line for line in done.stderr.splitlines() if not line.startswith(("usage:", " "))]
+    assert len(lines) == 1, done.stderr
+    assert "error:" in lines[0] and "Traceback" not in done.stderr
+    for word in words:
+        assert word in lines[0], lines[0]
+
+
+# ---- the same bytes ----
+
+
+@pytest.mark.parametrize("weights", ["incbin", "c"])
+def test_sources_are_a_function_of_checkpoint_and_options(checkpoint: Path, tmp_path: Path, weights: str) -> None:
+    """Not of the directory, the hash seed, the clock, the zone, the locale or the name of the checkpoint's file."""
+    results = []
+    copy = tmp_path / "another name.ckpt"
+    shutil.copy(checkpoint, copy)
+    for seed, zone, cwd, source in (("0", "UTC", ROOT, checkpoint), ("1", "Asia/Tokyo", tmp_path, copy)):
+        output = tmp_path / f"a{seed}" / ("b" * int(seed) * 40 + "out")
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "TZ": zone, "PYTHONPATH": str(ROOT), "LC_ALL": "C"}
+        command = ["--sources-only", "--chunk", "3,1", "--weights", weights, "--name", "tiny"]
+        done = run_compiler(source, "-o", output, *command, env=environment, cwd=cwd)
+        assert done.returncode == 0, done.stderr
+        results.append(contents(output))
+    assert list(results[0]) == list(results[1])
+    for name in results[0]:
+        assert results[0][name] == results[1][name], name
+        for host in (str(tmp_path), str(ROOT), checkpoint.name, "another name"):
+            assert host.encode() not in results[0][name], f"{name} holds {host}"
+
+
+def test_the_object_is_a_function_of_its_sources(checkpoint: Path, tmp_path: Path) -> None:
+    options = ("--chunk", "3,1", "--target", "portable")
+    first = compile_model(checkpoint, tmp_path / "first", "tiny", *options)
+    second = compile_model(checkpoint, tmp_path / "a longer way" / "to" / "second", "tiny", *options)
+    one, two = contents(first), contents(second)
+    assert list(one) == list(two)
+    for name in one:
+        assert one[name] == two[name], name
+    assert {"tiny", "tiny.h", "tiny.o", "libtiny.a", "tiny.json", "tiny.mk"} <= set(one)
+    assert [name for name in one if name.endswith((".o", ".su", ".ci"))] == ["tiny.o"], "leftovers of the build"
+
+
+def test_the_makefile_builds_the_same_object(checkpoint: Path, tmp_path: Path) -> None:
+    """A user who has the sources alone gets what the compiler would have built."""
+    built = compile_model(checkpoint, tmp_path / "built", "tiny", "--target", "portable")
+    moved = tmp_path / "moved"
+    shutil.copytree(built, moved)
+    for path in [moved / "tiny", *moved.glob("*.[oa]")]:
+        path.unlink()
+    make_library(moved, "tiny")
+    assert (moved / "tiny.o").read_bytes() == (built / "tiny.o").read_bytes()
+
+
+def test_weights_as_c_are_the_same_bytes(odd_checkpoint: Path, tmp_path: Path) -> None:
+    dumps = []
+    for weights in ("incbin", "c"):
+        directory = compile_sources(
+            odd_checkpoint, tmp_path / weights, "odd", "--target", "portable", "--weights", weights
+        )
+        make_library(directory, "odd", "EXTRA_CFLAGS=-O0")
+        listing = run_ok(["objdump", "-h", directory / "odd.o"]).split()
+        sections = sorted(word for word in listing if word.startswith(".rodata.odd."))
+        assert len(sections) == 13
+        dump = {}
+        for section in sections:
+            out = tmp_path / "section"
+            run_ok(["objcopy", f"--dump-section={section}={out}", directory / "odd.o", tmp_path / "ignored.o"])
+            dump[section] = out.read_bytes()
+        dumps.append(dump)
+    assert dumps[0] == dumps[1]
+    packed = (tmp_path / "incbin" / "odd_weights.bin").read_bytes()
+    assert sum(map(len, dumps[0].values())) == len(packed)
+    assert not (tmp_path / "c" / "odd_weights.bin").exists()
+
+
+def test_other_options_give_other_files_but_the_same_weights(checkpoint: Path, tmp_path: Path) -> None:
+    one = contents(compile_sources(checkpoint, tmp_path / "one", "tiny", "--chunk", "1"))
+    two = contents(compile_sources(checkpoint, tmp_path / "two", "tiny", "--chunk", "9"))
+    assert one["tiny_weights.bin"] == two["tiny_weights.bin"]
+    assert one["tiny.h"] != two["tiny.h"]
+
+
+# ---- what the sources say ----
+
+
+def test_every_source_has_its_banner(odd_object: Path, odd_checkpoint: Path) -> None:
+    sha256 = run_ok(["sha256sum", odd_checkpoint]).split()[0]
+    sources = [path for path in odd_object.iterdir() if path.suffix in (".c", ".h", ".S", ".mk")]
+    assert len(sources) > 20
+    for path in sources:
+        head = "\n".join(path.read_text().splitlines()[:6])
+        assert f"Checkpoint: sha256 {sha256}" in head, path.name
+        assert "--name odd --chunk 3,16 --precision f32" in head, path.name
+        assert "Generated by vocosc 0" in head or "Generated by vocosc 1" in head, path.name
+
+
+def test_every_table_names_its_source_shape_and_layout(odd_object: Path) -> None:
+    weights = (odd_object / "odd_weights.S").read_text()
+    for words in (
+        "0.embed.conv.conv, weight norm folded: [panels: 5][bias, inputs: 106][outputs: 16]",
+        "0.convnext.2.dwconv.conv.conv, weight norm folded: [bias, taps: 6][80]",
+        "0.convnext.1.pwconv1, 0.convnext.1.norm folded: [panels: 12][bias, inputs: 73][outputs: 16]",
+        "0.convnext.0.pwconv2, 0.convnext.0.gamma folded: [panels: 5][bias, inputs: 181][outputs: 16]",
+        "1.out, 0.final_layer_norm folded, second half: [panels: 8][bias, inputs: 73][outputs: 16]",
+    ):
+        assert words in weights
+
+
+def test_no_placeholder_is_left(odd_object: Path) -> None:
+    for path in odd_object.iterdir():
+        if path.suffix in (".c", ".h", ".S", ".mk"):
+            text = path.read_text().split("\n", 2)[2]  # the banner names the generator
+            for left in ("vocosc_", "VOCOSC_", "${", "//%", "<%"):
+                assert left not in text, f"{path.name} holds {left}"
+
+
+def test_the_memory_map_is_printed(checkpoint: Path, tmp_path: Path) -> None:
+    done = run_compiler(checkpoint, "-o", tmp_path / "out", "--sources-only")
+    assert done.returncode == 0
+    for word in ("weights", "state", "scratch", "residual", "spectrum", str(tmp_path / "out")):
+        assert word in done.stdout
+    assert not done.stderr
+    assert (tmp_path / "out" / "vocos.h").exists()
+
+
+# ---- mistakes ----
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--chunk", "0"], ["--chunk 0"]),
+        (["--chunk", "1,0,5"], ["--chunk 0"]),
+        (["--chunk", "1000000000"], ["--chunk 1000000000"]),
+        (["--chunk", "99999999999999999999"], ["--chunk"]),
+        (["--chunk", "-3"], ["--chunk"]),
+        (["--chunk", "abc"], ["--chunk abc"]),
+        (["--chunk", ""], ["--chunk"]),
+        (["--chunk", "5,"], ["--chunk 5,"]),
+        (["--chunk", "1.5"], ["--chunk 1.5"]),
+        (["--name", "my-model"], ["--name my-model"]),
+        (["--name", "7up"], ["--name 7up"]),
+        (["--name", ""], ["--name"]),
+        (["--name", "../up"], ["--name ../up"]),
+        (["--name", "a" * 65], ["--name"]),
+        (["--target", "nonsense"], ["--target", "nonsense", "portable"]),
+        (["--precision", "f8"], ["--precision", "f8"]),
+        (["--weights", "paper"], ["--weights", "paper"]),
+        (["--n-fft", "14"], ["tiny.ckpt", "n_fft 14"]),
+        (["--hop-length", "13"], ["tiny.ckpt", "hop_length 13"]),
+        (["--hop-length", "0"], ["tiny.ckpt", "hop_length"]),
+        (["--hop-length", "x"], ["--hop-length", "x"]),
+        (["--sample-rate", "-1"], ["tiny.ckpt", "sample_rate"]),
+        (["--f-max", "5000"], ["tiny.ckpt", "5000"]),
+        (["--f-min", "nan"], ["tiny.ckpt", "f_min"]),
+        (["--colour", "red"], ["--colour"]),
+    ],
+    ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else None,
+)
+def test_bad_options(checkpoint: Path, tmp_path: Path, options: list[str], words: list[str]) -> None:
+    one_line(run_compiler(checkpoint, "-o", tmp_path / "out", "--sources-only", *options), *words)
+    assert not list(tmp_path.iterdir()), "something was left behind"
+
+
+def test_an_n_fft_that_cannot_be_factored(tmp_path: Path) -> None:
+    path = tmp_path / "seven.ckpt"
+    write_checkpoint(path, {**TINY, "n_fft": 14})
+    one_line(run_compiler(path, "-o", tmp_path / "out"), "seven.ckpt", "14", "7")
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_no_checkpoint_there(tmp_path: Path) -> None:
+    one_line(run_compiler(tmp_path / "none.ckpt", "-o", tmp_path / "out"), "none.ckpt")
+    one_line(run_compiler(tmp_path, "-o", tmp_path / "out"), str(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_checkpoint_leaves_the_older_output_alone(checkpoint: Path, tmp_path: Path) -> None:
+    output = compile_sources(checkpoint, tmp_path / "out", "tiny")
+    before = contents(output)
+    damaged = tmp_path / "damaged.ckpt"
+    damaged.write_bytes(checkpoint.read_bytes()[:-100])
+    one_line(run_compiler(damaged, "-o", output, "--name", "tiny"), "damaged.ckpt")
+    assert contents(output) == before
+    assert sorted(tmp_path.iterdir()) == [damaged, output]
+
+
+def test_the_output_is_a_file(checkpoint: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    output.write_text("precious")
+    one_line(run_compiler(checkpoint, "-o", output), "out")
+    one_line(run_compiler(checkpoint, "-o", output / "below"), "out")
+    assert output.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def test_the_output_cannot_be_written(checkpoint: Path, tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root writes everywhere")
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    one_line(run_compiler(checkpoint, "-o", locked / "out"), "locked")
+
+
+def test_the_disk_is_full(checkpoint: Path, tmp_path: Path) -> None:
+    """As far as a limit on the size of files can play it: the write of the weights fails."""
+    big = tmp_path / "big.ckpt"
+    write_checkpoint(big, config("odd"))
+    older = compile_sources(checkpoint, tmp_path / "out", "odd")
+    before = contents(older)
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    done = run_compiler(big, "-o", older, "--name", "odd", preexec_fn=limit)
+    one_line(done, "File too large")
+    assert contents(older) == before
+    assert sorted(tmp_path.iterdir()) == [big, older]
+
+
+def test_a_build_that_fails(checkpoint: Path, tmp_path: Path) -> None:
+    """No compiler, or one that fails: one line, nothing left."""
+    bin_directory = tmp_path / "bin"
+    bin_directory.mkdir()
+    environment = {**os.environ, "PATH": str(bin_directory)}
+    output = tmp_path / "out"
+    one_line(run_compiler(checkpoint, "-o", output, env=environment), "not found", "--sources-only")
+    for tool in ("make", "ar", "objcopy", "size", "sh"):
+        (bin_directory / tool).symlink_to(shutil.which(tool) or "")
+    (bin_directory / "cc").write_text("#!/bin/sh\necho 'cc: error: out of order' >&2\nexit 1\n")
+    (bin_directory / "cc").chmod(0o755)
+    one_line(run_compiler(checkpoint, "-o", output, env=environment), "out of order")
+    assert list(tmp_path.iterdir()) == [bin_directory]
+
+
+def test_an_older_output_is_replaced(checkpoint: Path, tmp_path: Path) -> None:
+    output = compile_sources(checkpoint, tmp_path / "out", "tiny", "--chunk", "2")
+    compile_sources(checkpoint, output, "tiny", "--chunk", "4")
+    assert "#define TINY_MAX_FRAMES 4 " in (output / "tiny.h").read_text()
+    assert contents(output) == contents(compile_sources(checkpoint, tmp_path / "fresh", "tiny", "--chunk", "4"))
+
+
+def test_python_needs_nothing_from_the_working_directory(checkpoint: Path, tmp_path: Path) -> None:
+    """The templates are found from anywhere."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "compiler", str(checkpoint), "-o", "out", "--sources-only"]
+    run_ok(command, cwd=tmp_path, env=environment)
+    assert (tmp_path / "out" / "vocos.h").exists()

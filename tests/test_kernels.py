@@ -1,0 +1,79 @@
+"""The kernels by themselves: vector math against libm, FFTs against FFTW, matrix products against OpenBLAS."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.make_checkpoint import write_checkpoint
+from tests.objects import ISA_FLAGS, Vocoder, build_c, compile_sources, run_c
+
+LENGTHS = """
+    2 3 4 5 6 8 9 10 12 15 16 25 27 30 45 60 64 75 81 100 125 128 240 243 256 300 320 375 400 480 512 600 625 640 675 720
+    960 1000 1024 1200 1280 1536 1920 2048 2187 3125 4096
+"""
+TINY = {
+    "sample_rate": 8000,
+    "n_mels": 1,
+    "dim": 1,
+    "mlp_ratio": 1.0,
+    "kernel_size": 1,
+    "num_layers": 1,
+    "seed": 1,
+}
+
+
+def need(vocoder: Vocoder, isa: str) -> None:
+    if isa not in vocoder.targets:
+        pytest.skip(f"this CPU has no {isa}")
+
+
+# ---- vector math ----
+
+
+@pytest.fixture(scope="session")
+def math_results(odd: Vocoder, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The results' hashes of each instruction set that this CPU has. The portable fma is tested in both its forms."""
+    results = {}
+    variants = {isa: (isa, []) for isa in ISA_FLAGS if isa in odd.targets}
+    if "avx2" in odd.targets:
+        variants["portable with fma"] = ("portable", ["-mfma"])
+    for variant, (isa, flags) in variants.items():
+        build = tmp_path_factory.mktemp("math")
+        program = build_c("test_math.c", build, odd.directory, odd.name, isa=isa, flags=["-O2", *flags])
+        printed = run_c(program)
+        print(f"{variant}:\n{printed}")
+        results[variant] = [line for line in printed.splitlines() if line.startswith("hash")]
+    return results
+
+
+def test_vector_math_keeps_its_word_and_is_the_same_everywhere(math_results: dict[str, list[str]]) -> None:
+    assert len(math_results["portable"]) == 5
+    for isa, hashes in math_results.items():
+        assert hashes == math_results["portable"], isa
+
+
+# ---- matrix products ----
+
+
+@pytest.mark.parametrize("isa", ["portable", "avx2", "avx512"])
+@pytest.mark.parametrize("name", ["small", "odd"])
+def test_products_against_openblas(
+    request: pytest.FixtureRequest, tmp_path: Path, name: str, isa: str
+) -> None:
+    vocoder: Vocoder = request.getfixturevalue(name)
+    need(vocoder, isa)
+    program = build_c("test_products.c", tmp_path, vocoder.directory, name, isa=isa, inputs=[], libraries=["-lopenblas"])
+    run_c(program)
+
+
+# ---- FFT ----
+
+
+@pytest.mark.parametrize("n_fft", [int(length) for length in LENGTHS.split()])
+def test_fft_against_fftw(tmp_path: Path, n_fft: int) -> None:
+    checkpoint = tmp_path / "tiny.ckpt"
+    write_checkpoint(checkpoint, {**TINY, "n_fft": n_fft, "hop_length": 1 + n_fft // 3})
+    directory = compile_sources(checkpoint, tmp_path / "out", "tiny", "--chunk", 1, "--target", "portable")
+    tables = [directory / "tiny_tables.c"]
+    program = build_c("test_fft.c", tmp_path, directory, "tiny", isa="portable", inputs=tables, libraries=["-lfftw3"])
+    print(run_c(program))
