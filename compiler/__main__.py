@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="directory to write")
     parser.add_argument("--name", default="vocos", help="prefix of files and symbols (default: vocos)")
     parser.add_argument("--chunk", default="5", metavar="N[,N...]", help="frames per call; the largest is the limit")
-    parser.add_argument("--precision", default="f32", choices=["f32"], help="of the weights (default: f32)")
+    parser.add_argument("--precision", default="f32", choices=["f32", "f16"], help="of the weights (default: f32)")
     parser.add_argument("--target", default="x86-64", choices=list(TARGETS), help="default: x86-64")
     parser.add_argument("--link", default="none", choices=["none", "libs"], help="libs: over OpenBLAS and FFTW3")
     parser.add_argument("--weights", default="incbin", choices=["incbin", "c"], help="how to bake (default: incbin)")
@@ -73,7 +73,9 @@ def _compile(arguments: argparse.Namespace) -> None:
     checkpoint = read_checkpoint(arguments.checkpoint)
     model = build_model(checkpoint, overrides)
     layout = plan(model.config, chunks)
-    tables = pack(fold(model), panel=0 if options.link == "libs" else PANEL)
+    if options.link == "libs" and options.precision != "f32":
+        raise CompileError(f"--link libs: works with --precision f32 only, not {options.precision}")
+    tables = pack(fold(model), options.precision, panel=0 if options.link == "libs" else PANEL)
 
     output: Path = arguments.output
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -85,9 +87,9 @@ def _compile(arguments: argparse.Namespace) -> None:
         measured = None
         _write(work, emit(layout, tables, checkpoint.sha256, options))
         if not arguments.sources_only:
-            measured = build_object(work, options.name)
+            measured = build_object(work, options.name, options.target)
             _write(work, emit(layout, tables, checkpoint.sha256, options, measured))
-            build_tool(work, options.name)
+            build_tool(work, options.name, options.target)
         figures = report(layout, tables, checkpoint.sha256, options, measured)
         _write(work, {f"{options.name}.json": to_json(figures).encode()})
         output.mkdir(exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -11,23 +12,27 @@ from pathlib import Path
 from compiler.emit import Measured
 from compiler.errors import CompileError
 
-TOOLS = ("make", "cc", "ar", "objcopy", "size")
+TOOLS = ("cc", "ar", "objcopy", "size")
+CROSS = "aarch64-linux-gnu-"
 
 
-def build_object(directory: Path, name: str) -> Measured:
+def build_object(directory: Path, name: str, target: str) -> Measured:
     """Builds NAME.o and libNAME.a from the sources in `directory` and measures the object."""
-    for tool in TOOLS:
+    tools = {tool: _tool(tool, target) for tool in TOOLS}
+    cross = any(tool.startswith(CROSS) for tool in tools.values())
+    packages = f"gcc-{CROSS[:-1]} libc6-dev-arm64-cross" if cross else "gcc libc6-dev binutils"
+    for tool in ("make", *tools.values()):
         if shutil.which(tool) is None:
-            raise CompileError(f"{tool}: not found; apt-get install gcc libc6-dev binutils make, or use --sources-only")
-    _make(directory, name, f"lib{name}.a")
-    flash = _flash_bytes(directory / f"{name}.o")
+            raise CompileError(f"{tool}: not found; apt-get install {packages} make, or use --sources-only")
+    _make(directory, name, f"lib{name}.a", tools["cc"])
+    flash = _flash_bytes(directory / f"{name}.o", tools["size"])
     stack = _stack_bytes(directory, name)
     return Measured(flash_bytes=flash, stack_bytes=stack)
 
 
-def build_tool(directory: Path, name: str) -> None:
+def build_tool(directory: Path, name: str, target: str) -> None:
     """Builds the host tool, and removes what the build left behind."""
-    _make(directory, name, name)
+    _make(directory, name, name, _tool("cc", target))
     for pattern in ("*.su", "*.ci", "*_network_*.o"):
         for path in directory.glob(pattern):
             path.unlink()
@@ -36,9 +41,16 @@ def build_tool(directory: Path, name: str) -> None:
             path.unlink()
 
 
-def _make(directory: Path, name: str, goal: str) -> None:
+def _tool(name: str, target: str) -> str:
+    """The tool that NAME.mk uses for a target: Debian's cross compiler's where this machine is no AArch64 itself."""
+    if target != "aarch64" or platform.machine() == "aarch64":
+        return name
+    return CROSS + ("gcc" if name == "cc" else name)
+
+
+def _make(directory: Path, name: str, goal: str, compiler: str) -> None:
     jobs = len(os.sched_getaffinity(0))
-    graph = ["EXTRA_CFLAGS=-fcallgraph-info=su"] if _is_gcc() else []
+    graph = ["EXTRA_CFLAGS=-fcallgraph-info=su"] if _is_gcc(compiler) else []
     command = ["make", "-s", f"-j{jobs}", "-f", f"{name}.mk", goal, *graph]
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -48,14 +60,14 @@ def _make(directory: Path, name: str, goal: str) -> None:
         )
 
 
-def _is_gcc() -> bool:
-    version = subprocess.run(["cc", "--version"], capture_output=True, text=True, check=False).stdout
+def _is_gcc(compiler: str) -> bool:
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
     return "Free Software Foundation" in version
 
 
-def _flash_bytes(path: Path) -> int:
+def _flash_bytes(path: Path, tool: str) -> int:
     """Code and read-only data of an object, in bytes."""
-    listing = subprocess.run(["size", "-A", path.name], cwd=path.parent, capture_output=True, text=True, check=True)
+    listing = subprocess.run([tool, "-A", path.name], cwd=path.parent, capture_output=True, text=True, check=True)
     sections = re.findall(r"^(\.(?:text|rodata|data\.rel\.ro)\S*)\s+(\d+)", listing.stdout, re.MULTILINE)
     return sum(int(size) for _, size in sections)
 

@@ -66,6 +66,22 @@ class MatrixProduct:
     inputs: int
     x_stride: int
     y_stride: int
+    precision: str
+
+    @property
+    def load(self) -> str:
+        """The function that loads a vector of weights as float."""
+        return "vec_load_half" if self.precision == "f16" else "vec_load"
+
+    @property
+    def header(self) -> int:
+        """Elements in front of a panel's weights: the biases, and with f16 the scales."""
+        return 4 * PANEL if self.precision == "f16" else PANEL
+
+    @property
+    def panel(self) -> int:
+        """Elements of a panel."""
+        return self.header + PANEL * self.inputs
 
 
 def emit(
@@ -91,7 +107,8 @@ def emit(
         "fft": plan.fft,
         "fft_stride": -(-2 * plan.fft.complex_length // PANEL) * PANEL,
         "isa_names": options.isa_names,
-        "products": _products(plan),
+        "precision": options.precision,
+        "products": _products(plan, options.precision),
         "tables": tables,
         "offsets": dict(zip((table.name for table in tables), offsets.tolist(), strict=False)),
         "weight_bytes": int(offsets[-1]),
@@ -142,25 +159,22 @@ def emit(
     header = files[f"{options.name}.h"].decode()
     files[f"{options.name}.h"] = header.replace(f'#include "{options.name}_sizes.h"\n', sizes).encode()
     if options.weights == "incbin":
-        files[f"{options.name}_weights.bin"] = b"".join(table.data.astype("<f4").tobytes() for table in tables)
+        little = [table.data.astype(table.data.dtype.newbyteorder("<")) for table in tables]
+        files[f"{options.name}_weights.bin"] = b"".join(data.tobytes() for data in little)
     return dict(sorted(files.items()))
 
 
-def _products(plan: Plan) -> list[MatrixProduct]:
+def _products(plan: Plan, precision: str) -> list[MatrixProduct]:
     config = plan.config
-    inputs = config.kernel_size * config.n_mels
-    spectrum = plan.spectrum_stride
-    return [
-        MatrixProduct(
-            "embed", "The embedding's convolution, of overlapping rows", inputs, config.n_mels, plan.dim_stride
-        ),
-        MatrixProduct("expand", "A block's first layer and GELU", config.dim, plan.dim_stride, plan.hidden_stride),
-        MatrixProduct(
-            "contract", "A block's second layer, onto the residual", config.hidden, plan.hidden_stride, plan.dim_stride
-        ),
-        MatrixProduct("magnitude", "The head's log-magnitudes and exp", config.dim, plan.dim_stride, spectrum),
-        MatrixProduct("phase", "The head's phases, and from both the spectrum", config.dim, plan.dim_stride, spectrum),
+    mel, dim, hidden, spectrum = config.n_mels, plan.dim_stride, plan.hidden_stride, plan.spectrum_stride
+    rows = [
+        ("embed", "The embedding's convolution, of overlapping rows", config.kernel_size * config.n_mels, mel, dim),
+        ("expand", "A block's first layer and GELU", config.dim, dim, hidden),
+        ("contract", "A block's second layer, onto the residual", config.hidden, hidden, dim),
+        ("magnitude", "The head's log-magnitudes and exp", config.dim, dim, spectrum),
+        ("phase", "The head's phases, and from both the spectrum", config.dim, dim, spectrum),
     ]
+    return [MatrixProduct(*row, precision) for row in rows]
 
 
 def _banner(name: str, sha256: str, plan: Plan, options: Options) -> str:
@@ -183,7 +197,11 @@ def _render(source: Path, name: str, values: Mapping[str, Any]) -> tuple[str, st
     """The file's name and text under the model's prefix."""
     text = _rename(source.read_text(), name)
     if source.parent.name == "templates":
-        text = _environment().from_string(re.sub(r"^ *//%(-?) (.*)$", r"<%\1 \2 %>", text, flags=re.MULTILINE)).render(values)
+        text = (
+            _environment()
+            .from_string(re.sub(r"^ *//%(-?) (.*)$", r"<%\1 \2 %>", text, flags=re.MULTILINE))
+            .render(values)
+        )
     return _rename(source.name, name), _align_comments(text)
 
 
@@ -219,18 +237,25 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters.update(
         float32=_float32,
-        c_floats=_c_floats,
-        c_integers=lambda values: _wrapped(map(str, values.tolist())),
+        c_numbers=_c_numbers,
         chomp=lambda text: text.rstrip("\n"),
         table_length=lambda values: max(1, values.size),
         weight_offset=_weight_offset,
+        header_offset=_header_offset,
     )
     return environment
 
 
 def _weight_offset(product: MatrixProduct, output: int) -> str:
     """Where the weights of a tile's output begin, as an offset to add: other panels are a whole panel further."""
-    offset = output // PANEL * PANEL * (1 + product.inputs) + output % PANEL
+    offset = output // PANEL * product.panel + output % PANEL
+    return f" + {offset}" if offset else ""
+
+
+def _header_offset(product: MatrixProduct, output: int, more: int = 0) -> str:
+    """Where an output's bias stands, counted in floats, as an offset to add."""
+    panel_floats = product.panel // (2 if product.precision == "f16" else 1)
+    offset = output // PANEL * panel_floats + output % PANEL + more
     return f" + {offset}" if offset else ""
 
 
@@ -240,7 +265,9 @@ def _float32(value: float) -> str:
     return f"{mantissa.rstrip('0').rstrip('.')}p{exponent}f" if "." in mantissa else f"{mantissa}p{exponent}f"
 
 
-def _c_floats(values: NDArray[np.float32]) -> str:
+def _c_numbers(values: NDArray[np.float32] | NDArray[np.uint16]) -> str:
+    if values.dtype != np.float32:
+        return _wrapped(map(str, values.ravel().tolist()))
     return _wrapped(map(_float32, values.ravel().tolist() or [0.0]))
 
 

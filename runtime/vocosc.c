@@ -44,6 +44,8 @@ const char *vocosc_target_name(int target) {
       return "avx512";
     case VOCOSC_LIBS:
       return "libs";
+    case VOCOSC_NEON:
+      return "neon";
     default:
       return "unknown";
   }
@@ -51,7 +53,7 @@ const char *vocosc_target_name(int target) {
 
 /* The target to run: the one asked for, the best for VOCOSC_BEST; VOCOSC_BEST if there is none. */
 static vocosc_target choose_target(vocosc_target wanted) {
-  static const unsigned char best_first[] = {VOCOSC_LIBS, VOCOSC_AVX512, VOCOSC_AVX2, VOCOSC_PORTABLE};
+  static const unsigned char best_first[] = {VOCOSC_LIBS, VOCOSC_AVX512, VOCOSC_AVX2, VOCOSC_NEON, VOCOSC_PORTABLE};
   for (size_t i = 0; i < sizeof best_first; i++) {
     const vocosc_target target = (vocosc_target)best_first[i];
     if ((wanted == VOCOSC_BEST || wanted == target) && vocosc_target_runs(target)) return target;
@@ -70,6 +72,11 @@ static void run_network(vocosc_stream *stream, vocosc_scratch *scratch, const fl
 #if BUILD_AVX2
     case VOCOSC_AVX2:
       vocosc_network_avx2(stream, scratch, mel, frames, audio, team);
+      return;
+#endif
+#if BUILD_NEON
+    case VOCOSC_NEON:
+      vocosc_network_neon(stream, scratch, mel, frames, audio, team);
       return;
 #endif
 #if BUILD_LIBS
@@ -94,6 +101,11 @@ static void run_analysis(const vocosc_mel_stream *stream, vocosc_scratch *scratc
 #if BUILD_AVX2
     case VOCOSC_AVX2:
       vocosc_analysis_avx2(stream->window, scratch, mel);
+      return;
+#endif
+#if BUILD_NEON
+    case VOCOSC_NEON:
+      vocosc_analysis_neon(stream->window, scratch, mel);
       return;
 #endif
 #if BUILD_LIBS
@@ -146,8 +158,9 @@ int vocosc_init(vocosc_stream *stream) { return vocosc_init_target(stream, VOCOS
 /* A stream from init names a target of this build; a damaged one, or a snapshot from elsewhere, may not. */
 static int is_ready(uint32_t ready, uint32_t target) {
   const unsigned built = (unsigned)BUILD_PORTABLE << VOCOSC_PORTABLE | (unsigned)BUILD_AVX2 << VOCOSC_AVX2 |
-                         (unsigned)BUILD_AVX512 << VOCOSC_AVX512 | (unsigned)BUILD_LIBS << VOCOSC_LIBS;
-  return ready == READY && target <= VOCOSC_LIBS && (built >> target & 1u) != 0;
+                         (unsigned)BUILD_AVX512 << VOCOSC_AVX512 | (unsigned)BUILD_LIBS << VOCOSC_LIBS |
+                         (unsigned)BUILD_NEON << VOCOSC_NEON;
+  return ready == READY && target <= VOCOSC_NEON && (built >> target & 1u) != 0;
 }
 
 int vocosc_reset(vocosc_stream *stream) {

@@ -34,13 +34,14 @@ typedef enum {
   VOCOSC_BAD_TARGET = -4,   /* this CPU, or this build, lacks the instructions asked for */
 } vocosc_status;
 
-/* Instruction sets. All but the last give the same audio, bit for bit. */
+/* Instruction sets. All but VOCOSC_LIBS give the same audio, bit for bit. */
 typedef enum {
   VOCOSC_BEST = 0, /* the fastest that this CPU and this build have */
   VOCOSC_PORTABLE = 1,
   VOCOSC_AVX2 = 2,   /* with FMA and F16C */
   VOCOSC_AVX512 = 3, /* F, VL, BW, DQ */
   VOCOSC_LIBS = 4,   /* OpenBLAS and FFTW3, in a build with --link libs: alone, and not bit for bit */
+  VOCOSC_NEON = 5,   /* on AArch64, all of which have it */
 } vocosc_target;
 
 /* The state of one decoding stream. Its fields are not for use; copy and compare it as a whole. */

@@ -40,6 +40,8 @@ static inline void finish_phase(float *y, vec sum) { /* y holds the magnitudes *
 #include "vocosc_tiles_avx512.h"
 #elif defined(VOCOSC_ISA_AVX2)
 #include "vocosc_tiles_avx2.h"
+#elif defined(VOCOSC_ISA_NEON)
+#include "vocosc_tiles_neon.h"
 #else
 #include "vocosc_tiles_portable.h"
 #endif
@@ -144,7 +146,7 @@ static void keep_history(float *history, const float *x, int frames, int first, 
 
 /* One ConvNeXt block: x += contract(gelu(expand(norm(conv(x))))). */
 static void block(vocosc_scratch *scratch, float *history, int frames, const vocosc_team *team, const float *conv_table,
-                  const float *expand_table, const float *contract_table) {
+                  const weight *expand_table, const weight *contract_table) {
   float *x = scratch->values + SCRATCH_RESIDUAL;
   float *normalised = scratch->values + SCRATCH_NORMALISED;
   float *hidden = scratch->values + SCRATCH_HIDDEN;

@@ -15,8 +15,10 @@ typedef void vocosc_network_function(vocosc_stream *stream, vocosc_scratch *scra
 typedef void vocosc_analysis_function(const float *window, vocosc_scratch *scratch, float *mel);
 
 #pragma GCC visibility push(hidden)
-vocosc_network_function vocosc_network_portable, vocosc_network_avx2, vocosc_network_avx512, vocosc_network_libs;
-vocosc_analysis_function vocosc_analysis_portable, vocosc_analysis_avx2, vocosc_analysis_avx512, vocosc_analysis_libs;
+vocosc_network_function vocosc_network_portable, vocosc_network_avx2, vocosc_network_avx512, vocosc_network_libs,
+    vocosc_network_neon;
+vocosc_analysis_function vocosc_analysis_portable, vocosc_analysis_avx2, vocosc_analysis_avx512, vocosc_analysis_libs,
+    vocosc_analysis_neon;
 
 /* Whether this build has the target's kernels and this CPU and operating system can run them. */
 int vocosc_target_runs(vocosc_target target);

@@ -33,6 +33,8 @@ int vocosc_target_runs(vocosc_target target) {
       return BUILD_PORTABLE;
     case VOCOSC_LIBS:
       return BUILD_LIBS;
+    case VOCOSC_NEON: /* where it is built, it is there */
+      return BUILD_NEON;
 #if BUILD_AVX2
     case VOCOSC_AVX2:
       return x86_runs(target);

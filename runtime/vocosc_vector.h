@@ -2,9 +2,10 @@
  * Vectors of float, one set of operations for every instruction set.
  *
  * The kernels are compiled once per instruction set, with VOCOSC_ISA_... saying which. Each header below defines:
- *   VEC_LANES                      floats in a vector: 1 (portable), 8 (AVX2), 16 (AVX-512)
+ *   VEC_LANES                      floats in a vector: 1 (portable), 4 (NEON), 8 (AVX2), 16 (AVX-512)
  *   vec, vec_bits                  floats, and the same lanes as 32-bit integers
  *   vec_load, vec_store            any alignment
+ *   vec_load_half                  of IEEE binary16 as uint16_t, widened exactly
  *   vec_set, vec_bits_set          one value in all lanes
  *   vec_add, vec_sub, vec_mul, vec_div, vec_sqrt, vec_fma(a, b, c) = a * b + c, all rounded once (IEEE 754)
  *   vec_min, vec_max               a < b ? a : b, and a > b ? a : b: where either is NaN, b
@@ -30,6 +31,9 @@
 #elif defined(VOCOSC_ISA_AVX2)
 #include "vocosc_vector_avx2.h"
 #define VOCOSC_FOR_ISA(name) name##_avx2
+#elif defined(VOCOSC_ISA_NEON)
+#include "vocosc_vector_neon.h"
+#define VOCOSC_FOR_ISA(name) name##_neon
 #else
 #include "vocosc_vector_portable.h"
 #define VOCOSC_FOR_ISA(name) name##_portable

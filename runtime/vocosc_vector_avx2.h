@@ -15,6 +15,7 @@ typedef __m256i vec_bits;
 static inline float fma_float(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 
 static inline vec vec_load(const float *p) { return _mm256_loadu_ps(p); }
+static inline vec vec_load_half(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)); }
 static inline void vec_store(float *p, vec a) { _mm256_storeu_ps(p, a); }
 static inline vec vec_set(float a) { return _mm256_set1_ps(a); }
 static inline vec vec_add(vec a, vec b) { return _mm256_add_ps(a, b); }

@@ -15,6 +15,7 @@ typedef __m512i vec_bits;
 static inline float fma_float(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 
 static inline vec vec_load(const float *p) { return _mm512_loadu_ps(p); }
+static inline vec vec_load_half(const uint16_t *p) { return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p)); }
 static inline void vec_store(float *p, vec a) { _mm512_storeu_ps(p, a); }
 static inline vec vec_set(float a) { return _mm512_set1_ps(a); }
 static inline vec vec_add(vec a, vec b) { return _mm512_add_ps(a, b); }

@@ -3,6 +3,7 @@
 #define VOCOSC_VECTOR_PORTABLE_H
 
 #include <stdint.h>
+#include <string.h>
 
 #define VEC_LANES 1
 #define VEC_FUNCTION static __attribute__((noinline)) /* called for every lane: keep the code small */
@@ -52,7 +53,18 @@ static inline float fma_float(float a, float b, float c) {
 }
 #endif
 
-static inline vec vec_load(const float *p) { return *p; }
+/* Tables with halves hold floats too: memcpy, so that the compiler sees no float where a half was declared. */
+static inline vec vec_load(const float *p) {
+  vec value;
+  memcpy(&value, p, sizeof value);
+  return value;
+}
+/* The half's exponent and fraction, moved to a float's place, are 2^112 times too small; that also holds for
+ * subnormals. */
+static inline vec vec_load_half(const uint16_t *p) {
+  const float size = vec_from_bits((uint32_t)(*p & 0x7fffu) << 13) * 0x1p112f;
+  return vec_from_bits(vec_to_bits(size) | (uint32_t)(*p & 0x8000u) << 16);
+}
 static inline void vec_store(float *p, vec a) { *p = a; }
 static inline vec vec_set(float a) { return a; }
 static inline vec vec_add(vec a, vec b) { return a + b; }

@@ -1,8 +1,21 @@
 # Builds vocosc.o, libvocosc.a and the host tool from these sources: make -f vocosc.mk
+//% if options.target == "aarch64"
+ifeq ($(shell uname -m),aarch64)
+CC = cc
+AR = ar
+OBJCOPY = objcopy
+else
+CC = aarch64-linux-gnu-gcc
+AR = aarch64-linux-gnu-ar
+OBJCOPY = aarch64-linux-gnu-objcopy
+TOOL_LDFLAGS = -static # qemu-aarch64 runs the tool as it is: no libraries of AArch64 are needed
+endif
+//% else
 # Another compiler: make -f vocosc.mk CC=aarch64-linux-gnu-gcc OBJCOPY=aarch64-linux-gnu-objcopy AR=aarch64-linux-gnu-ar
 CC = cc
 AR = ar
 OBJCOPY = objcopy
+//% endif
 
 # No contraction: which products are fused with which sums is written out, so that all targets give the same bits.
 CFLAGS = -std=c11 -O3 -Wall -Wextra -Wconversion -Werror -fPIC -ffp-contract=off -fno-math-errno \
@@ -40,6 +53,11 @@ vocosc_network_avx2.o: vocosc_network.c
 vocosc_network_avx512.o: vocosc_network.c
 	$(CC) $(CFLAGS) -mavx512f -mavx512vl -mavx512bw -mavx512dq -mfma -DVOCOSC_ISA_AVX512 -c -o $@ vocosc_network.c
 //% endif
+//% if "neon" in isa_names
+# GCC would move all loads of a tile to the front, and spill accumulators; clang does not, nor knows the option.
+vocosc_network_neon.o: vocosc_network.c
+	$(CC) $(CFLAGS) $(if $(findstring clang,$(CC)),,-fno-schedule-insns) -DVOCOSC_ISA_NEON -c -o $@ vocosc_network.c
+//% endif
 //% if "libs" in isa_names
 vocosc_network_libs.o: vocosc_network_libs.c
 	$(CC) $(CFLAGS) -c -o $@ vocosc_network_libs.c
@@ -50,7 +68,7 @@ vocosc_network_libs.o: vocosc_network_libs.c
 $(tool_objects): %.o: %.c
 	$(CC) $(TOOL_CFLAGS) -c -o $@ $<
 vocosc: $(tool_objects) libvocosc.a
-	$(CC) -o $@ $(tool_objects) libvocosc.a ${libraries}
+	$(CC) $(TOOL_LDFLAGS) -o $@ $(tool_objects) libvocosc.a ${libraries}
 
 clean:
 	rm -f *.o *.su libvocosc.a vocosc

@@ -2,11 +2,14 @@
 #ifndef VOCOSC_MODEL_H
 #define VOCOSC_MODEL_H
 
+#include <stdint.h>
+
 /* The instruction sets of this build. */
 #define BUILD_PORTABLE ${("portable" in isa_names) | int}
 #define BUILD_AVX2 ${("avx2" in isa_names) | int}
 #define BUILD_AVX512 ${("avx512" in isa_names) | int}
 #define BUILD_LIBS ${("libs" in isa_names) | int}
+#define BUILD_NEON ${("neon" in isa_names) | int}
 
 enum {
   N_FFT = ${config.n_fft},
@@ -45,6 +48,9 @@ enum {
 #define MAX_MAGNITUDE 100.0f /* of a bin of the spectrum */
 #define MEL_FLOOR 1e-5f      /* log-mel is the logarithm of this at least */
 
+/* An element of a matrix product's table. */
+typedef ${"uint16_t" if precision == "f16" else "float"} weight;
+
 #pragma GCC visibility push(hidden)
 extern const float vocosc_synthesis_window[${config.n_fft}];
 extern const float vocosc_analysis_window[${config.n_fft}];
@@ -59,7 +65,7 @@ extern const float vocosc_last_panel_mask[16];
 
 //% for table in tables
 /* ${table.source}: ${table.layout} */
-extern const float vocosc_${table.name}[${table.data.size}];
+extern const ${table.c_type} vocosc_${table.name}[${table.data.size}];
 //% endfor
 #pragma GCC visibility pop
 

@@ -4,14 +4,14 @@
 
 /* ${text} */
 const float vocosc_${name}[${values | table_length}] = {
-${values | c_floats}
+${values | c_numbers}
 };
 //% endmacro
 //% macro integers(name, values, text)
 
 /* ${text} */
 const int vocosc_${name}[${values | table_length}] = {
-${values | c_integers}
+${values | c_numbers}
 };
 //% endmacro
 ${floats("synthesis_window", synthesis_window, "The periodic Hann window over n_fft, for the inverse FFT: [n_fft].")}

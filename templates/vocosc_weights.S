@@ -1,4 +1,4 @@
-/* The weights, baked from ${options.name}_weights.bin: one read-only section a table, float32, little-endian. */
+/* The weights, baked from ${options.name}_weights.bin: one read-only section a table, little-endian. */
 //% for table in tables
 
 /* ${table.source}: ${table.layout} */

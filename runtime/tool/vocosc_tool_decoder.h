@@ -8,7 +8,7 @@
 #include "vocosc_team_pthread.h"
 
 /* The last of the targets, which are numbered without gaps. */
-enum { LAST_TARGET = VOCOSC_LIBS };
+enum { LAST_TARGET = VOCOSC_NEON };
 
 typedef struct {
   vocosc_team_pthread team; /* with more than one thread */

@@ -1,0 +1,42 @@
+/* NEON, as every AArch64 has it: four lanes, a quarter of a panel. See vocosc_vector.h. */
+#ifndef VOCOSC_VECTOR_NEON_H
+#define VOCOSC_VECTOR_NEON_H
+
+#include <arm_neon.h>
+#include <stdint.h>
+
+#define VEC_LANES 4
+#define VEC_FUNCTION static inline
+#define VEC_PREFETCH(p) __builtin_prefetch((p), 0, 3) /* into the first-level cache */
+
+typedef float32x4_t vec;
+typedef uint32x4_t vec_bits;
+
+static inline float fma_float(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+
+static inline vec vec_load(const float *p) { return vld1q_f32(p); }
+static inline vec vec_load_half(const uint16_t *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
+static inline void vec_store(float *p, vec a) { vst1q_f32(p, a); }
+static inline vec vec_set(float a) { return vdupq_n_f32(a); }
+static inline vec vec_add(vec a, vec b) { return vaddq_f32(a, b); }
+static inline vec vec_sub(vec a, vec b) { return vsubq_f32(a, b); }
+static inline vec vec_mul(vec a, vec b) { return vmulq_f32(a, b); }
+static inline vec vec_div(vec a, vec b) { return vdivq_f32(a, b); }
+static inline vec vec_sqrt(vec a) { return vsqrtq_f32(a); }
+static inline vec vec_fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
+/* Not vminq, vmaxq: they give NaN where either is NaN, and order the zeros. */
+static inline vec vec_min(vec a, vec b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
+static inline vec vec_max(vec a, vec b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+
+static inline vec_bits vec_to_bits(vec a) { return vreinterpretq_u32_f32(a); }
+static inline vec vec_from_bits(vec_bits a) { return vreinterpretq_f32_u32(a); }
+static inline vec_bits vec_bits_set(uint32_t a) { return vdupq_n_u32(a); }
+static inline vec_bits vec_bits_add(vec_bits a, vec_bits b) { return vaddq_u32(a, b); }
+static inline vec_bits vec_bits_and(vec_bits a, vec_bits b) { return vandq_u32(a, b); }
+static inline vec_bits vec_bits_xor(vec_bits a, vec_bits b) { return veorq_u32(a, b); }
+/* Operators, not vshlq_n: that takes only constants, which `count` becomes only where these are inlined. */
+static inline vec_bits vec_bits_shift_left(vec_bits a, int count) { return a << vdupq_n_u32((uint32_t)count); }
+static inline vec_bits vec_bits_shift_right(vec_bits a, int count) { return a >> vdupq_n_u32((uint32_t)count); }
+static inline vec vec_select(vec_bits chosen, vec a, vec b) { return vbslq_f32(vtstq_u32(chosen, chosen), a, b); }
+
+#endif /* VOCOSC_VECTOR_NEON_H */
