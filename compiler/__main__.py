@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -17,7 +15,7 @@ from compiler.errors import CompileError
 from compiler.fold import fold
 from compiler.isa import TARGETS
 from compiler.model import build_model
-from compiler.pack import pack
+from compiler.pack import WEIGHTS, pack
 from compiler.plan import PANEL, plan
 from compiler.report import report, to_json, to_text
 
@@ -34,7 +32,7 @@ def main() -> int:
         return 1
     except BrokenPipeError:
         print("vocosc: error: standard output: closed before the report was written", file=sys.stderr)
-        sys.stdout = None  # type: ignore[assignment]  # so that Python does not flush it again
+        sys.stdout = None  # so that Python does not flush it again
         return 1
     except OSError as error:
         print(f"vocosc: error: {error.filename or arguments.output}: {error.strerror}", file=sys.stderr)
@@ -50,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="directory to write")
     parser.add_argument("--name", default="vocos", help="prefix of files and symbols (default: vocos)")
     parser.add_argument("--chunk", default="5", metavar="N[,N...]", help="frames per call; the largest is the limit")
-    parser.add_argument("--precision", default="f32", choices=["f32", "f16"], help="of the weights (default: f32)")
+    parser.add_argument("--precision", default="f32", choices=list(WEIGHTS), help="of the weights (default: f32)")
     parser.add_argument("--target", default="x86-64", choices=list(TARGETS), help="default: x86-64")
     parser.add_argument("--link", default="none", choices=["none", "libs"], help="libs: over OpenBLAS and FFTW3")
     parser.add_argument("--weights", default="incbin", choices=["incbin", "c"], help="how to bake (default: incbin)")
@@ -72,7 +70,7 @@ def _compile(arguments: argparse.Namespace) -> None:
     chunks = _chunks(arguments.chunk)
     checkpoint = read_checkpoint(arguments.checkpoint)
     model = build_model(checkpoint, overrides)
-    layout = plan(model.config, chunks)
+    layout = plan(model.config, chunks, options.precision)
     if options.link == "libs" and options.precision != "f32":
         raise CompileError(f"--link libs: works with --precision f32 only, not {options.precision}")
     tables = pack(fold(model), options.precision, panel=0 if options.link == "libs" else PANEL)
@@ -94,7 +92,7 @@ def _compile(arguments: argparse.Namespace) -> None:
         _write(work, {f"{options.name}.json": to_json(figures).encode()})
         output.mkdir(exist_ok=True)
         for path in sorted(work.iterdir()):
-            os.replace(path, output / path.name)
+            path.replace(output / path.name)
     print(to_text(figures))
     print(f"\nwritten to {output}")
 

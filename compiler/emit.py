@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from compiler import VERSION
 from compiler.isa import Isa, isas_of
 from compiler.mel import filterbank, hann
-from compiler.pack import Table
+from compiler.pack import WEIGHTS, Table, limits
 from compiler.plan import PANEL, Plan
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,22 +66,52 @@ class MatrixProduct:
     inputs: int
     x_stride: int
     y_stride: int
-    precision: str
+    weights: str  # f32, f16 or int8
+
+    @property
+    def is_int8(self) -> bool:
+        """Whether integers are multiplied: int8 weights, in pairs of inputs, with int16 rows."""
+        return self.weights == "int8"
+
+    @property
+    def weight_type(self) -> str:
+        """The C type of the table's elements."""
+        return {"f32": "float", "f16": "uint16_t", "int8": "int8_t"}[self.weights]
+
+    @property
+    def x_type(self) -> str:
+        """The C type of the inputs."""
+        return "int16_t" if self.is_int8 else "float"
 
     @property
     def load(self) -> str:
-        """The function that loads a vector of weights as float."""
-        return "vec_load_half" if self.precision == "f16" else "vec_load"
+        """The function that loads a vector of weights."""
+        return {"f32": "vec_load", "f16": "vec_load_half", "int8": "vec_load_pairs"}[self.weights]
+
+    @property
+    def float_elements(self) -> int:
+        """Elements in the place of a float."""
+        return {"f32": 1, "f16": 2, "int8": 4}[self.weights]
 
     @property
     def header(self) -> int:
-        """Elements in front of a panel's weights: the biases, and with f16 the scales."""
-        return 4 * PANEL if self.precision == "f16" else PANEL
+        """Elements in front of a panel's weights: the biases, and but for float the scales."""
+        return PANEL if self.weights == "f32" else 2 * PANEL * self.float_elements
+
+    @property
+    def steps(self) -> int:
+        """Steps of the inner loop: inputs, or pairs of them."""
+        return (self.inputs + 1) // 2 if self.is_int8 else self.inputs
+
+    @property
+    def step(self) -> int:
+        """Elements of a panel that a step of the inner loop takes."""
+        return 2 * PANEL if self.is_int8 else PANEL
 
     @property
     def panel(self) -> int:
         """Elements of a panel."""
-        return self.header + PANEL * self.inputs
+        return self.header + self.steps * self.step
 
 
 def emit(
@@ -108,6 +138,7 @@ def emit(
         "fft_stride": -(-2 * plan.fft.complex_length // PANEL) * PANEL,
         "isa_names": options.isa_names,
         "precision": options.precision,
+        "limits": limits(tables),
         "products": _products(plan, options.precision),
         "tables": tables,
         "offsets": dict(zip((table.name for table in tables), offsets.tolist(), strict=False)),
@@ -167,14 +198,17 @@ def emit(
 def _products(plan: Plan, precision: str) -> list[MatrixProduct]:
     config = plan.config
     mel, dim, hidden, spectrum = config.n_mels, plan.dim_stride, plan.hidden_stride, plan.spectrum_stride
+    edges, blocks = WEIGHTS[precision]
     rows = [
-        ("embed", "The embedding's convolution, of overlapping rows", config.kernel_size * config.n_mels, mel, dim),
-        ("expand", "A block's first layer and GELU", config.dim, dim, hidden),
-        ("contract", "A block's second layer, onto the residual", config.hidden, hidden, dim),
-        ("magnitude", "The head's log-magnitudes and exp", config.dim, dim, spectrum),
-        ("phase", "The head's phases, and from both the spectrum", config.dim, dim, spectrum),
+        ("embed", "The embedding's convolution, of overlapping rows", config.kernel_size * mel, mel, dim, edges),
+        ("expand", "A block's first layer and GELU", config.dim, dim, hidden, blocks),
+        ("contract", "A block's second layer, onto the residual", config.hidden, hidden, dim, blocks),
+        ("magnitude", "The head's log-magnitudes and exp", config.dim, dim, spectrum, edges),
+        ("phase", "The head's phases, and from both the spectrum", config.dim, dim, spectrum, edges),
     ]
-    return [MatrixProduct(*row, precision) for row in rows]
+    if blocks == "int8":
+        rows = [(*row[:3], plan.quantised_stride, *row[4:]) if row[5] == "int8" else row for row in rows]
+    return [MatrixProduct(*row) for row in rows]
 
 
 def _banner(name: str, sha256: str, plan: Plan, options: Options) -> str:
@@ -248,14 +282,13 @@ def _environment() -> jinja2.Environment:
 
 def _weight_offset(product: MatrixProduct, output: int) -> str:
     """Where the weights of a tile's output begin, as an offset to add: other panels are a whole panel further."""
-    offset = output // PANEL * product.panel + output % PANEL
+    offset = output // PANEL * product.panel + output % PANEL * (product.step // PANEL)
     return f" + {offset}" if offset else ""
 
 
 def _header_offset(product: MatrixProduct, output: int, more: int = 0) -> str:
     """Where an output's bias stands, counted in floats, as an offset to add."""
-    panel_floats = product.panel // (2 if product.precision == "f16" else 1)
-    offset = output // PANEL * panel_floats + output % PANEL + more
+    offset = output // PANEL * product.panel // product.float_elements + output % PANEL + more
     return f" + {offset}" if offset else ""
 
 
@@ -265,7 +298,7 @@ def _float32(value: float) -> str:
     return f"{mantissa.rstrip('0').rstrip('.')}p{exponent}f" if "." in mantissa else f"{mantissa}p{exponent}f"
 
 
-def _c_numbers(values: NDArray[np.float32] | NDArray[np.uint16]) -> str:
+def _c_numbers(values: NDArray[Any]) -> str:
     if values.dtype != np.float32:
         return _wrapped(map(str, values.ravel().tolist()))
     return _wrapped(map(_float32, values.ravel().tolist() or [0.0]))

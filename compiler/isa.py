@@ -19,8 +19,8 @@ class Tile:
 class Isa:
     """An instruction set.
 
-    `lanes` floats in a vector. `block_panels` panels stay in the cache while many tiles of rows pass over them; a weight
-    that is used once is fetched `near_floats` ahead. Both were chosen by measurement: bench/NOTES.md.
+    `lanes` floats in a vector. `block_panels` panels stay in the cache while many tiles of rows pass over them; a
+    weight that is used once is fetched `near_weights` ahead. Both were chosen by measurement: bench/NOTES.md.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Isa:
     lanes: int
     tiles: tuple[Tile, ...]
     block_panels: int
-    near_floats: int
+    near_weights: int
 
     @property
     def max_rows(self) -> int:
@@ -38,18 +38,18 @@ class Isa:
     def for_frames(self, frames: int) -> Isa:
         """Without the tiles that a call of at most so many frames cannot need."""
         tiles = tuple(tile for tile in self.tiles if tile.rows <= frames)
-        return Isa(self.name, self.text, self.lanes, tiles, self.block_panels, self.near_floats)
+        return Isa(self.name, self.text, self.lanes, tiles, self.block_panels, self.near_weights)
 
 
-# Accumulators: at least 8, so that the latency of a fused multiply-add (4 cycles, 2 a cycle) is hidden; at most what the
-# registers (16 for AVX2, 32 for AVX-512, NEON and most scalar FPUs) hold beside the weights and the inputs.
+# Accumulators: at least 8, so that the latency of a fused multiply-add (4 cycles, 2 a cycle) is hidden; at most what
+# the registers (16 for AVX2, 32 for AVX-512, NEON and most scalar FPUs) hold beside the weights and the inputs.
 PORTABLE = Isa(
     name="portable",
     text="plain C",
     lanes=1,
     tiles=tuple(Tile(rows, (4,)) for rows in range(1, 5)),
     block_panels=4,
-    near_floats=0,
+    near_weights=0,
 )
 AVX2 = Isa(
     name="avx2",
@@ -57,7 +57,7 @@ AVX2 = Isa(
     lanes=8,
     tiles=(Tile(1, (8, 2)), Tile(2, (4, 2)), Tile(3, (4, 2)), Tile(4, (2,)), Tile(5, (2,)), Tile(6, (2,))),
     block_panels=2,
-    near_floats=512,
+    near_weights=512,
 )
 AVX512 = Isa(
     name="avx512",
@@ -69,7 +69,7 @@ AVX512 = Isa(
         *(Tile(rows, (2, 1)) for rows in range(7, 13)),
     ),
     block_panels=4,
-    near_floats=512,
+    near_weights=512,
 )
 # Not measured: chosen by count. 16 to 24 accumulators hide a latency of 4 cycles on cores that do two to four a cycle.
 NEON = Isa(
@@ -83,7 +83,7 @@ NEON = Isa(
         *(Tile(rows, (4,)) for rows in range(4, 7)),
     ),
     block_panels=4,
-    near_floats=512,
+    near_weights=512,
 )
 
 TARGETS = {"x86-64": (PORTABLE, AVX2, AVX512), "aarch64": (PORTABLE, NEON), "portable": (PORTABLE,)}

@@ -7,12 +7,18 @@ four of NEON.
 f16: a panel is 16 biases and 16 scales in float32, then [inputs][16] halves. An output is scale * (bias + sum), where
 the scale is a power of two, so that it costs no accuracy, and the weights use the whole range of the halves: a small
 layer scale would else push them among the subnormals.
+
+w8: the blocks' products are int8 with a scale per output, in pairs of inputs: [inputs / 2][16][2]; the embedding and
+the head stay in halves, since exp and phase turn absolute errors into noise. Inputs come as int16, kept within a limit
+that makes an overflow of the 32-bit sums impossible, whatever the inputs: limit * sum |weight| < 2^31 for every output.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,29 +26,32 @@ from numpy.typing import NDArray
 from compiler.fold import Folded, Product
 from compiler.plan import PANEL, padded
 
+# The weights of the embedding and the head, and those of the blocks, for each precision.
+WEIGHTS = {"f32": ("f32", "f32"), "f16": ("f16", "f16"), "w8": ("f16", "int8")}
+
 
 @dataclass(frozen=True)
 class Table:
-    """One named table of weights: `data` is float32, or uint16 where it holds halves; whole 64-byte lines."""
+    """One named table of weights: `data` is float32, uint16 (halves) or int8, in whole 64-byte lines."""
 
     name: str
     source: str  # the checkpoint's tensors that it comes from
     layout: str
-    data: NDArray[np.float32] | NDArray[np.uint16]
+    data: NDArray[Any]
+    largest_sum: int = 0  # int8: the largest sum of an output's |weights|
 
     @property
     def c_type(self) -> str:
         """The type of its elements in C."""
-        return {"float32": "float", "uint16": "uint16_t"}[self.data.dtype.name]
+        return {"float32": "float", "uint16": "uint16_t", "int8": "int8_t"}[self.data.dtype.name]
 
 
 def pack(folded: Folded, precision: str, panel: int = PANEL) -> tuple[Table, ...]:
     """All tables, in the order of their use. A `panel` of 0 makes each product one panel: a plain row-major matrix."""
-    product = (
-        functools.partial(_product_f16, panel=panel) if precision == "f16" else functools.partial(_product, panel=panel)
-    )
+    packers = {"f32": _product, "f16": _product_f16, "int8": product_int8}
+    edge, layer = (functools.partial(packers[weights], panel=panel) for weights in WEIGHTS[precision])
     tables = [
-        product("embed", "0.embed.conv.conv, weight norm folded", folded.embed),
+        edge("embed", "0.embed.conv.conv, weight norm folded", folded.embed),
         _rows("embed_norm", "0.norm", "scale, shift", folded.embed_norm),
     ]
     for i, block in enumerate(folded.blocks):
@@ -51,13 +60,13 @@ def pack(folded: Folded, precision: str, panel: int = PANEL) -> tuple[Table, ...
         contract = f"{convnext}.pwconv2, {convnext}.gamma folded"
         tables += [
             _rows(f"block{i}_conv", f"{convnext}.dwconv.conv.conv, weight norm folded", "bias, taps", block.conv),
-            product(f"block{i}_expand", expand, block.expand),
-            product(f"block{i}_contract", contract, block.contract),
+            layer(f"block{i}_expand", expand, block.expand),
+            layer(f"block{i}_contract", contract, block.contract),
         ]
     head = "1.out, 0.final_layer_norm folded"
     tables += [
-        product("magnitude", f"{head}, first half", folded.magnitude),
-        product("phase", f"{head}, second half", folded.phase),
+        edge("magnitude", f"{head}, first half", folded.magnitude),
+        edge("phase", f"{head}, second half", folded.phase),
     ]
     return tuple(tables)
 
@@ -94,7 +103,48 @@ def _product_f16(name: str, source: str, product: Product, panel: int) -> Table:
 
 
 def half_scales(product: Product) -> NDArray[np.float32]:
-    """For each output the power of two that brings its largest weight to [1, 2): far from overflow, far from subnormals."""
+    """For each output the power of two that brings its largest weight to [1, 2): far from over- and underflow."""
     largest = np.abs(product.weight).max(axis=0)
     _, exponents = np.frexp(np.where(largest > 0, largest, 1))
-    return np.ldexp(np.float32(1), exponents - 1).astype(np.float32)
+    scales: NDArray[np.float32] = np.ldexp(np.ones_like(largest), exponents - 1)
+    return scales
+
+
+def product_int8(name: str, source: str, product: Product, panel: int) -> Table:
+    """A product in int8; see the module's text."""
+    inputs, outputs = product.weight.shape
+    scale = int8_scales(product)
+    weights = np.clip(np.rint(product.weight / scale), -127, 127)
+    panels, pairs = -(-outputs // panel), -(-inputs // 2)
+    rows = np.zeros((2 * pairs, panels * panel), np.int8)
+    rows[:inputs, :outputs] = weights
+    header = np.zeros((panels * panel, 2), np.float32)
+    header[:outputs] = np.stack([product.bias, scale], axis=1)
+    header = header.reshape(panels, panel, 2).transpose(0, 2, 1).reshape(panels, -1)
+    body = rows.reshape(pairs, 2, panels, panel).transpose(2, 0, 3, 1).reshape(panels, -1)
+    data = np.concatenate([np.ascontiguousarray(header).view(np.int8), body], axis=1)
+    layout = f"[panels: {panels}][16 biases, 16 scales in float; input pairs: {pairs}, [outputs: {panel}][2] in int8]"
+    return Table(name, source, layout, data, int(np.abs(weights).sum(axis=0).max()))
+
+
+def int8_scales(product: Product) -> NDArray[np.float32]:
+    """For each output the scale, among some that clip the largest weights, that leaves the least squared error."""
+    largest = np.maximum(np.abs(product.weight).max(axis=0), np.float32(1e-30))
+    best: NDArray[np.float32] = largest / np.float32(127)
+    least = np.full(largest.shape, np.inf, np.float32)
+    for fraction in np.linspace(1, 0.7, 13, dtype=np.float32):
+        scale = largest * fraction / np.float32(127)
+        rounded = np.clip(np.rint(product.weight / scale), -127, 127) * scale
+        error = ((rounded - product.weight) ** 2).sum(axis=0)
+        best = np.where(error < least, scale, best)
+        least = np.minimum(error, least)
+    return best
+
+
+def limits(tables: Sequence[Table]) -> dict[str, int]:
+    """The largest int16 inputs of the blocks' products for which no 32-bit sum can overflow; 32767 where none could."""
+    found = {}
+    for product in ("expand", "contract"):
+        largest = max((t.largest_sum for t in tables if t.name.endswith(f"_{product}")), default=0)
+        found[product] = min(32767, (2**31 - 1) // max(1, largest))
+    return found

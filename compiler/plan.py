@@ -44,6 +44,7 @@ class Plan:
     bins: int
     bins_padded: int
     spectrum_stride: int
+    quantised_stride: int  # in int16
     fft: RealFft
     scratch: tuple[Buffer, ...]
     scratch_floats: int
@@ -79,7 +80,7 @@ def padded(count: int) -> int:
     return -(-count // PANEL) * PANEL
 
 
-def plan(config: Config, chunks: Sequence[int]) -> Plan:
+def plan(config: Config, chunks: Sequence[int], precision: str = "f32") -> Plan:
     """Plans a model for the chunk sizes (frames per call) that its user means to decode. The largest is the limit."""
     for chunk in chunks:
         if not 1 <= chunk <= MAX_CHUNK:
@@ -105,6 +106,13 @@ def plan(config: Config, chunks: Sequence[int]) -> Plan:
         Buffer("AUDIO", "[frames][hop], for int16", frames * config.hop_length, step["overlap-add"], step["output"]),
         Buffer("ANALYSIS", "two spectra, for log-mel", 2 * spectrum_stride, 0, 0),
     ]
+    quantised_stride = padded(max(config.dim, config.hidden)) + PANEL
+    if precision == "w8":
+        floats = frames * quantised_stride // 2
+        buffers += [
+            Buffer("QUANTISED", "[frames][dim or hidden] in int16", floats, step["conv"], step["contract"]),
+            Buffer("ROW_SCALES", "[frames]", frames, step["conv"], step["contract"]),
+        ]
     placed = _place(buffers)
     return Plan(
         config=config,
@@ -117,6 +125,7 @@ def plan(config: Config, chunks: Sequence[int]) -> Plan:
         bins=bins,
         bins_padded=bins_padded,
         spectrum_stride=spectrum_stride,
+        quantised_stride=quantised_stride,
         fft=fft,
         scratch=tuple(placed),
         scratch_floats=max(buffer.offset + padded(buffer.floats) for buffer in placed),

@@ -77,9 +77,9 @@ def to_text(figures: dict[str, Any]) -> str:
     """The memory map, for the terminal."""
     model = figures["model"]
     lines = [
-        f"{figures['name']}: {model['n_mels']} mels, dim {model['dim']}, {model['num_layers']} blocks of {model['hidden']}, "
-        f"kernel {model['kernel_size']}, n_fft {model['n_fft']}, hop {model['hop_length']}, {model['sample_rate']} Hz; "
-        f"{figures['macs_per_frame'] / 1e6:.2f} M multiply-adds a frame",
+        f"{figures['name']}: {model['n_mels']} mels, dim {model['dim']}, {model['num_layers']} blocks of "
+        f"{model['hidden']}, kernel {model['kernel_size']}, n_fft {model['n_fft']}, hop {model['hop_length']}, "
+        f"{model['sample_rate']} Hz; {figures['macs_per_frame'] / 1e6:.2f} M multiply-adds a frame",
         "",
         *_memory(figures),
         "",

@@ -64,27 +64,27 @@ static vocosc_target choose_target(vocosc_target wanted) {
 static void run_network(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, float *audio,
                         const vocosc_team *team) {
   switch (stream->target) {
-#if BUILD_AVX512
+#if VOCOSC_BUILDS_AVX512
     case VOCOSC_AVX512:
       vocosc_network_avx512(stream, scratch, mel, frames, audio, team);
       return;
 #endif
-#if BUILD_AVX2
+#if VOCOSC_BUILDS_AVX2
     case VOCOSC_AVX2:
       vocosc_network_avx2(stream, scratch, mel, frames, audio, team);
       return;
 #endif
-#if BUILD_NEON
+#if VOCOSC_BUILDS_NEON
     case VOCOSC_NEON:
       vocosc_network_neon(stream, scratch, mel, frames, audio, team);
       return;
 #endif
-#if BUILD_LIBS
+#if VOCOSC_BUILDS_LIBS
     case VOCOSC_LIBS:
       vocosc_network_libs(stream, scratch, mel, frames, audio, team);
       return;
 #endif
-#if BUILD_PORTABLE
+#if VOCOSC_BUILDS_PORTABLE
     default:
       vocosc_network_portable(stream, scratch, mel, frames, audio, team);
 #endif
@@ -93,27 +93,27 @@ static void run_network(vocosc_stream *stream, vocosc_scratch *scratch, const fl
 
 static void run_analysis(const vocosc_mel_stream *stream, vocosc_scratch *scratch, float *mel) {
   switch (stream->target) {
-#if BUILD_AVX512
+#if VOCOSC_BUILDS_AVX512
     case VOCOSC_AVX512:
       vocosc_analysis_avx512(stream->window, scratch, mel);
       return;
 #endif
-#if BUILD_AVX2
+#if VOCOSC_BUILDS_AVX2
     case VOCOSC_AVX2:
       vocosc_analysis_avx2(stream->window, scratch, mel);
       return;
 #endif
-#if BUILD_NEON
+#if VOCOSC_BUILDS_NEON
     case VOCOSC_NEON:
       vocosc_analysis_neon(stream->window, scratch, mel);
       return;
 #endif
-#if BUILD_LIBS
+#if VOCOSC_BUILDS_LIBS
     case VOCOSC_LIBS:
       vocosc_analysis_libs(stream->window, scratch, mel);
       return;
 #endif
-#if BUILD_PORTABLE
+#if VOCOSC_BUILDS_PORTABLE
     default:
       vocosc_analysis_portable(stream->window, scratch, mel);
 #endif
@@ -157,9 +157,9 @@ int vocosc_init(vocosc_stream *stream) { return vocosc_init_target(stream, VOCOS
 
 /* A stream from init names a target of this build; a damaged one, or a snapshot from elsewhere, may not. */
 static int is_ready(uint32_t ready, uint32_t target) {
-  const unsigned built = (unsigned)BUILD_PORTABLE << VOCOSC_PORTABLE | (unsigned)BUILD_AVX2 << VOCOSC_AVX2 |
-                         (unsigned)BUILD_AVX512 << VOCOSC_AVX512 | (unsigned)BUILD_LIBS << VOCOSC_LIBS |
-                         (unsigned)BUILD_NEON << VOCOSC_NEON;
+  const unsigned built = (unsigned)VOCOSC_BUILDS_PORTABLE << VOCOSC_PORTABLE |
+                         (unsigned)VOCOSC_BUILDS_AVX2 << VOCOSC_AVX2 | (unsigned)VOCOSC_BUILDS_AVX512 << VOCOSC_AVX512 |
+                         (unsigned)VOCOSC_BUILDS_LIBS << VOCOSC_LIBS | (unsigned)VOCOSC_BUILDS_NEON << VOCOSC_NEON;
   return ready == READY && target <= VOCOSC_NEON && (built >> target & 1u) != 0;
 }
 
@@ -270,17 +270,24 @@ static void finish_frame(vocosc_mel_stream *stream, vocosc_scratch *scratch, flo
   stream->pending = 0;
 }
 
+/* The status of an analysis call's arguments, the mel's pointer and the count aside. */
+static int check_analysis(const vocosc_mel_stream *stream, const vocosc_scratch *scratch, const float *audio,
+                          const int16_t *audio_int16, int samples) {
+  if (stream == NULL || scratch == NULL) return VOCOSC_BAD_ARGUMENT;
+  if (samples > 0 && audio == NULL && audio_int16 == NULL) return VOCOSC_BAD_ARGUMENT;
+  if (!is_ready(stream->ready, stream->target) || stream->pending >= HOP) return VOCOSC_BAD_STREAM;
+  return audio == NULL || all_finite(audio, samples) ? VOCOSC_OK : VOCOSC_BAD_INPUT;
+}
+
 /* Takes audio, as float or, if `audio` is null, as int16. */
 static int analyse(vocosc_mel_stream *stream, vocosc_scratch *scratch, const float *audio, const int16_t *audio_int16,
                    int samples, float *mel) {
-  if (stream == NULL || scratch == NULL || mel == NULL) return VOCOSC_BAD_ARGUMENT;
-  if (samples < 0 || samples > VOCOSC_MAX_FRAMES * HOP) return VOCOSC_BAD_ARGUMENT;
-  if (samples > 0 && audio == NULL && audio_int16 == NULL) return VOCOSC_BAD_ARGUMENT;
-  if (!is_ready(stream->ready, stream->target) || stream->pending >= HOP) return VOCOSC_BAD_STREAM;
-  if (audio != NULL && !all_finite(audio, samples)) {
-    const int frames = ((int)stream->pending + samples) / HOP;
-    for (int i = 0; i < frames * MELS; i++) mel[i] = VOCOSC_SILENT_MEL;
-    return VOCOSC_BAD_INPUT;
+  if (mel == NULL || samples < 0 || samples > VOCOSC_MAX_FRAMES * HOP) return VOCOSC_BAD_ARGUMENT;
+  const int status = check_analysis(stream, scratch, audio, audio_int16, samples);
+  if (status != VOCOSC_OK) {
+    const int pending = status == VOCOSC_BAD_INPUT ? (int)stream->pending : 0; /* else there may be no stream */
+    for (int i = 0; i < (pending + samples) / HOP * MELS; i++) mel[i] = VOCOSC_SILENT_MEL;
+    return status;
   }
   int frames = 0;
   for (int taken = 0; taken < samples;) {

@@ -144,23 +144,67 @@ static void keep_history(float *history, const float *x, int frames, int first, 
   }
 }
 
+#if INT8_BLOCKS
+/*
+ * Rows [width] of x as int16 between -limit and limit, and each row's scale: x = scale * y, to nearest. A row of zeros
+ * has a tiny scale.
+ */
+static void quantise(const float *x, int stride, int width, int limit, int16_t *y, float *scales, int first, int last) {
+  for (int frame = first; frame < last; frame++) {
+    const float *from = x + frame * stride;
+    int16_t *to = y + frame * QUANTISED_STRIDE;
+    vec largest = vec_set(1e-30f);
+    for (int c = 0; c < width; c += VEC_LANES) largest = vec_max(vec_abs(vec_load(from + c)), largest);
+    float lanes[VEC_LANES];
+    vec_store(lanes, largest);
+    for (int lane = 1; lane < VEC_LANES; lane++) lanes[0] = lanes[lane] > lanes[0] ? lanes[lane] : lanes[0];
+    const vec low = vec_set(-(float)limit);
+    const vec high = vec_set((float)limit);
+    const vec inverse = vec_div(high, vec_set(lanes[0]));
+    for (int c = 0; c < width; c += VEC_LANES) {
+      const vec scaled = vec_mul(vec_load(from + c), inverse);
+      vec_store_int16(to + c, vec_max(vec_min(scaled, high), low)); /* rounding may pass the limit; NaN is the limit */
+    }
+    scales[frame] = lanes[0] / (float)limit;
+  }
+}
+#endif
+
 /* One ConvNeXt block: x += contract(gelu(expand(norm(conv(x))))). */
 static void block(vocosc_scratch *scratch, float *history, int frames, const vocosc_team *team, const float *conv_table,
-                  const weight *expand_table, const weight *contract_table) {
+                  const block_weight *expand_table, const block_weight *contract_table) {
   float *x = scratch->values + SCRATCH_RESIDUAL;
   float *normalised = scratch->values + SCRATCH_NORMALISED;
   float *hidden = scratch->values + SCRATCH_HIDDEN;
   const int worker = team->worker;
   const int workers = team->workers;
 
-  conv_norm(x, history, conv_table, normalised, share(frames, worker, workers), share(frames, worker + 1, workers));
+  const int first_frame = share(frames, worker, workers);
+  const int last_frame = share(frames, worker + 1, workers);
+  const int first_expand = share(EXPAND_PANELS, worker, workers);
+  const int last_expand = share(EXPAND_PANELS, worker + 1, workers);
+  const int first_contract = share(CONTRACT_PANELS, worker, workers);
+  const int last_contract = share(CONTRACT_PANELS, worker + 1, workers);
+
+  conv_norm(x, history, conv_table, normalised, first_frame, last_frame);
+#if INT8_BLOCKS
+  int16_t *quantised = (int16_t *)(scratch->values + SCRATCH_QUANTISED);
+  float *row_scales = scratch->values + SCRATCH_ROW_SCALES;
+  quantise(normalised, DIM_STRIDE, DIM_PADDED, EXPAND_LIMIT, quantised, row_scales, first_frame, last_frame);
+#endif
   barrier(team);
   keep_history(history, x, frames, share(DIM_PADDED, worker, workers), share(DIM_PADDED, worker + 1, workers));
-  expand(normalised, expand_table, hidden, frames, share(EXPAND_PANELS, worker, workers),
-         share(EXPAND_PANELS, worker + 1, workers));
+#if INT8_BLOCKS
+  expand(quantised, row_scales, expand_table, hidden, frames, first_expand, last_expand);
   barrier(team);
-  contract(hidden, contract_table, x, frames, share(CONTRACT_PANELS, worker, workers),
-           share(CONTRACT_PANELS, worker + 1, workers));
+  quantise(hidden, HIDDEN_STRIDE, HIDDEN_PADDED, CONTRACT_LIMIT, quantised, row_scales, first_frame, last_frame);
+  barrier(team);
+  contract(quantised, row_scales, contract_table, x, frames, first_contract, last_contract);
+#else
+  expand(normalised, expand_table, hidden, frames, first_expand, last_expand);
+  barrier(team);
+  contract(hidden, contract_table, x, frames, first_contract, last_contract);
+#endif
   barrier(team);
 }
 

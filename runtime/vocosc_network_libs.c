@@ -48,7 +48,7 @@ static void norm(const float *x, float *y, int frames) {
 
 /* One ConvNeXt block: x += contract(gelu(expand(norm(conv(x))))). */
 static void block(vocosc_scratch *scratch, float *history, int frames, const vocosc_team *team, const float *conv_table,
-                  const weight *expand_table, const weight *contract_table) {
+                  const block_weight *expand_table, const block_weight *contract_table) {
   float *x = scratch->values + SCRATCH_RESIDUAL;
   float *normalised = scratch->values + SCRATCH_NORMALISED;
   float *hidden = scratch->values + SCRATCH_HIDDEN;

@@ -2,7 +2,7 @@
 #include "vocosc_model.h"
 #include "vocosc_network.h"
 
-#if BUILD_AVX2 || BUILD_AVX512
+#if VOCOSC_BUILDS_AVX2 || VOCOSC_BUILDS_AVX512
 #include <cpuid.h>
 
 /* The state (XCR0) that the operating system saves: bits 1, 2 for AVX, bits 5 to 7 besides for AVX-512. */
@@ -30,16 +30,16 @@ static int x86_runs(vocosc_target target) {
 int vocosc_target_runs(vocosc_target target) {
   switch (target) {
     case VOCOSC_PORTABLE:
-      return BUILD_PORTABLE;
+      return VOCOSC_BUILDS_PORTABLE;
     case VOCOSC_LIBS:
-      return BUILD_LIBS;
+      return VOCOSC_BUILDS_LIBS;
     case VOCOSC_NEON: /* where it is built, it is there */
-      return BUILD_NEON;
-#if BUILD_AVX2
+      return VOCOSC_BUILDS_NEON;
+#if VOCOSC_BUILDS_AVX2
     case VOCOSC_AVX2:
       return x86_runs(target);
 #endif
-#if BUILD_AVX512
+#if VOCOSC_BUILDS_AVX512
     case VOCOSC_AVX512:
       return x86_runs(target);
 #endif

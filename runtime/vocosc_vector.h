@@ -12,6 +12,10 @@
  *   vec_to_bits, vec_from_bits     reinterpretation
  *   vec_bits_add, vec_bits_and, vec_bits_xor, vec_bits_shift_left, vec_bits_shift_right (filled with zeros)
  *   vec_select(bits, a, b)         a where the lane's bits are not 0, else b
+ *   vec_abs, vec_from_int          |a|; the float nearest to a signed 32-bit integer
+ *   vec_store_int16                of floats between -32768 and 32767, rounded to nearest, ties to even
+ *   vec_load_pairs                 of int8: lane j holds elements 2 j and 2 j + 1, widened to int16
+ *   vec_dot_pairs(sum, a, b)       sum + a.first * b.first + a.second * b.second in 32-bit integers
  *   fma_float(a, b, c)             the scalar fused multiply-add
  *   VEC_PREFETCH(p)                hints that the line at p will be read soon
  *   VEC_FUNCTION                   storage class of the functions of vocosc_vector_math.h
@@ -24,6 +28,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #if defined(VOCOSC_ISA_AVX512)
 #include "vocosc_vector_avx512.h"
@@ -46,6 +51,13 @@ enum { PANEL = 16, PANEL_VECTORS = PANEL / VEC_LANES };
 #else
 #define UNROLL_4 _Pragma("GCC unroll 4")
 #endif
+
+/* A pair of int16 in all lanes. */
+static inline vec_bits vec_set_pair(const int16_t *p) {
+  uint32_t pair;
+  memcpy(&pair, p, sizeof pair);
+  return vec_bits_set(pair);
+}
 
 /*
  * The sum of 16 virtual lanes, always by the same tree: halves are added to halves, 16 -> 8 -> 4 -> 2 -> 1. Lane j

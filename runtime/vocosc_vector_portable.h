@@ -84,4 +84,14 @@ static inline vec_bits vec_bits_shift_left(vec_bits a, int count) { return a << 
 static inline vec_bits vec_bits_shift_right(vec_bits a, int count) { return a >> count; }
 static inline vec vec_select(vec_bits chosen, vec a, vec b) { return chosen ? a : b; }
 
+static inline vec vec_abs(vec a) { return vec_from_bits(vec_to_bits(a) & 0x7fffffffu); }
+static inline vec vec_from_int(vec_bits a) { return (float)(int32_t)a; }
+static inline void vec_store_int16(int16_t *p, vec a) { *p = (int16_t)(a + 0x1.8p23f - 0x1.8p23f); }
+static inline vec_bits vec_load_pairs(const int8_t *p) { return (uint16_t)p[0] | (uint32_t)(uint16_t)p[1] << 16; }
+static inline vec_bits vec_dot_pairs(vec_bits sum, vec_bits a, vec_bits b) {
+  const int32_t first = (int16_t)(uint16_t)a * (int16_t)(uint16_t)b;
+  const int32_t second = (int16_t)(uint16_t)(a >> 16) * (int16_t)(uint16_t)(b >> 16);
+  return sum + (uint32_t)first + (uint32_t)second;
+}
+
 #endif /* VOCOSC_VECTOR_PORTABLE_H */

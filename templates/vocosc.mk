@@ -19,7 +19,7 @@ OBJCOPY = objcopy
 
 # No contraction: which products are fused with which sums is written out, so that all targets give the same bits.
 CFLAGS = -std=c11 -O3 -Wall -Wextra -Wconversion -Werror -fPIC -ffp-contract=off -fno-math-errno \
-         -fno-trapping-math -fno-stack-protector -fno-asynchronous-unwind-tables $(EXTRA_CFLAGS)
+         -fno-trapping-math -fno-strict-aliasing -fno-stack-protector -fno-asynchronous-unwind-tables $(EXTRA_CFLAGS)
 TOOL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L -O2 -Wall -Wextra -Wconversion -Werror
 
 objects = vocosc_api.o vocosc_target.o vocosc_tables.o vocosc_weights.o \

@@ -5,11 +5,11 @@
 #include <stdint.h>
 
 /* The instruction sets of this build. */
-#define BUILD_PORTABLE ${("portable" in isa_names) | int}
-#define BUILD_AVX2 ${("avx2" in isa_names) | int}
-#define BUILD_AVX512 ${("avx512" in isa_names) | int}
-#define BUILD_LIBS ${("libs" in isa_names) | int}
-#define BUILD_NEON ${("neon" in isa_names) | int}
+#define VOCOSC_BUILDS_PORTABLE ${("portable" in isa_names) | int}
+#define VOCOSC_BUILDS_AVX2 ${("avx2" in isa_names) | int}
+#define VOCOSC_BUILDS_AVX512 ${("avx512" in isa_names) | int}
+#define VOCOSC_BUILDS_LIBS ${("libs" in isa_names) | int}
+#define VOCOSC_BUILDS_NEON ${("neon" in isa_names) | int}
 
 enum {
   N_FFT = ${config.n_fft},
@@ -48,8 +48,21 @@ enum {
 #define MAX_MAGNITUDE 100.0f /* of a bin of the spectrum */
 #define MEL_FLOOR 1e-5f      /* log-mel is the logarithm of this at least */
 
-/* An element of a matrix product's table. */
-typedef ${"uint16_t" if precision == "f16" else "float"} weight;
+/* An element of the blocks' tables. */
+typedef ${products[1].weight_type} block_weight;
+//% if precision == "w8"
+
+#define INT8_BLOCKS 1
+enum {
+  QUANTISED_STRIDE = ${plan.quantised_stride}, /* int16 from one frame's row to the next */
+  /* The largest inputs, in int16: times the largest sum of an output's |weights| they stay below 2^31. */
+  EXPAND_LIMIT = ${limits.expand},
+  CONTRACT_LIMIT = ${limits.contract},
+};
+//% else
+
+#define INT8_BLOCKS 0
+//% endif
 
 #pragma GCC visibility push(hidden)
 extern const float vocosc_synthesis_window[${config.n_fft}];

@@ -2,11 +2,16 @@
  * Matrix products for ${isa.text}: y [rows][outputs] = bias + x [rows][inputs] times weights, then finish_...()
  * does what the layer does to y.
  *
-//% if precision == "f16"
- * Weights come in panels of 16 outputs: 16 biases and 16 scales in float, then [inputs][16] halves; y = scale * (bias +
- * sum).
-//% else
+//% if precision == "f32"
  * Weights come in panels of 16 outputs: [panel][1 + inputs][16], the bias first.
+//% else
+ * Weights come in panels of 16 outputs: 16 biases and 16 scales in float, then [inputs][16] halves; y = scale * (bias +
+ * sum), with scales that are powers of two.
+//% endif
+//% if precision == "w8"
+ * In the blocks, weights are int8 and come in pairs of inputs, [inputs / 2][16][2]; x is int16, with a scale a row, and
+ * y = bias + row scale * scale * sum, where the sum is an exact 32-bit integer: x is kept so small that no sum of these
+ * weights can overflow (EXPAND_LIMIT, CONTRACT_LIMIT).
 //% endif
  *
  * A tile computes a few rows times a few panels with every accumulator in a register of its own, so that a weight is
@@ -25,16 +30,24 @@
 enum {
   TILE_ROWS = ${isa.max_rows},
   BLOCK_PANELS = ${isa.block_panels},
-  NEAR_FLOATS = ${isa.near_floats}, /* how far ahead of its use a weight is fetched if it is used once */
+  NEAR_WEIGHTS = ${isa.near_weights}, /* how far ahead of its use a weight is fetched if it is used once */
 };
 //% for product in products
-//% set header = "w" if product.precision == "f32" else "(const float *)w"
+//% set header = "w" if product.weight_type == "float" else "(const float *)w"
 //% for tile in isa.tiles
 //% for vectors in tile.vectors
 //% set columns = vectors * isa.lanes
 
 /* ${product.text}: ${tile.rows} x ${columns} */
-TILE void ${product.name}_${tile.rows}x${columns}(const float *x, const float *header, const weight *w, float *y, int ahead) {
+TILE void ${product.name}_${tile.rows}x${columns}(const ${product.x_type} *x, ${"const float *row_scales, " if product.is_int8 else ""}const float *header, const ${product.weight_type} *w, float *y,
+${" " * ("TILE void _x(" | length + product.name | length + ("%d%d" % (tile.rows, columns)) | length)}int ahead) {
+//% if product.is_int8
+//% for row in range(tile.rows)
+//% for v in range(vectors)
+  vec_bits sum${row}_${v} = vec_bits_set(0);
+//% endfor
+//% endfor
+//% else
 //% for v in range(vectors)
   const vec bias${v} = vec_load(header${product | header_offset(v * isa.lanes)});
 //% endfor
@@ -43,51 +56,89 @@ TILE void ${product.name}_${tile.rows}x${columns}(const float *x, const float *h
   vec sum${row}_${v} = bias${v};
 //% endfor
 //% endfor
+//% endif
   UNROLL_4
-  for (int k = 0; k < ${product.inputs}; k++) {
+//% if product.is_int8
+  for (int pair = 0; pair < ${product.steps}; pair++) {
+//% else
+  for (int k = 0; k < ${product.steps}; k++) {
+//% endif
 //% for panel in range([columns // 16, 1] | max)
     VEC_PREFETCH(w${product | weight_offset(panel * 16)} + ahead);
 //% endfor
+//% macro input(row)
+//% if product.is_int8
+    const vec_bits x${row} = vec_set_pair(x + ${("%d + " % (product.x_stride * row)) if row else ""}2 * pair);
+//% else
+    const vec x${row} = vec_set(x[${("%d + " % (product.x_stride * row)) if row else ""}k]);
+//% endif
+//% endmacro
+//% macro weight(v)
+    const ${"vec_bits" if product.is_int8 else "vec"} w${v} = ${product.load}(w${product | weight_offset(v * isa.lanes)});
+//% endmacro
+//% macro accumulate(row, v)
+//% if product.is_int8
+    sum${row}_${v} = vec_dot_pairs(sum${row}_${v}, w${v}, x${row});
+//% else
+    sum${row}_${v} = vec_fma(x${row}, w${v}, sum${row}_${v});
+//% endif
+//% endmacro
 //% if tile.rows < vectors
 //% for row in range(tile.rows)
-    const vec x${row} = vec_set(x[${("%d + " % (product.x_stride * row)) if row else ""}k]);
+${input(row) | chomp}
 //% endfor
 //% for v in range(vectors)
-    const vec w${v} = ${product.load}(w${product | weight_offset(v * isa.lanes)});
+${weight(v) | chomp}
 //% for row in range(tile.rows)
-    sum${row}_${v} = vec_fma(x${row}, w${v}, sum${row}_${v});
+${accumulate(row, v) | chomp}
 //% endfor
 //% endfor
 //% else
 //% for v in range(vectors)
-    const vec w${v} = ${product.load}(w${product | weight_offset(v * isa.lanes)});
+${weight(v) | chomp}
 //% endfor
 //% for row in range(tile.rows)
-    const vec x${row} = vec_set(x[${("%d + " % (product.x_stride * row)) if row else ""}k]);
+${input(row) | chomp}
 //% for v in range(vectors)
-    sum${row}_${v} = vec_fma(x${row}, w${v}, sum${row}_${v});
+${accumulate(row, v) | chomp}
 //% endfor
 //% endfor
 //% endif
-    w += PANEL;
+    w += ${product.step};
   }
-//% if product.precision == "f16"
+//% if product.is_int8
+//% for v in range(vectors)
+  const vec bias${v} = vec_load(header${product | header_offset(v * isa.lanes)});
+//% endfor
+//% endif
+//% if product.weight_type != "float"
 //% for v in range(vectors)
   const vec scale${v} = vec_load(header${product | header_offset(v * isa.lanes, 16)});
 //% endfor
 //% endif
 //% for row in range(tile.rows)
+//% if product.is_int8
+  const vec row_scale${row} = vec_set(row_scales[${row}]);
+//% endif
 //% for v in range(vectors)
-//% set sum = "sum%d_%d" | format(row, v) if product.precision == "f32" else "vec_mul(sum%d_%d, scale%d)" | format(row, v, v)
-  finish_${product.name}(${("y + %d" % (product.y_stride * row + v * isa.lanes)) if row + v else "y"}, ${sum});
+//% set y = ("y + %d" % (product.y_stride * row + v * isa.lanes)) if row + v else "y"
+//% if product.is_int8
+  finish_${product.name}(${y}, vec_fma(vec_from_int(sum${row}_${v}), vec_mul(row_scale${row}, scale${v}), bias${v}));
+//% elif product.weight_type == "uint16_t"
+  finish_${product.name}(${y}, vec_mul(sum${row}_${v}, scale${v}));
+//% else
+  finish_${product.name}(${y}, sum${row}_${v});
+//% endif
 //% endfor
 //% endfor
 }
 //% endfor
 //% endfor
+//% set scales = "row_scales, " if product.is_int8 else ""
+//% set scales_parameter = "const float *row_scales, " if product.is_int8 else ""
 
 /* ${product.text}: a tile's rows times `panels` panels. */
-static void ${product.name}_rows(const float *x, const weight *w, float *y, int rows, int panels, int ahead) {
+static void ${product.name}_rows(const ${product.x_type} *x, ${scales_parameter}const ${product.weight_type} *w, float *y, int rows, int panels, int ahead) {
   switch (rows) {
 //% for tile in isa.tiles
     ${"case %d" | format(tile.rows) if not loop.last else "default"}:
@@ -95,14 +146,14 @@ static void ${product.name}_rows(const float *x, const weight *w, float *y, int 
 //% set columns = vectors * isa.lanes
 //% if columns >= 16
       for (; panels >= ${columns // 16}; panels -= ${columns // 16}) {
-        ${product.name}_${tile.rows}x${columns}(x, ${header}, w + ${product.header}, y, ahead);
+        ${product.name}_${tile.rows}x${columns}(x, ${scales}${header}, w + ${product.header}, y, ahead);
         w += ${columns // 16 * product.panel};
         y += ${columns};
       }
 //% else
       for (; panels > 0; panels--) {
         for (int lane = 0; lane < PANEL; lane += ${columns}) {
-          ${product.name}_${tile.rows}x${columns}(x, ${header} + lane, w + ${product.header} + lane, y + lane, ahead);
+          ${product.name}_${tile.rows}x${columns}(x, ${scales}${header} + lane, w + ${product.header} + ${"2 * " if product.is_int8 else ""}lane, y + lane, ahead);
         }
         w += ${product.panel};
         y += PANEL;
@@ -120,18 +171,18 @@ static void ${product.name}_rows(const float *x, const weight *w, float *y, int 
  * Up to TILE_ROWS frames pass over all panels in one go, each weight fetched a little ahead. More do so in tiles as
  * equal as can be, block by block: a block stays in the cache for all tiles, and the next one is fetched meanwhile.
  */
-static void ${product.name}(const float *x, const weight *weights, float *y, int rows, int first, int last) {
+static void ${product.name}(const ${product.x_type} *x, ${scales_parameter}const ${product.weight_type} *weights, float *y, int rows, int first, int last) {
   const int tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
   const int block_panels = tiles > 1 ? BLOCK_PANELS : last - first;
-  const int ahead = tiles > 1 ? BLOCK_PANELS * ${product.panel} : NEAR_FLOATS;
+  const int ahead = tiles > 1 ? BLOCK_PANELS * ${product.panel} : NEAR_WEIGHTS;
   for (int panel = first; panel < last; panel += block_panels) {
     const int panels = last - panel < block_panels ? last - panel : block_panels;
-    const weight *w = weights + panel * ${product.panel};
+    const ${product.weight_type} *w = weights + panel * ${product.panel};
     for (int tile = 0; tile < tiles; tile++) {
       const int row = rows * tile / tiles;
-      const int next = rows * (tile + 1) / tiles;
-      ${product.name}_rows(x + row * ${product.x_stride}, w, y + row * ${product.y_stride} + panel * PANEL, next - row, panels,
-      ${" " * (product.name | length)}      ahead);
+      const int count = rows * (tile + 1) / tiles - row;
+      float *to = y + row * ${product.y_stride} + panel * PANEL;
+      ${product.name}_rows(x + row * ${product.x_stride}, ${"row_scales + row, " if product.is_int8 else ""}w, to, count, panels, ahead);
     }
   }
 }

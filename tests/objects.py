@@ -22,11 +22,12 @@ PROGRAMS = ROOT / "tests" / "c"
 SENTENCE = ROOT / "examples" / "speech" / "bdl_arctic_a0001.wav"
 
 BAD_ARGUMENT, BAD_INPUT, BAD_STREAM, BAD_TARGET = -1, -2, -3, -4
-TARGETS = {"best": 0, "portable": 1, "avx2": 2, "avx512": 3, "libs": 4}
+TARGETS = {"best": 0, "portable": 1, "avx2": 2, "avx512": 3, "libs": 4, "neon": 5}
 ISA_FLAGS = {
     "portable": [],
     "avx2": ["-mavx2", "-mfma", "-mf16c", "-DVOCOSC_ISA_AVX2"],
     "avx512": ["-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma", "-DVOCOSC_ISA_AVX512"],
+    "neon": ["-DVOCOSC_ISA_NEON"],
 }
 CFLAGS = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-O1", "-g"]
 # As in the object's own makefile: what the kernels' bits depend on.
@@ -59,7 +60,7 @@ def some_mel(frames: int, mels: int, seed: int = 1) -> Floats:
     """Log-mel (frames, mels) that wanders smoothly between about -9 and 0."""
     rng = np.random.default_rng(seed)
     phase = rng.uniform(0, 2 * np.pi, mels) + np.arange(frames)[:, None] * rng.uniform(0.05, 0.3, mels)
-    return (-4.5 + 4.5 * np.sin(phase)).astype(np.float32)
+    return np.asarray(-4.5 + 4.5 * np.sin(phase), np.float32)
 
 
 def some_audio(samples: int, seed: int = 1) -> Floats:
@@ -67,7 +68,7 @@ def some_audio(samples: int, seed: int = 1) -> Floats:
     rng = np.random.default_rng(seed)
     n = np.arange(samples)
     wave = 0.3 * np.sin(0.11 * n) + 0.2 * np.sin(0.7 * n + 1) + 0.05 * rng.standard_normal(samples)
-    return (np.round(wave * 32767) / 32768).astype(np.float32)
+    return np.asarray(np.round(wave * 32767) / 32768, np.float32)
 
 
 # ---- the compiler ----
@@ -104,7 +105,7 @@ def run_ok(command: Sequence[object], **options: Any) -> str:
     words = list(map(str, command))
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300, **options)
     assert done.returncode == 0, f"{' '.join(words)}\nexit code {done.returncode}\n{done.stdout}{done.stderr}"
-    return done.stdout
+    return str(done.stdout)
 
 
 # ---- C programs ----

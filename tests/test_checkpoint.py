@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import make_checkpoint as make
 import numpy as np
 import pytest
-from make_checkpoint import Call, Global, New, Pickler, Storage, Tensor
 
 from compiler.checkpoint import Checkpoint, read_checkpoint
 from compiler.errors import CompileError
 from compiler.model import build_model
+from tests import make_checkpoint as make
+from tests.make_checkpoint import Call, Global, New, Pickler, Storage, Tensor
 
 GOLDEN = Path(__file__).parent / "golden"
 TINY = {
@@ -57,7 +57,8 @@ def refused(path: Path, *words: str) -> str:
 
 
 def views() -> "OrderedDict[str, Any]":
-    return make.laid_out(WANTED, "float32", "plain")
+    laid_out: OrderedDict[str, Any] = make.laid_out(WANTED, "float32", "plain")
+    return laid_out
 
 
 # ---- what is written is read -------------------------------------------------------------------

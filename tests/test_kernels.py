@@ -8,8 +8,8 @@ from tests.make_checkpoint import write_checkpoint
 from tests.objects import ISA_FLAGS, Vocoder, build_c, compile_sources, run_c
 
 LENGTHS = """
-    2 3 4 5 6 8 9 10 12 15 16 25 27 30 45 60 64 75 81 100 125 128 240 243 256 300 320 375 400 480 512 600 625 640 675 720
-    960 1000 1024 1200 1280 1536 1920 2048 2187 3125 4096
+    2 3 4 5 6 9 10 15 16 25 27 45 60 75 81 125 128 240 256 300 320 400 480 512 600 640 675 720 960 1000 1024 1280 1536
+    1920 2048 2187 3125 4096
 """
 TINY = {
     "sample_rate": 8000,
@@ -34,7 +34,7 @@ def need(vocoder: Vocoder, isa: str) -> None:
 def math_results(odd: Vocoder, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """The results' hashes of each instruction set that this CPU has. The portable fma is tested in both its forms."""
     results = {}
-    variants = {isa: (isa, []) for isa in ISA_FLAGS if isa in odd.targets}
+    variants: dict[str, tuple[str, list[str]]] = {isa: (isa, []) for isa in ISA_FLAGS if isa in odd.targets}
     if "avx2" in odd.targets:
         variants["portable with fma"] = ("portable", ["-mfma"])
     for variant, (isa, flags) in variants.items():
@@ -57,12 +57,12 @@ def test_vector_math_keeps_its_word_and_is_the_same_everywhere(math_results: dic
 
 @pytest.mark.parametrize("isa", ["portable", "avx2", "avx512"])
 @pytest.mark.parametrize("name", ["small", "odd"])
-def test_products_against_openblas(
-    request: pytest.FixtureRequest, tmp_path: Path, name: str, isa: str
-) -> None:
+def test_products_against_openblas(request: pytest.FixtureRequest, tmp_path: Path, name: str, isa: str) -> None:
     vocoder: Vocoder = request.getfixturevalue(name)
     need(vocoder, isa)
-    program = build_c("test_products.c", tmp_path, vocoder.directory, name, isa=isa, inputs=[], libraries=["-lopenblas"])
+    program = build_c(
+        "test_products.c", tmp_path, vocoder.directory, name, isa=isa, inputs=[], libraries=["-lopenblas"]
+    )
     run_c(program)
 
 

@@ -7,13 +7,13 @@ from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-import make_checkpoint as make
 import numpy as np
 import pytest
 
 from compiler.checkpoint import Checkpoint, read_checkpoint
 from compiler.errors import CompileError
 from compiler.model import Config, Model, build_model
+from tests import make_checkpoint as make
 
 GOLDEN = Path(__file__).parent / "golden"
 TINY = {

@@ -131,7 +131,7 @@ def test_audio_does_not_depend_on_the_largest_chunk(
     assert other.max_frames == largest
     mel = some_mel(37, odd.mels)
     expected = odd.decode(mel).tobytes()
-    for seed in range(200):
+    for seed in range(200 if target == "x86-64" else 30):
         splits = random_splits(len(mel), largest, seed)
         assert other.decode(mel, splits, other.targets[seed % len(other.targets)]).tobytes() == expected, splits
 
@@ -210,7 +210,7 @@ def test_a_bad_mel_gives_silence_and_leaves_the_stream_alone(vocoder: Vocoder, b
 
 
 def test_extreme_mels_give_finite_audio(vocoder: Vocoder) -> None:
-    """The spectrum is clipped, so no finite mel can make audio that is not; on every target the same; no trace is left."""
+    """The spectrum is clipped, so finite mels make finite audio; on every target the same; no trace is left."""
     mel = some_mel(12, vocoder.mels)
     for extreme in (1e6, -1e6, 1e-45, 3e38, -3e38):
         loud = np.full((5, vocoder.mels), extreme, np.float32)
@@ -218,7 +218,9 @@ def test_extreme_mels_give_finite_audio(vocoder: Vocoder) -> None:
         assert np.isfinite(audio).all(), f"mel of {extreme:g}"
         for target in vocoder.targets:
             stream = vocoder.stream(target)
-            assert vocoder.continue_decode(stream, loud, 2).tobytes() == audio.tobytes(), f"mel of {extreme:g}, {target}"
+            assert vocoder.continue_decode(stream, loud, 2).tobytes() == audio.tobytes(), (
+                f"mel of {extreme:g}, {target}"
+            )
             assert vocoder.call("reset", stream) == 0
             assert vocoder.continue_decode(stream, mel).tobytes() == vocoder.decode(mel).tobytes()
 

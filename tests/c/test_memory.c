@@ -13,7 +13,7 @@ enum { FRAMES = VOCOSC_MAX_FRAMES, SAMPLES = FRAMES * VOCOSC_HOP };
 
 /* ---- allocations, counted (linked with --wrap) ---- */
 
-static int allocations;
+static volatile int allocations; /* volatile: compilers take malloc for a function without effects */
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -122,11 +122,11 @@ static uint64_t plain_hash(int frames) {
 
 static void test_nothing_beside_the_arrays_is_touched(void **state) {
   (void)state;
-  static const int counts[] = {1, 2, 3, FRAMES};
-  for (int i = 0; i < 4; i++) {
+  static const int counts[] = {1, 3, FRAMES};
+  for (int i = 0; i < 3; i++) {
     const int frames = counts[i] < FRAMES ? counts[i] : FRAMES;
     const uint64_t expected = plain_hash(frames);
-    for (int target = VOCOSC_BEST; target <= VOCOSC_AVX512; target++) {
+    for (int target = VOCOSC_BEST; target <= VOCOSC_NEON; target++) {
       for (int behind = 0; behind < 2; behind++) {
         region regions[8];
         const size_t samples = (size_t)(frames * VOCOSC_HOP);
@@ -158,7 +158,7 @@ static void test_alignment_does_not_matter(void **state) {
                               sizeof(float) * (size_t)(FRAMES * VOCOSC_MELS + SAMPLES + VOCOSC_TAIL) +
                               sizeof(int16_t) * (size_t)(SAMPLES + VOCOSC_TAIL) + 1024] __attribute__((aligned(64)));
   const uint64_t expected = plain_hash(FRAMES);
-  for (int target = VOCOSC_BEST; target <= VOCOSC_AVX512; target++) {
+  for (int target = VOCOSC_BEST; target <= VOCOSC_NEON; target++) {
     for (size_t offset = 0; offset < 64; offset += 4) {
       unsigned char *p = memory + offset;
       arrays a;
@@ -187,7 +187,7 @@ static void test_alignment_does_not_matter(void **state) {
 static void test_nothing_is_allocated(void **state) {
   (void)state;
   allocations = 0;
-  void *volatile memory = malloc(1); /* volatile: or the compiler leaves it out */
+  void *volatile memory = malloc(1);
   free(memory);
   assert_int_equal(allocations, 2); /* the count works */
   (void)plain_hash(FRAMES);
@@ -202,7 +202,11 @@ static int set_up(void **state) {
   return 0;
 }
 
-int main(void) {
+/* With an argument only the first test, for Valgrind, which is slow. */
+int main(int count, char **arguments) {
+  (void)arguments;
+  const struct CMUnitTest first[] = {cmocka_unit_test(test_nothing_beside_the_arrays_is_touched)};
+  if (count > 1) return cmocka_run_group_tests(first, set_up, NULL);
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_nothing_beside_the_arrays_is_touched),
       cmocka_unit_test(test_alignment_does_not_matter),
