@@ -132,7 +132,8 @@ def int8_scales(product: Product) -> NDArray[np.float32]:
     largest = np.maximum(np.abs(product.weight).max(axis=0), np.float32(1e-30))
     best: NDArray[np.float32] = largest / np.float32(127)
     least = np.full(largest.shape, np.inf, np.float32)
-    for fraction in np.linspace(1, 0.7, 13, dtype=np.float32):
+    # At 8 bits real clipping seldom pays; a scale a hair smaller, with which weights round better, often does.
+    for fraction in np.concatenate([np.linspace(1, 0.98, 9), np.linspace(0.95, 0.7, 6)]).astype(np.float32):
         scale = largest * fraction / np.float32(127)
         rounded = np.clip(np.rint(product.weight / scale), -127, 127) * scale
         error = ((rounded - product.weight) ** 2).sum(axis=0)
