@@ -513,25 +513,35 @@ def test_the_worker_times_chunks_and_their_buffering() -> None:
     assert summary["avg_rtf"] == pytest.approx(summary["avg_total_processing_time_ms"] / 100)
 
 
-ENGINES = {"onnxruntime": 85, "onnxruntime-int8": 5, "openvino": 80}
-"""SNR in dB that is asked of each on `odd`, where PyTorch in float32 has 95."""
-
-
-@pytest.mark.parametrize("kind", ENGINES)
-def test_the_onnx_graph_is_the_model(kind: str, odd_checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "name", "least_db"),
+    [
+        ("onnxruntime", "small", 110),
+        ("onnxruntime", "odd", 85),
+        ("onnxruntime-int8", "small", 20),
+        ("openvino", "small", 105),
+        ("openvino", "odd", 80),
+    ],
+)
+def test_the_onnx_graph_is_the_model(
+    kind: str, name: str, least_db: float, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     python = default_peer_python()
     if not has_packages(python, OTHERS[kind]):
         pytest.skip(".venv-bench is not there: .ci/setup bench")
-    tensors = unpack_checkpoint(sys.executable, odd_checkpoint, tmp_path / "tensors.npz")
+    checkpoint = request.getfixturevalue(f"{name}_checkpoint")
+    tensors = unpack_checkpoint(sys.executable, checkpoint, tmp_path / "tensors.npz")
     mel = tmp_path / "mel.npy"
-    np.save(mel, golden("odd", "mel"))
+    np.save(mel, golden(name, "mel"))
     peer = WorkerPeer(kind, tensors, mel, tmp_path, [python, "-m", "bench.onnx_worker"], [kind])
-    assert peer.prepare(Row(3, 1))["version"]
-    truth = golden("odd", "audio64").astype(np.float32)
+    # OpenVINO 2026.4 crashes as it compiles these small models for one thread in float32; the full one it takes.
+    threads = 2 if kind == "openvino" else 1
+    assert peer.prepare(Row(3, threads))["version"]
+    truth = golden(name, "audio64").astype(np.float32)
     # Both forms of the depthwise convolution, an incomplete last chunk, and chunks shorter than the left context.
-    for chunk in (3, 10, None, 1):
-        assert snr_db(truth, peer.decode(Row(chunk, 1))) > ENGINES[kind], chunk
+    snr = {chunk: snr_db(truth, peer.decode(Row(chunk, threads))) for chunk in (2, 5, 10, None)}
     peer.close()
+    assert all(value >= least_db for value in snr.values()), snr
 
 
 # --- a row

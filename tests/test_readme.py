@@ -24,7 +24,7 @@ def test_example_streams_audio(small: Vocoder, tmp_path: Path) -> None:
     program = tmp_path / "desk"
     flags = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
     run_ok(["cc", *flags, "-I", small.directory, "-o", program, source, small.directory / "libsmall.a"])
-    _, audio = read_wav(SENTENCE)
+    audio = read_wav(SENTENCE)
     hops = len(audio) // small.hop
     spoken = np.round(audio[: hops * small.hop] * 32768).astype("<i2")
     done = subprocess.run([program], input=spoken.tobytes(), capture_output=True, check=True, timeout=60)
