@@ -11,7 +11,7 @@ OUT ?= generated/$(NAME)
 RUNS ?= 1000
 WARMUP ?= 100
 
-c_files = $(shell find runtime tests -name '*.[ch]' -o -name '*.cpp')
+c_files = $(shell find runtime tests bench examples -name '*.[ch]' -o -name '*.cpp')
 
 .PHONY: help demo test lint lint-python lint-c object bench clean setup-build setup-test setup-bench
 .NOTPARALLEL:
@@ -32,14 +32,17 @@ object: setup-build ## CKPT=FILE [CHUNK=5] [NAME=vocos] [OUT=generated/NAME]: co
 	@test -n "$(CKPT)" || { echo "make object: say which checkpoint, CKPT=FILE" >&2; exit 2; }
 	@$(python) -m compiler "$(CKPT)" -o "$(OUT)" --name "$(NAME)" --chunk "$(CHUNK)"
 
-bench: setup-bench $(if $(CKPT),,build/full.ckpt) ## [CKPT=FILE] [RUNS=1000] [WARMUP=100]: speed beside PyTorch, results in build/bench.json
+bench: setup-bench $(if $(CKPT),,build/full.ckpt) ## [CKPT=FILE] [RUNS=1000] [WARMUP=100]: speed beside PyTorch, ONNX Runtime and OpenVINO, into bench/results; RUNS=30 WARMUP=5 for a quick look
 	@$(bench_python) -m bench "$(or $(CKPT),build/full.ckpt)" --compiler-python $(python) \
-	  --runs $(RUNS) --warmup $(WARMUP) --json build/bench.json
+	  --runs $(RUNS) --warmup $(WARMUP) --date "$$(date +%F)" --json build/bench.json
+	@mkdir -p bench/results
+	@cp build/bench.json bench/results/bench.json
+	@$(python) -m bench.chart bench/results/bench.json bench/results/chart.png
 
 clean: ## remove all that was built; .venv stays
 	@rm -rf build .mypy_cache .pytest_cache .ruff_cache
 	@find generated -mindepth 1 ! -name README.md -delete
-	@find . -name __pycache__ -not -path './.venv/*' -exec rm -rf {} +
+	@find . -name __pycache__ -not -path './.venv*' -exec rm -rf {} +
 
 setup-build setup-test setup-bench: setup-%:
 	@.ci/setup $*
@@ -54,9 +57,11 @@ lint-python:
 lint-c: build/odd.ckpt
 	@echo "lint: clang-format, clang-tidy, cppcheck"
 	@clang-format --dry-run -Werror $(c_files)
-	@rm -rf build/lint
-	@$(python) -m compiler build/odd.ckpt -o build/lint --name odd --chunk 3 --sources-only >build/lint.log
-	@.ci/lint-c build/lint
+	@for precision in f32 w8; do \
+	  rm -rf build/lint && \
+	  $(python) -m compiler build/odd.ckpt -o build/lint --name odd --chunk 3 --precision $$precision --sources-only \
+	    >build/lint.log && .ci/lint-c build/lint || exit 1; \
+	done
 
 build/%.ckpt: tests/make_checkpoint.py tests/golden/%.json | setup-build
 	@$(python) tests/make_checkpoint.py tests/golden/$*.json $@

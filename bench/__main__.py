@@ -1,4 +1,4 @@
-"""Time the compiled object beside PyTorch: see README.md in this directory, and `python3 -m bench --help`."""
+"""Time the compiled object beside PyTorch and others: see README.md here, and `python3 -m bench --help`."""
 
 import argparse
 import json
@@ -13,15 +13,42 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.bars import bars_table, judge
+from bench.limits import Limits, best_of, compile_limits, measure_limits
 from bench.metrics import share, snr_db
-from bench.peers import ROOT, CompiledPeer, Peer, PeerError, PyTorchPeer, Row, compile_object, unpack_checkpoint
-from bench.report import RowResult, as_json, heading, table, this_machine
+from bench.peers import (
+    ROOT,
+    CompiledPeer,
+    Peer,
+    PeerError,
+    PyTorchPeer,
+    Row,
+    WorkerPeer,
+    compile_object,
+    has_packages,
+    read_report,
+    unpack_checkpoint,
+)
+from bench.report import RowLimit, RowResult, as_json, heading, table, this_machine
 
 FRAMES = 162
 """Frames of the utterance unless one is given: 3.24 s at 50 frames a second."""
 
 WHOLE_CHUNK = 54
 """Largest chunk of the object that decodes the whole utterance: 3 x 54 frames, and 54 fills row tiles of 6 exactly."""
+
+OWN = "vocosc"
+"""Our own peers are this and the precision."""
+
+OTHERS = {
+    "pytorch": ["torch"],
+    "onnxruntime": ["onnx", "onnxruntime"],
+    "onnxruntime-int8": ["onnx", "onnxruntime"],
+    "openvino": ["onnx", "openvino"],
+}
+"""The other peers, the reference first, and the packages that each needs."""
+
+PRECISIONS = ["f32", "f16", "w8"]
 
 REST_S = 0.2
 """Pause before each round: threads of the peer before may still spin for a moment, waiting for work."""
@@ -117,17 +144,21 @@ def run_row(row: Row, peers: Sequence[Peer], effort: Effort, progress: ProgressL
 
 
 def _compare_audio(result: RowResult, audio: Mapping[str, NDArray[np.float32]], reference: str) -> None:
-    if reference not in audio:
-        return
-    expected = audio[reference]
-    for name, samples in audio.items():
-        if name == reference:
-            continue
-        if len(samples) < len(expected):
-            result.errors[name] = f"decoded {len(samples)} samples, the reference {len(expected)}"
-        else:
-            # A peer may add the overlap's tail, which the reference never emits.
-            result.snr_db[name] = snr_db(expected, samples[: len(expected)])
+    def compare(names: Sequence[str], expected: NDArray[np.float32], snr: dict[str, float]) -> None:
+        for name in names:
+            samples = audio[name]
+            if len(samples) < len(expected):
+                result.errors[name] = f"decoded {len(samples)} samples, the reference {len(expected)}"
+            else:
+                # A peer may add the overlap's tail, which the reference never emits.
+                snr[name] = snr_db(expected, samples[: len(expected)])
+
+    f32 = f"{OWN} f32"
+    if reference in audio:
+        compare([name for name in audio if name != reference], audio[reference], result.snr_db)
+    if f32 in audio:
+        own = [name for name in audio if name.startswith(OWN) and name != f32]
+        compare(own, audio[f32], result.snr_f32_db)
 
 
 def _brief(result: RowResult) -> str:
@@ -152,9 +183,23 @@ def positive_list(text: str) -> list[int]:
     return [positive(part) for part in text.split(",")]
 
 
+def other_peers(text: str) -> list[str]:
+    """Names of OTHERS separated by commas, or `none`, for argparse."""
+    names = [] if text == "none" else text.split(",")
+    for name in names:
+        if name not in OTHERS:
+            raise argparse.ArgumentTypeError(f"no peer {name}: choose from {', '.join(OTHERS)}, none")
+    return names
+
+
+def default_peer_python() -> str:
+    """The Python that `.ci/setup bench` prepares for the peers that are not PyTorch."""
+    return str(ROOT / ".venv-bench" / "bin" / "python")
+
+
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="bench", description="Time a compiled vocoder beside PyTorch.")
+    parser = argparse.ArgumentParser(prog="bench", description="Time a compiled vocoder beside PyTorch and others.")
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--chunks", type=positive_list, default=[1, 2, 5, 10], metavar="N,N", help="frames per chunk")
     parser.add_argument("--no-whole", action="store_true", help="leave out the whole utterance at once")
@@ -162,23 +207,58 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--warmup", type=int, default=100, help="untimed runs a row, per peer (%(default)s)")
     parser.add_argument("--runs", type=positive, default=1000, help="timed runs a row, per peer (%(default)s)")
     parser.add_argument("--rounds", type=positive, default=10, help="turns the runs are split into (%(default)s)")
-    parser.add_argument("--object", type=Path, help="use this compiled object for the chunks: do not compile")
-    parser.add_argument("--whole-object", type=Path, help=f"and this, for chunks of {WHOLE_CHUNK}, for the whole")
+    parser.add_argument(
+        "--peers",
+        type=other_peers,
+        metavar="NAME,NAME",
+        help=f"beside our own, of {', '.join(OTHERS)}; or none (default: all that are installed)",
+    )
+    parser.add_argument(
+        "--precision",
+        type=lambda text: text.split(","),
+        default=PRECISIONS,
+        metavar="P,P",
+        help=f"of the objects to compile (default: {','.join(PRECISIONS)}, as far as the compiler has them)",
+    )
+    parser.add_argument(
+        "--object",
+        type=Path,
+        action="append",
+        default=[],
+        help="use this compiled object for the chunks: do not compile; once for each precision",
+    )
+    parser.add_argument(
+        "--whole-object",
+        type=Path,
+        action="append",
+        default=[],
+        help=f"and this, for chunks of {WHOLE_CHUNK}, for the whole: one for each --object",
+    )
     parser.add_argument("--compiler-python", default=sys.executable, help="the Python that runs the compiler")
     parser.add_argument("--mel", type=Path, help=f".npy, frames x mels (default: {FRAMES} frames made up)")
     parser.add_argument(
         "--work", type=Path, default=ROOT / "build" / "bench", help="for objects and audio (%(default)s)"
     )
-    parser.add_argument("--json", type=Path, help="write everything measured to this file")
+    parser.add_argument("--python", default=default_peer_python(), help="that of ONNX Runtime, OpenVINO (%(default)s)")
+    parser.add_argument("--json", type=Path, help="write what was measured to this file")
+    parser.add_argument("--date", help="to note in it")
     return parser.parse_args(argv)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Measure, print, write. Returns the exit status: 1 if any peer failed; a bar that is missed is no failure."""
-    progress = ProgressLine()
+@dataclass(frozen=True)
+class Inputs:
+    """What every peer is given."""
+
+    tensors: Path
+    mel: Path
+    work: Path
+    frames: int
+
+
+def prepare_inputs(args: argparse.Namespace) -> Inputs:
+    """Unpack the checkpoint, make or read the mel. Raises PeerError."""
     work: Path = args.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    mel_path = work / "mel.npy"
     tensors = unpack_checkpoint(args.compiler_python, args.checkpoint, work / "tensors.npz")
     if args.mel is None:
         mel = made_up_mel(FRAMES, mel_bins(tensors))
@@ -186,44 +266,139 @@ def run(args: argparse.Namespace) -> int:
         mel = np.load(args.mel, allow_pickle=False).astype(np.float32)
         if mel.ndim != 2 or mel.shape[0] < 1:
             raise PeerError(f"{args.mel}: shape {mel.shape}, expected frames x mels")
-    np.save(mel_path, mel)
+    mel_path = work / "mel.npy"
+    np.save(mel_path, np.ascontiguousarray(mel))
+    return Inputs(tensors, mel_path, work, mel.shape[0])
 
-    def object_for(given: Path | None, name: str, chunks: list[int]) -> Path:
-        if given is not None:
-            return given.resolve()
-        progress.show(f"compiling for chunks of {','.join(map(str, chunks))}", always=True)
-        return compile_object(args.compiler_python, args.checkpoint, work / name, chunks)
 
-    stream = object_for(args.object, "stream", args.chunks)
-    whole = stream if args.no_whole else object_for(args.whole_object, "whole", [WHOLE_CHUNK])
+def find_other_peers(
+    args: argparse.Namespace, inputs: Inputs, cpu_flags: Sequence[str], missing: dict[str, str]
+) -> list[Peer]:
+    """The peers asked for that are installed; `missing` is told why others are not."""
+    peers: list[Peer] = []
+    for kind, packages in OTHERS.items():
+        if args.peers is not None and kind not in args.peers:
+            continue
+        python = sys.executable if kind == "pytorch" else args.python
+        name = kind.replace("-", " ")
+        if not has_packages(python, packages):
+            missing[name] = f"{python} lacks {' or '.join(packages)}; .ci/setup bench brings them"
+        elif kind == "pytorch":
+            command = [python, "-m", "bench.torch_worker"]
+            peers.append(PyTorchPeer(name, inputs.tensors, inputs.mel, inputs.work, command, cpu_flags=cpu_flags))
+        else:
+            command = [python, "-m", "bench.onnx_worker"]
+            peers.append(WorkerPeer(name, inputs.tensors, inputs.mel, inputs.work, command, [kind]))
+    return peers
+
+
+def compile_peers(
+    args: argparse.Namespace, inputs: Inputs, progress: ProgressLine, missing: dict[str, str]
+) -> list[CompiledPeer]:
+    """Our own peers, one a precision; `missing` is told what the compiler refuses. Raises PeerError if it is all."""
+
+    def peer(precision: str, stream: Path, whole: Path) -> CompiledPeer:
+        paths = (stream.resolve(), whole.resolve())
+        return CompiledPeer(*paths, WHOLE_CHUNK, inputs.mel, inputs.work, f"{OWN} {precision}")
+
+    if args.object:
+        wholes = args.object if args.no_whole else args.whole_object
+        if len(wholes) != len(args.object):
+            raise PeerError("as many --whole-object as --object are needed, or --no-whole")
+        return [
+            peer(read_report(stream).get("precision", "f32"), stream, whole)
+            for stream, whole in zip(args.object, wholes, strict=True)
+        ]
+    peers = []
+    for precision in args.precision:
+        try:
+            paths = []
+            for name, chunks in [("stream", args.chunks), *([] if args.no_whole else [("whole", [WHOLE_CHUNK])])]:
+                progress.show(f"compiling {precision} for chunks of {','.join(map(str, chunks))}", always=True)
+                directory = inputs.work / f"{name}-{precision}"
+                paths.append(compile_object(args.compiler_python, args.checkpoint, directory, chunks, precision))
+            peers.append(peer(precision, paths[0], paths[-1]))
+        except PeerError as error:
+            missing[f"{OWN} {precision}"] = str(error)
+    if not peers:
+        raise PeerError("; ".join(missing.values()))
+    return peers
+
+
+class LimitsMeter:
+    """Measures the machine's limits, for all thread counts and for the sizes of our own peers' weights."""
+
+    def __init__(self, args: argparse.Namespace, inputs: Inputs, own: Sequence[CompiledPeer]) -> None:
+        self._program = compile_limits(inputs.work)
+        self._threads: list[int] = args.threads
+        rows = [Row(1, 1), *([] if args.no_whole else [Row(None, 1)])]
+        self._sizes = sorted({peer.cost(row).weight_bytes for peer in own for row in rows}, reverse=True)
+        self.limits: dict[int, Limits] = {}
+        """By thread count: the best of all measurements so far."""
+
+    def measure(self, progress: ProgressLine) -> None:
+        """Measure (again): some seconds a thread count. Raises PeerError."""
+        for threads in self._threads:
+            progress.show(f"measuring the machine's limits, {threads} thread{'s' * (threads > 1)}", always=True)
+            found = measure_limits(self._program, threads, self._sizes)
+            self.limits[threads] = best_of(self.limits.get(threads, found), found)
+
+    def apply(self, result: RowResult, own: Sequence[CompiledPeer], frames: int) -> None:
+        """Note in a row what the limits are for our own peers."""
+        limits = self.limits[result.row.threads]
+        for peer in own:
+            cost, chunk = peer.cost(result.row), peer.chunk(result.row)
+            least = (limits.bytes_ms(cost), limits.frame_ms(cost), limits.call_ms(cost, chunk))
+            result.limits[peer.name] = RowLimit(*least, limits.run_ms(cost, frames, chunk))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print, write. Returns the exit status: 1 if any peer failed; a bar that is missed is no failure."""
+    progress = ProgressLine()
+    inputs = prepare_inputs(args)
     machine = this_machine()
-    peers: list[Peer] = [
-        PyTorchPeer(tensors, mel_path, work, machine["cpu_flags"]),
-        CompiledPeer(stream, whole, WHOLE_CHUNK, mel_path, work),
-    ]
+    missing: dict[str, str] = {}
+    others = find_other_peers(args, inputs, machine["cpu_flags"], missing)
+    own = compile_peers(args, inputs, progress, missing)
+    peers: list[Peer] = [*others, *own]
+    meter = LimitsMeter(args, inputs, own)
+    meter.measure(progress)
     chunks: list[int | None] = [*args.chunks, *([] if args.no_whole else [None])]
     rows = [Row(chunk, threads) for threads in args.threads for chunk in chunks]
     effort = Effort(args.warmup, args.runs, min(args.rounds, args.runs))
+    settings = {**asdict(effort), "frames": inputs.frames, "whole_chunk": WHOLE_CHUNK}
     results: list[RowResult] = []
-    settings = {
-        **asdict(effort),
-        "frames": mel.shape[0],
-        "whole_chunk": WHOLE_CHUNK,
-    }
+
+    def write_json() -> None:
+        if args.json is None:
+            return
+        head = {"date": args.date, "machine": machine, "settings": settings, "missing": missing}
+        limits = [asdict(limit) for limit in meter.limits.values()]
+        bars = [{**asdict(verdict), "passed": verdict.passed} for verdict in judge(results)]
+        data = {**head, "limits": limits, **as_json(results), "bars": bars}
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
 
     with ExitStack() as stack:
         for peer in peers:
             stack.callback(peer.close)
         for i, row in enumerate(rows):
-            place = f"row {i + 1}/{len(rows)}:"
-            results.append(run_row(row, peers, effort, progress, place))
-            if args.json is not None:  # after every row: a long bench that is interrupted has still measured something
-                text = json.dumps(as_json(machine, settings, results), indent=1, allow_nan=False)
-                args.json.write_text(text + "\n")
-    print(heading(machine, results))
-    print(f"{args.runs} runs of {mel.shape[0]} frames a row and peer, {args.warmup} to warm up, {effort.rounds} rounds")
-    print(f"times in ms, medians over the rounds; whole: {WHOLE_CHUNK} frames a call for the compiled object\n")
+            results.append(run_row(row, peers, effort, progress, f"row {i + 1}/{len(rows)}:"))
+            meter.apply(results[-1], own, inputs.frames)
+            write_json()  # after every row: a long bench that is interrupted has still measured something
+    # The machine may have been slower at the start than it can be: a limit is the best that was ever seen.
+    meter.measure(progress)
+    for result in results:
+        meter.apply(result, own, inputs.frames)
+    write_json()
+    print(heading(machine, list(meter.limits.values()), results, missing))
+    print(
+        f"\n{args.runs} runs of {inputs.frames} frames a row and peer, {args.warmup} to warm up, {effort.rounds} rounds"
+    )
+    print(f"times in ms, medians over the rounds; whole: {WHOLE_CHUNK} frames a call for {OWN}, one call for others\n")
     print(table(results))
+    if verdicts := judge(results):
+        print(f"\n{bars_table(verdicts)}")
     return 1 if any(result.errors for result in results) else 0
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +38,14 @@ class Row:
     def label(self) -> str:
         """`5` or `whole`."""
         return "whole" if self.chunk is None else str(self.chunk)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What decoding takes at least: bytes of weights read by every call, multiply-adds of every frame."""
+
+    weight_bytes: int
+    macs_per_frame: int
 
 
 class Peer(Protocol):
@@ -134,32 +141,29 @@ class Worker:
 
 
 @dataclass
-class PyTorchPeer:
-    """The reference: `bench/reference_model.py` in a fresh process per thread count."""
+class WorkerPeer:
+    """A peer in a process of its own, fresh for every thread count: `COMMAND TENSORS.npz MEL.npy THREADS ARGUMENTS`."""
 
+    name: str
     tensors: Path
     mel: Path
     work: Path
-    cpu_flags: Collection[str] = ()
-    command: Sequence[str] = (sys.executable, "-m", "bench.torch_worker")
-    name: str = "pytorch"
+    command: Sequence[str]
+    arguments: Sequence[str] = ()
     _worker: Worker | None = None
     _threads: int = 0
     _facts: dict[str, Any] = field(default_factory=dict)
 
     def prepare(self, row: Row) -> dict[str, Any]:
-        """Start the worker for the row's threads, unless it is running; return what PyTorch it is."""
+        """Start the worker for the row's threads, unless it is running; return what it says of itself."""
         if self._worker is None or self._threads != row.threads:
             self._start(row.threads, thread_environment(row.threads))
-            core = openblas_core_for(self.cpu_flags)
-            if self._facts.get("openblas_core") in OUTDATED_CORES and core and "OPENBLAS_CORETYPE" not in os.environ:
-                self._start(row.threads, {**thread_environment(row.threads), "OPENBLAS_CORETYPE": core})
         return self._facts
 
     def _start(self, threads: int, env: Mapping[str, str]) -> None:
         self.close()
         paths = [str(self.tensors.resolve()), str(self.mel.resolve())]
-        self._worker = Worker([*self.command, *paths, str(threads)], env)
+        self._worker = Worker([*self.command, *paths, str(threads), *self.arguments], env)
         self._threads = threads
         self._facts = self._worker.ask({"do": "describe"})
 
@@ -175,7 +179,7 @@ class PyTorchPeer:
 
     def decode(self, row: Row) -> NDArray[np.float32]:
         """As `Peer.decode`."""
-        out = self.work / f"{self.name}.npy"
+        out = audio_file(self.work, self.name)
         self._ask({"do": "decode", "chunk": row.chunk, "out": str(out.resolve())})
         return load_audio(out)
 
@@ -187,6 +191,22 @@ class PyTorchPeer:
 
 
 @dataclass
+class PyTorchPeer(WorkerPeer):
+    """The reference: `bench/reference_model.py`."""
+
+    cpu_flags: Collection[str] = ()
+
+    def prepare(self, row: Row) -> dict[str, Any]:
+        """As `WorkerPeer.prepare`; an OpenBLAS that does not know the CPU is told what it is."""
+        if self._worker is None or self._threads != row.threads:
+            self._start(row.threads, thread_environment(row.threads))
+            core = openblas_core_for(self.cpu_flags)
+            if self._facts.get("openblas_core") in OUTDATED_CORES and core and "OPENBLAS_CORETYPE" not in os.environ:
+                self._start(row.threads, {**thread_environment(row.threads), "OPENBLAS_CORETYPE": core})
+        return self._facts
+
+
+@dataclass
 class CompiledPeer:
     """The compiled object, through its host tool. The whole utterance streams through another with larger chunks."""
 
@@ -195,13 +215,24 @@ class CompiledPeer:
     whole_chunk: int
     mel: Path
     work: Path
-    name: str = "vocosc"
+    name: str = "vocosc f32"
+
+    def chunk(self, row: Row) -> int:
+        """Frames a call."""
+        return self.whole_chunk if row.chunk is None else row.chunk
+
+    def cost(self, row: Row) -> Cost:
+        """What the compiler's report says that decoding costs. Raises PeerError."""
+        report = read_report(self.whole_object if row.chunk is None else self.stream_object)
+        try:
+            return Cost(int(report["weight_bytes"]), int(report["macs_per_frame"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise PeerError(f"{self.name}: the report lacks {error}") from None
 
     def _call(self, row: Row, command: str, *args: str) -> str:
-        directory, chunk = (
-            (self.whole_object, self.whole_chunk) if row.chunk is None else (self.stream_object, row.chunk)
-        )
-        line = [str(host_tool(directory)), command, "--chunk", str(chunk), "--threads", str(row.threads), *args]
+        directory = self.whole_object if row.chunk is None else self.stream_object
+        options = ["--chunk", str(self.chunk(row)), "--threads", str(row.threads)]
+        line = [str(host_tool(directory)), command, *options, *args]
         done = subprocess.run(line, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise PeerError(f"{' '.join(line)}: {exit_reason(done.returncode)}: {last_line(done.stderr)}")
@@ -232,7 +263,7 @@ class CompiledPeer:
 
     def decode(self, row: Row) -> NDArray[np.float32]:
         """As `Peer.decode`; may be longer than frames * hop, by the overlap's tail."""
-        out = self.work / f"{self.name}.npy"
+        out = audio_file(self.work, self.name)
         self._call(row, "decode", str(self.mel), str(out))
         return load_audio(out)
 
@@ -258,10 +289,36 @@ def host_tool(directory: Path) -> Path:
     return tools[0]
 
 
+def read_report(directory: Path) -> dict[str, Any]:
+    """The compiler's report on the object in a directory. Raises PeerError."""
+    path = host_tool(directory).with_suffix(".json")
+    try:
+        report = json.loads(path.read_text())
+    except ValueError as error:
+        raise PeerError(f"{path}: {error}") from None
+    if not isinstance(report, dict):
+        raise PeerError(f"{path}: no JSON object")
+    return report
+
+
+def audio_file(work: Path, name: str) -> Path:
+    """Where a peer of this name writes what it decodes."""
+    return work / f"{name.replace(' ', '-')}.npy"
+
+
 def load_audio(path: Path) -> NDArray[np.float32]:
     """The samples of a .npy file."""
     audio: NDArray[np.float32] = np.load(path, allow_pickle=False).astype(np.float32).reshape(-1)
     return audio
+
+
+def has_packages(python: str, packages: Sequence[str]) -> bool:
+    """Whether a Python can import these packages."""
+    try:
+        line = [python, "-c", f"import {', '.join(packages)}"]
+        return subprocess.run(line, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
 
 
 def _run_in_root(python: str, *args: str) -> None:
@@ -270,11 +327,11 @@ def _run_in_root(python: str, *args: str) -> None:
         raise PeerError(f"{' '.join([python, *args])}: {exit_reason(done.returncode)}: {last_line(done.stderr)}")
 
 
-def compile_object(python: str, checkpoint: Path, directory: Path, chunks: Sequence[int]) -> Path:
+def compile_object(python: str, checkpoint: Path, directory: Path, chunks: Sequence[int], precision: str) -> Path:
     """Compile `checkpoint` for the given chunk sizes into `directory`, and return that. Raises PeerError."""
-    sizes = ",".join(map(str, chunks))
+    options = ["--name", "vocos", "--chunk", ",".join(map(str, chunks)), "--precision", precision]
     out = str(directory.resolve())
-    _run_in_root(python, "-m", "compiler", str(checkpoint.resolve()), "-o", out, "--name", "vocos", "--chunk", sizes)
+    _run_in_root(python, "-m", "compiler", str(checkpoint.resolve()), "-o", out, *options)
     return directory
 
 

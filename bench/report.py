@@ -4,17 +4,13 @@ import math
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.limits import Limits
 from bench.metrics import Ratio, Summary, combine, ratio
 from bench.peers import Row
-
-BARS: Mapping[Row, float] = {Row(5, 1): 5.0, Row(1, 1): 4.0, Row(None, 1): 0.9}
-"""How many times the reference's speed the compiled object must reach."""
-
-BARRED_PEER = "vocosc"
 
 _CPU_FLAGS = (
     *("avx2", "fma", "f16c", "avx_vnni"),
@@ -33,11 +29,26 @@ HEADINGS = (
     "RTF",
     "p99 chunk",
     "max chunk",
+    "limit ms",
+    "% of limit",
     "SNR dB",
+    "SNR f32",
     "x chunk",
     "x total",
-    "bar",
 )
+
+
+@dataclass(frozen=True)
+class RowLimit:
+    """The least time that the machine allows, in milliseconds."""
+
+    bytes_ms: float
+    """For reading the weights once."""
+    frame_ms: float
+    """For the arithmetic of one frame."""
+    call_ms: float
+    """For one full call: the longer of its reading and its arithmetic."""
+    run_ms: float
 
 
 @dataclass
@@ -49,6 +60,10 @@ class RowResult:
     rounds: dict[str, list[Summary]] = field(default_factory=dict)
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)
     snr_db: dict[str, float] = field(default_factory=dict)
+    """Distance of a peer's audio from the reference's."""
+    snr_f32_db: dict[str, float] = field(default_factory=dict)
+    """Distance of our further precisions from our float32."""
+    limits: dict[str, RowLimit] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -63,12 +78,17 @@ class RowResult:
             return None
         return ratio(reference, rounds)
 
-    def passed(self, peer: str) -> bool | None:
-        """Whether a peer reached its bar; none where there is none."""
-        if peer != BARRED_PEER or self.row not in BARS:
-            return None
-        speedup = self.speedup(peer)
-        return speedup is not None and speedup.median >= BARS[self.row]
+    def limit_share(self, peer: str) -> float | None:
+        """The limit's time over the peer's median run: 1 is all that the machine allows; none where no limit is known.
+
+        Integer products may exceed 1, for the limit counts in float32.
+        """
+        rounds, limit = self.rounds.get(peer), self.limits.get(peer)
+        return limit.run_ms / combine(rounds)["p50_total_ms"] if rounds and limit else None
+
+
+def _optional(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
 
 
 def _lines(result: RowResult) -> list[list[str]]:
@@ -79,7 +99,7 @@ def _lines(result: RowResult) -> list[list[str]]:
             lines.append([*start, "failed", *[""] * (len(HEADINGS) - len(start) - 1)])
             continue
         median = combine(rounds)
-        snr, speedup, passed = result.snr_db.get(peer), result.speedup(peer), result.passed(peer)
+        speedup, limit, share = result.speedup(peer), result.limits.get(peer), result.limit_share(peer)
         chunks = ""
         if speedup is not None and result.row.chunk is not None and result.reference:
             # Chunks of the same size only: a whole utterance is one chunk for some peers and several for others.
@@ -94,54 +114,76 @@ def _lines(result: RowResult) -> list[list[str]]:
                 f"{median['avg_rtf']:.4f}",
                 f"{median['p99_per_chunk_ms']:.3f}",
                 f"{median['max_per_chunk_ms']:.3f}",
-                "" if snr is None else f"{snr:.1f}",
+                _optional(limit.call_ms if limit else None, ".3f"),
+                _optional(None if share is None else 100 * share, ".0f"),
+                _optional(result.snr_db.get(peer), ".1f"),
+                _optional(result.snr_f32_db.get(peer), ".1f"),
                 chunks,
-                "" if speedup is None else f"{speedup.median:.2f}",
-                "" if passed is None else f">= {BARS[result.row]:g} {'pass' if passed else 'FAIL'}",
+                _optional(speedup.median if speedup else None, ".2f"),
             ]
         )
     return lines
 
 
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of equally many cells, the first the headings, as text in columns; an empty line stays empty."""
+    widths = [max(map(len, column)) for column in zip(*filter(None, lines), strict=True)]
+    rule = ["-" * width for width in widths]
+    text = []
+    for line in [lines[0], rule, *lines[1:]]:
+        text.append("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=False)).rstrip())
+    return "\n".join(text)
+
+
 def table(results: Sequence[RowResult]) -> str:
     """The results as aligned text; times in milliseconds."""
-    groups = [_lines(result) for result in results]
-    columns = zip(HEADINGS, *(line for group in groups for line in group), strict=True)
-    widths = [max(map(len, column)) for column in columns]
-
-    def aligned(line: Sequence[str]) -> str:
-        return "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-
-    rule = "  ".join("-" * width for width in widths)
-    text = [aligned(HEADINGS), rule]
-    for group in groups:
-        text += [*map(aligned, group), ""]
-    text += [f"{r.row.label} x {r.row.threads}, {peer}: {error}" for r in results for peer, error in r.errors.items()]
-    return "\n".join(text).rstrip()
+    lines: list[list[str]] = [list(HEADINGS)]
+    for result in results:
+        lines += [*_lines(result), []]
+    errors = [f"{r.row.label} x {r.row.threads}, {peer}: {error}" for r in results for peer, error in r.errors.items()]
+    return "\n".join([aligned(lines), *errors]).rstrip()
 
 
-def _json_number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _plain_number(value: float | None) -> float | None:
+    """Six digits are more than any time has; JSON knows no infinity."""
+    return float(f"{value:.6g}") if value is not None and math.isfinite(value) else None
 
 
-def as_json(machine: Mapping[str, Any], settings: Mapping[str, Any], results: Sequence[RowResult]) -> dict[str, Any]:
-    """Everything measured, every round included, as plain JSON types. An infinite SNR becomes null."""
+def _summary_json(summary: Summary) -> dict[str, float | None]:
+    return {key: _plain_number(value) for key, value in summary.items()}
+
+
+def all_facts(results: Sequence[RowResult]) -> dict[str, dict[str, str]]:
+    """What each peer said of itself; what differs between rows is listed, but for the row's own thread count."""
+    facts: dict[str, dict[str, list[str]]] = {}
+    for result in results:
+        for peer, values in result.facts.items():
+            for key, value in values.items():
+                seen = facts.setdefault(peer, {}).setdefault(key, [])
+                if _plain(value) not in seen:
+                    seen.append(_plain(value))
+    return {
+        peer: {key: " / ".join(values) for key, values in seen_facts.items() if key != "threads"}
+        for peer, seen_facts in facts.items()
+    }
+
+
+def as_json(results: Sequence[RowResult]) -> dict[str, Any]:
+    """What was measured, as plain JSON types: medians, the median run of every round. An infinite SNR becomes null."""
     rows = []
     for result in results:
         peers: dict[str, Any] = {}
         for peer, rounds in result.rounds.items():
-            speedup = result.speedup(peer)
+            speedup, limit = result.speedup(peer), result.limits.get(peer)
             peers[peer] = {
-                "facts": result.facts.get(peer, {}),
-                "median": combine(rounds) if rounds else None,
-                "best_total_ms": min((r["p50_total_ms"] for r in rounds), default=None),
-                "rounds": rounds,
-                "speedup": None
-                if speedup is None
-                else {"median": speedup.median, "range": [speedup.low, speedup.high]},
-                "bar": BARS.get(result.row) if peer == BARRED_PEER else None,
-                "pass": result.passed(peer),
-                "snr_db": _json_number(result.snr_db[peer]) if peer in result.snr_db else None,
+                "median": _summary_json(combine(rounds)) if rounds else None,
+                "rounds_p50_total_ms": [_plain_number(summary["p50_total_ms"]) for summary in rounds],
+                "speedup": _plain_number(speedup.median) if speedup else None,
+                "speedup_range": [_plain_number(speedup.low), _plain_number(speedup.high)] if speedup else None,
+                "limit": {key: _plain_number(value) for key, value in asdict(limit).items()} if limit else None,
+                "limit_share": _plain_number(result.limit_share(peer)),
+                "snr_db": _plain_number(result.snr_db.get(peer)),
+                "snr_f32_db": _plain_number(result.snr_f32_db.get(peer)),
                 "error": result.errors.get(peer),
             }
         rows.append(
@@ -152,7 +194,7 @@ def as_json(machine: Mapping[str, Any], settings: Mapping[str, Any], results: Se
                 "peers": peers,
             }
         )
-    return {"machine": dict(machine), "settings": dict(settings), "rows": rows}
+    return {"peers": all_facts(results), "rows": rows}
 
 
 def machine_facts(cpuinfo: str) -> dict[str, Any]:
@@ -181,19 +223,23 @@ def _plain(value: Any) -> str:
     return ", ".join(Path(str(item)).name for item in value) if isinstance(value, list) else str(value)
 
 
-def heading(machine: Mapping[str, Any], results: Sequence[RowResult]) -> str:
-    """The machine and, per peer, what it says of itself."""
-    lines = [f"CPU      {machine['cpu']}, {machine['cpus']} CPUs ({' '.join(machine['cpu_flags'])})"]
-    loads = [f"{result.load_average:.2f}" for result in results]
-    lines.append(f"load     {' '.join(loads)} (one-minute average, at the start of each row)")
-    facts: dict[str, dict[str, list[str]]] = {}
-    for result in results:
-        for peer, values in result.facts.items():
-            for key, value in values.items():
-                seen = facts.setdefault(peer, {}).setdefault(key, [])
-                if _plain(value) not in seen:
-                    seen.append(_plain(value))
-    for peer, seen_facts in facts.items():
-        described = "; ".join(f"{key} {' / '.join(values)}" for key, values in seen_facts.items() if key != "threads")
-        lines.append(f"{peer:8} {described}")
-    return "\n".join(lines)
+def heading(
+    machine: Mapping[str, Any],
+    limits: Sequence[Limits],
+    results: Sequence[RowResult],
+    missing: Mapping[str, str],
+) -> str:
+    """The machine, its limits, what each peer says of itself, and why others are not there."""
+    entries = [("CPU", f"{machine['cpu']}, {machine['cpus']} CPUs ({' '.join(machine['cpu_flags'])})")]
+    loads = " ".join(f"{result.load_average:.2f}" for result in results)
+    entries.append(("load", f"{loads} (one-minute average, at the start of each row)"))
+    for limit in limits:
+        peaks = ", ".join(f"{isa} {value:.0f}" for isa, value in limit.fma_gflops.items())
+        reads = ", ".join(f"{value:.0f} from {size / 1e6:.1f} MB" for size, value in limit.read_gbytes.items())
+        name = f"limits, {limit.threads} thread{'s' * (limit.threads > 1)}"
+        entries.append((name, f"multiply-adds: {peaks} GFLOP/s; reading: {reads} GB/s"))
+    for peer, facts in all_facts(results).items():
+        entries.append((peer, "; ".join(f"{key} {value}" for key, value in facts.items())))
+    entries += [(peer, f"not here: {why}") for peer, why in missing.items()]
+    width = max(len(name) for name, _ in entries)
+    return "\n".join(f"{name:{width}}  {text}" for name, text in entries)

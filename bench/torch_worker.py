@@ -1,32 +1,24 @@
 """Times the PyTorch reference: `python -m bench.torch_worker TENSORS.npz MEL.npy THREADS`.
 
-Reads one JSON request a line from stdin, writes one JSON answer a line to stdout: see `bench.peers.Worker`.
+Its requests and answers are those of `bench.worker`.
 """
 
 import contextlib
 import ctypes
-import json
 import re
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from bench.metrics import RunTimes, Summary, summarise
-from bench.reference_model import Decoder, build_decoder
+from bench.reference_model import build_decoder
+from bench.worker import decode, load_tensors, serve
 
-PROGRESS_EVERY_S = 1.0
 MATHS_LIBRARY = re.compile(r"/[^/\s]*(?:blas|mkl|dnnl|blis)[^/\s]*\.so[^\s]*")
-
-
-def answer(message: dict[str, Any]) -> None:
-    """Write one line."""
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
 
 
 def maths_libraries() -> list[str]:
@@ -66,58 +58,49 @@ def describe() -> dict[str, Any]:
     }
 
 
-def decode(decoder: Decoder, mel: torch.Tensor, chunk: int) -> tuple[RunTimes, list[torch.Tensor]]:
-    """Decode mel [1, mels, frames] from reset, `chunk` frames a call; times as the reference's bench takes them."""
-    times, audio = [], []
-    start = time.perf_counter()
-    decoder.reset()
-    for part in mel.split(chunk, dim=2):
-        before = time.perf_counter()
-        audio.append(decoder(part))
-        times.append(time.perf_counter() - before)
-    return RunTimes(time.perf_counter() - start, tuple(times)), audio
+class TorchEngine:
+    """The reference model behind the worker's interface; chunks are tensors [1, mels, frames]."""
 
+    def __init__(self, tensors: Path, mel: Path) -> None:
+        weights, hop_length, sample_rate = load_tensors(tensors)
+        self._decoder = build_decoder(weights, hop_length)
+        self._mel = torch.from_numpy(np.load(mel, allow_pickle=False)).t()[None].contiguous()
+        self.frames = int(self._mel.shape[2])
+        self.frame_s = hop_length / sample_rate
 
-def timed(decoder: Decoder, mel: torch.Tensor, chunk: int, *, warmup: int, runs: int, frame_s: float) -> Summary:
-    """Metrics of `runs` runs after `warmup` untimed ones; says now and then how far it is."""
-    shown = time.perf_counter()
-    kept = []
-    for i in range(warmup + runs):
-        run, _ = decode(decoder, mel, chunk)
-        if i >= warmup:
-            kept.append(run)
-        if time.perf_counter() - shown > PROGRESS_EVERY_S:
-            shown = time.perf_counter()
-            answer({"done": max(0, i + 1 - warmup)})
-    return summarise(kept, 1e3 * frame_s * chunk, frame_s * mel.shape[2])
+    def describe(self) -> dict[str, Any]:
+        """As `Engine.describe`."""
+        # One small decode first: libraries load on first use.
+        decode(self, [self._mel[:, :, :1]])
+        return describe()
+
+    def chunks(self, frames: int) -> Sequence[torch.Tensor]:
+        """As `Engine.chunks`."""
+        parts: Sequence[torch.Tensor] = self._mel.split(frames, dim=2)
+        return parts
+
+    def reset(self) -> None:
+        """As `Engine.reset`."""
+        self._decoder.reset()
+
+    def step(self, chunk: torch.Tensor) -> torch.Tensor:
+        """As `Engine.step`; audio [1, 1, samples]."""
+        audio: torch.Tensor = self._decoder(chunk)
+        return audio
+
+    def audio(self, outputs: Sequence[torch.Tensor]) -> NDArray[np.float32]:
+        """As `Engine.audio`."""
+        samples: NDArray[np.float32] = torch.cat(list(outputs), dim=-1)[0, 0].numpy()
+        return samples
 
 
 def main() -> None:
     """Answer requests until stdin ends."""
-    tensors_path, mel_path, threads = sys.argv[1:]
+    tensors, mel, threads = sys.argv[1:]
     torch.set_num_threads(int(threads))
-    with np.load(tensors_path, allow_pickle=False) as data:
-        tensors = {key: data[key] for key in data.files}
-    hop_length, sample_rate = int(tensors.pop("hop_length")), int(tensors.pop("sample_rate"))
-    decoder = build_decoder(tensors, hop_length)
-    frame_s = hop_length / sample_rate
-    mel = torch.from_numpy(np.load(mel_path, allow_pickle=False)).t()[None].contiguous()
+    engine = TorchEngine(Path(tensors), Path(mel))
     with torch.inference_mode():
-        for line in sys.stdin:
-            request = json.loads(line)
-            chunk = request.get("chunk") or mel.shape[2]
-            if request["do"] == "describe":
-                # One small decode first: libraries load on first use.
-                decode(decoder, mel[:, :, :1], 1)
-                answer(describe())
-            elif request["do"] == "time":
-                warmup, runs = request["warmup"], request["runs"]
-                answer(dict(timed(decoder, mel, chunk, warmup=warmup, runs=runs, frame_s=frame_s)))
-            elif request["do"] == "decode":
-                np.save(request["out"], torch.cat(decode(decoder, mel, chunk)[1], dim=-1)[0, 0].numpy())
-                answer({"out": request["out"]})
-            else:
-                answer({"error": f"unknown request {request['do']}"})
+        serve(engine)
 
 
 if __name__ == "__main__":

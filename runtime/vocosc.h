@@ -39,7 +39,7 @@ typedef enum {
   VOCOSC_BEST = 0, /* the fastest that this CPU and this build have */
   VOCOSC_PORTABLE = 1,
   VOCOSC_AVX2 = 2,   /* with FMA and F16C */
-  VOCOSC_AVX512 = 3, /* F, VL, BW, DQ */
+  VOCOSC_AVX512 = 3, /* F, VL, BW, DQ; with int8 weights VNNI */
   VOCOSC_LIBS = 4,   /* OpenBLAS and FFTW3, in a build with --link libs: alone, and not bit for bit */
   VOCOSC_NEON = 5,   /* on AArch64, all of which have it */
 } vocosc_target;

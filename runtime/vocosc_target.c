@@ -16,6 +16,7 @@ static int x86_runs(vocosc_target target) {
   const uint32_t fma = 1u << 12, osxsave = 1u << 27, avx = 1u << 28, f16c = 1u << 29; /* leaf 1, ECX */
   const uint32_t avx2 = 1u << 5;                                                      /* leaf 7, EBX */
   const uint32_t avx512 = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31);          /* F, DQ, BW, VL */
+  const uint32_t vnni = 1u << 11;                                                     /* leaf 7, ECX */
   uint32_t eax, ebx, ecx, edx;
   if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return 0;
   const uint32_t wanted = fma | osxsave | avx | f16c;
@@ -23,6 +24,7 @@ static int x86_runs(vocosc_target target) {
   const uint32_t state = saved_state();
   if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return 0;
   if (target == VOCOSC_AVX2) return (ebx & avx2) != 0 && (state & 0x06) == 0x06;
+  if (INT8_BLOCKS && (ecx & vnni) == 0) return 0;
   return (ebx & avx2) != 0 && (ebx & avx512) == avx512 && (state & 0xe6) == 0xe6;
 }
 #endif

@@ -67,6 +67,7 @@ static inline float panel_sum(const vec lanes[PANEL_VECTORS]) {
   float sum[PANEL];
   for (int v = 0; v < PANEL_VECTORS; v++) vec_store(sum + v * VEC_LANES, lanes[v]);
   for (int half = PANEL / 2; half > 0; half /= 2) {
+    /* cppcheck-suppress uninitvar ; it does not see through the intrinsics of vec_store */
     for (int j = 0; j < half; j++) sum[j] += sum[j + half];
   }
   return sum[0];

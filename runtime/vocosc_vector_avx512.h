@@ -1,4 +1,4 @@
-/* AVX-512 F, VL, BW and DQ: sixteen lanes, a whole panel. See vocosc_vector.h. */
+/* AVX-512 F, VL, BW and DQ, VNNI where the compiler may use it: sixteen lanes, a whole panel. See vocosc_vector.h. */
 #ifndef VOCOSC_VECTOR_AVX512_H
 #define VOCOSC_VECTOR_AVX512_H
 
@@ -48,7 +48,11 @@ static inline vec_bits vec_load_pairs(const int8_t *p) {
   return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)p));
 }
 static inline vec_bits vec_dot_pairs(vec_bits sum, vec_bits a, vec_bits b) {
+#ifdef __AVX512VNNI__
+  return _mm512_dpwssd_epi32(sum, a, b);
+#else
   return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b));
+#endif
 }
 
 #endif /* VOCOSC_VECTOR_AVX512_H */

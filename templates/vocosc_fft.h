@@ -151,7 +151,7 @@ ${column(step, sign, last) | chomp | indent(2, first=True)}
 
 #define SIN_120 ${0.8660254037844386 | float32}
 #define COS_72 ${0.30901699437494745 | float32}
-#define COS_144 ${(-0.8090169943749475) | float32}
+#define COS_144 (${(-0.8090169943749475) | float32})
 #define SIN_72 ${0.9510565162951535 | float32}
 #define SIN_144 ${0.5877852522924731 | float32}
 //% for step in fft.passes

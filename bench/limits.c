@@ -1,0 +1,206 @@
+// What the machine can do at most: fused multiply-adds a second, and bytes read a second.
+//
+//     limits THREADS BYTES...
+//
+// prints one JSON object: {"threads": T, "fma_gflops": {ISA: of all threads together}, "read_gbytes": {BYTES: the same,
+// each thread reading its own part of a buffer of that size, over and over}}. The best of many short measurements:
+// a limit is what nothing exceeds, whatever else the machine does meanwhile.
+
+#define _POSIX_C_SOURCE 200112L
+
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { max_threads = 64, repetitions = 60, accumulators = 14, fma_rounds = 400000, alignment = 64 };
+
+static const double read_bytes_per_repetition = 1.2e8;
+
+// 14 chains hide the latency of a multiply-add (4 cycles, 2 a cycle: 8 chains would do), and with the two operands fill
+// the 16 registers of AVX2. Each is named, for compilers keep no arrays in registers, and starts elsewhere, or they
+// would be computed once for all.
+#define FMA_LOOP(vector)                                                                                \
+  vector a0 = x, a1 = x + 1, a2 = x + 2, a3 = x + 3, a4 = x + 4, a5 = x + 5, a6 = x + 6;                \
+  vector b0 = y, b1 = y + 1, b2 = y + 2, b3 = y + 3, b4 = y + 4, b5 = y + 5, b6 = y + 6;                \
+  for (int i = 0; i < fma_rounds; i++) {                                                                \
+    a0 = a0 * x + y, a1 = a1 * x + y, a2 = a2 * x + y, a3 = a3 * x + y;                                 \
+    a4 = a4 * x + y, a5 = a5 * x + y, a6 = a6 * x + y;                                                  \
+    b0 = b0 * x + y, b1 = b1 * x + y, b2 = b2 * x + y, b3 = b3 * x + y;                                 \
+    b4 = b4 * x + y, b5 = b5 * x + y, b6 = b6 * x + y;                                                  \
+  }                                                                                                     \
+  vector sum = ((a0 + a1) + (a2 + a3)) + ((a4 + a5) + (a6 + b0)) + ((b1 + b2) + (b3 + b4)) + (b5 + b6); \
+  float lanes[sizeof(vector) / sizeof(float)], total = 0;                                               \
+  memcpy(lanes, &sum, sizeof sum);                                                                      \
+  for (size_t lane = 0; lane < sizeof lanes / sizeof *lanes; lane++) total += lanes[lane];              \
+  return total;
+
+// Sums all vectors, from both halves at once: two streams keep more of the memory busy than one, and prefetching adds
+// nothing to that. Eight sums, so that loads are all that it waits for.
+#define READ_LOOP(vector)                                                                  \
+  const size_t half = bytes / sizeof(vector) / 2;                                          \
+  const vector *p = memory, *q = p + half;                                                 \
+  vector s0 = {0}, s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0, s7 = s0;          \
+  for (size_t i = 0; i + 4 <= half; i += 4) {                                              \
+    s0 += p[i], s1 += p[i + 1], s2 += p[i + 2], s3 += p[i + 3];                            \
+    s4 += q[i], s5 += q[i + 1], s6 += q[i + 2], s7 += q[i + 3];                            \
+  }                                                                                        \
+  vector sum = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7));                          \
+  uint32_t lanes[sizeof(vector) / sizeof(uint32_t)], total = 0;                            \
+  memcpy(lanes, &sum, sizeof sum);                                                         \
+  for (size_t lane = 0; lane < sizeof lanes / sizeof *lanes; lane++) total += lanes[lane]; \
+  return total;
+
+typedef struct Isa {
+  const char *name;
+  int floats;  // in a vector
+  float (*multiply_add)(float scale, float shift);
+  uint32_t (*read)(const void *memory, size_t bytes);
+} Isa;
+
+#define DEFINE_ISA(name, bytes_in_vector)                                                                             \
+  typedef float FloatVector_##name __attribute__((vector_size(bytes_in_vector)));                                     \
+  typedef uint32_t WordVector_##name __attribute__((vector_size(bytes_in_vector)));                                   \
+  ISA_ATTRIBUTE_##name static float multiply_add_##name(float scale, float shift) {                                   \
+    FloatVector_##name x = scale - (FloatVector_##name){0}, y = shift - (FloatVector_##name){0};                      \
+    FMA_LOOP(FloatVector_##name)                                                                                      \
+  }                                                                                                                   \
+  ISA_ATTRIBUTE_##name static uint32_t read_##name(const void *memory, size_t bytes) { READ_LOOP(WordVector_##name) } \
+  static const Isa name = {#name, bytes_in_vector / 4, multiply_add_##name, read_##name};
+
+#if defined __x86_64__
+#define ISA_ATTRIBUTE_sse2
+#define ISA_ATTRIBUTE_avx2 __attribute__((target("avx2,fma")))
+#define ISA_ATTRIBUTE_avx512 __attribute__((target("avx512f")))
+DEFINE_ISA(sse2, 16)
+DEFINE_ISA(avx2, 32)
+DEFINE_ISA(avx512, 64)
+
+static int find_isas(const Isa **isas) {
+  __builtin_cpu_init();
+  int count = 0;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) isas[count++] = &avx2;
+  if (__builtin_cpu_supports("avx512f")) isas[count++] = &avx512;
+  if (count == 0) isas[count++] = &sse2;
+  return count;
+}
+#else
+#define ISA_ATTRIBUTE_native
+DEFINE_ISA(native, 16)
+
+static int find_isas(const Isa **isas) {
+  isas[0] = &native;
+  return 1;
+}
+#endif
+
+// One measurement, in which all threads do the same at the same time.
+typedef struct Team {
+  pthread_barrier_t barrier;
+  const Isa *isa;
+  unsigned char *memory;  // NULL: multiply-adds
+  size_t bytes;           // of one thread's part
+  int passes;             // over that part, in one repetition
+  float scale, shift;     // come from outside, so that no compiler can know the result
+} Team;
+
+typedef struct Member {
+  Team *team;
+  int number;
+  double best_s;
+  double sum;  // of all that was computed: used, so that it is computed
+} Member;
+
+static double now_s(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static void *work(void *argument) {
+  Member *member = argument;
+  Team *team = member->team;
+  for (int i = 0; i < repetitions; i++) {
+    pthread_barrier_wait(&team->barrier);
+    double start = now_s();
+    if (team->memory == NULL) {
+      member->sum += (double)team->isa->multiply_add(team->scale, team->shift);
+    } else {
+      for (int pass = 0; pass < team->passes; pass++) {
+        member->sum += (double)team->isa->read(team->memory + (size_t)member->number * team->bytes, team->bytes);
+      }
+    }
+    // The time of the slowest: the second barrier is passed when all are done.
+    pthread_barrier_wait(&team->barrier);
+    double seconds = now_s() - start;
+    if (i == 0 || seconds < member->best_s) member->best_s = seconds;
+  }
+  return NULL;
+}
+
+static void fail(const char *what) {
+  fprintf(stderr, "limits: %s\n", what);
+  exit(1);
+}
+
+// Seconds of the best repetition, of `threads` threads.
+static double measure(Team *team, int threads, double *sum) {
+  Member members[max_threads];
+  pthread_t handles[max_threads];
+  if (pthread_barrier_init(&team->barrier, NULL, (unsigned)threads) != 0) fail("no barrier");
+  for (int i = 0; i < threads; i++) {
+    members[i] = (Member){.team = team, .number = i};
+    if (pthread_create(&handles[i], NULL, work, &members[i]) != 0) fail("no thread");
+  }
+  double best_s = 0;
+  for (int i = 0; i < threads; i++) {
+    pthread_join(handles[i], NULL);
+    *sum += members[i].sum;
+    // One that woke late from the first barrier saw less than the whole.
+    if (members[i].best_s > best_s) best_s = members[i].best_s;
+  }
+  pthread_barrier_destroy(&team->barrier);
+  return best_s;
+}
+
+int main(int count, char **arguments) {
+  int threads = count > 1 ? atoi(arguments[1]) : 0;
+  if (threads < 1 || threads > max_threads) fail("usage: limits THREADS BYTES..., with 1 to 64 threads");
+  const Isa *isas[2];
+  int isa_count = find_isas(isas);
+  double sum = 0;
+  // A scale below 1 keeps the sums finite; no denormals come up.
+  Team team = {.scale = 0.999F - 1e-6F * (float)count, .shift = 0.5F};
+
+  printf("{\"threads\": %d, \"fma_gflops\": {", threads);
+  for (int i = 0; i < isa_count; i++) {
+    team.isa = isas[i];
+    double operations = 2.0 * accumulators * fma_rounds * isas[i]->floats * threads;
+    printf("%s\"%s\": %.2f", i > 0 ? ", " : "", isas[i]->name, 1e-9 * operations / measure(&team, threads, &sum));
+  }
+  printf("}, \"read_gbytes\": {");
+  for (int i = 2; i < count; i++) {
+    size_t bytes = (size_t)strtoull(arguments[i], NULL, 10);
+    size_t unit = 8 * alignment;  // one turn of the loop
+    team.bytes = (bytes / (size_t)threads + unit - 1) / unit * unit;
+    if (bytes == 0 || bytes > ((size_t)1 << 36)) fail("BYTES is to be from 1 to 2^36");
+    size_t whole = team.bytes * (size_t)threads;
+    void *memory = NULL;
+    if (posix_memalign(&memory, alignment, whole) != 0) fail("no memory");
+    memset(memory, 1, whole);
+    team.memory = memory;
+    team.passes = 1 + (int)(read_bytes_per_repetition / (double)whole);
+    double best_gbytes = 0;
+    for (int isa = 0; isa < isa_count; isa++) {
+      team.isa = isas[isa];
+      double gbytes = 1e-9 * (double)whole * team.passes / measure(&team, threads, &sum);
+      if (gbytes > best_gbytes) best_gbytes = gbytes;
+    }
+    printf("%s\"%zu\": %.2f", i > 2 ? ", " : "", bytes, best_gbytes);
+    free(memory);
+  }
+  printf("}}\n");
+  return sum == 0.5 ? 2 : 0;  // never 2: but no compiler knows that
+}
