@@ -97,7 +97,7 @@ def plan(config: Config, chunks: Sequence[int], precision: str = "f32") -> Plan:
     fft_floats = padded(2 * fft.complex_length)
     step = {name: index for index, name in enumerate(STEPS)}
     buffers = [
-        Buffer("MEL_WINDOW", "[context + frames][mels]", (context + frames) * config.n_mels, 0, step["embed"]),
+        Buffer("MEL_WINDOW", "[streams][context + frames][mels]", (context + 1) * frames * config.n_mels, 0, 0),
         Buffer("RESIDUAL", "[frames][dim]", frames * dim_stride, step["norm"], step["final norm"]),
         Buffer("NORMALISED", "[frames][dim]", frames * dim_stride, 0, step["head"]),
         Buffer("HIDDEN", "[frames][hidden]", frames * hidden_stride, step["expand"], step["contract"]),

@@ -61,32 +61,32 @@ static vocosc_target choose_target(vocosc_target wanted) {
   return VOCOSC_BEST;
 }
 
-static void run_network(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, float *audio,
+static void run_network(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames,
                         const vocosc_team *team) {
-  switch (stream->target) {
+  switch (jobs->stream->target) {
 #if VOCOSC_BUILDS_AVX512
     case VOCOSC_AVX512:
-      vocosc_network_avx512(stream, scratch, mel, frames, audio, team);
+      vocosc_network_avx512(jobs, count, scratch, frames, team);
       return;
 #endif
 #if VOCOSC_BUILDS_AVX2
     case VOCOSC_AVX2:
-      vocosc_network_avx2(stream, scratch, mel, frames, audio, team);
+      vocosc_network_avx2(jobs, count, scratch, frames, team);
       return;
 #endif
 #if VOCOSC_BUILDS_NEON
     case VOCOSC_NEON:
-      vocosc_network_neon(stream, scratch, mel, frames, audio, team);
+      vocosc_network_neon(jobs, count, scratch, frames, team);
       return;
 #endif
 #if VOCOSC_BUILDS_LIBS
     case VOCOSC_LIBS:
-      vocosc_network_libs(stream, scratch, mel, frames, audio, team);
+      vocosc_network_libs(jobs, count, scratch, frames, team);
       return;
 #endif
 #if VOCOSC_BUILDS_PORTABLE
     default:
-      vocosc_network_portable(stream, scratch, mel, frames, audio, team);
+      vocosc_network_portable(jobs, count, scratch, frames, team);
 #endif
   }
 }
@@ -173,12 +173,21 @@ int vocosc_reset(vocosc_stream *stream) {
   return VOCOSC_OK;
 }
 
-/* The status of a decode call's arguments, the audio's pointer aside. */
-static int check_decode(const vocosc_stream *stream, const vocosc_scratch *scratch, const float *mel, int frames) {
-  if (stream == NULL || scratch == NULL || mel == NULL) return VOCOSC_BAD_ARGUMENT;
-  if (frames < 1 || frames > VOCOSC_MAX_FRAMES) return VOCOSC_BAD_ARGUMENT;
-  if (!is_ready(stream->ready, stream->target)) return VOCOSC_BAD_STREAM;
-  return all_finite(mel, frames * MELS) ? VOCOSC_OK : VOCOSC_BAD_INPUT;
+/* The status of a decode call's arguments, the audio's pointers aside. */
+static int check_decode(const vocosc_job *jobs, int count, const vocosc_scratch *scratch, int frames) {
+  if (scratch == NULL || frames < 1 || frames > VOCOSC_MAX_FRAMES / count) return VOCOSC_BAD_ARGUMENT;
+  for (int i = 0; i < count; i++) {
+    if (jobs[i].stream == NULL || jobs[i].mel == NULL) return VOCOSC_BAD_ARGUMENT;
+    if (!is_ready(jobs[i].stream->ready, jobs[i].stream->target)) return VOCOSC_BAD_STREAM;
+    if (jobs[i].stream->target != jobs->stream->target) return VOCOSC_BAD_ARGUMENT;
+    for (int other = 0; other < i; other++) {
+      if (jobs[i].stream == jobs[other].stream) return VOCOSC_BAD_ARGUMENT;
+    }
+  }
+  for (int i = 0; i < count; i++) {
+    if (!all_finite(jobs[i].mel, frames * MELS)) return VOCOSC_BAD_INPUT;
+  }
+  return VOCOSC_OK;
 }
 
 /* Bytes of audio to silence after an error: none if the count makes no sense. */
@@ -186,19 +195,32 @@ static size_t audio_bytes(int frames, size_t sample_bytes) {
   return frames < 1 || frames > VOCOSC_MAX_FRAMES ? 0 : (size_t)frames * HOP * sample_bytes;
 }
 
-int vocosc_decode_team(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, float *audio,
-                       const vocosc_team *team) {
-  if (audio == NULL || team == NULL || team->workers < 1 || team->worker < 0 || team->worker >= team->workers ||
+int vocosc_decode_batch(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames,
+                        const vocosc_team *team) {
+  if (team == NULL) team = &alone;
+  if (team->workers < 1 || team->worker < 0 || team->worker >= team->workers ||
       (team->workers > 1 && team->barrier == NULL)) {
     return VOCOSC_BAD_ARGUMENT;
   }
-  const int status = check_decode(stream, scratch, mel, frames);
+  if (jobs == NULL || count < 1 || count > VOCOSC_MAX_FRAMES) return VOCOSC_BAD_ARGUMENT;
+  for (int i = 0; i < count; i++) {
+    if (jobs[i].audio == NULL) return VOCOSC_BAD_ARGUMENT;
+  }
+  const int status = check_decode(jobs, count, scratch, frames);
   if (status != VOCOSC_OK) {
-    if (team->worker == 0) memset(audio, 0, audio_bytes(frames, sizeof *audio));
+    for (int i = 0; i < count && team->worker == 0; i++) {
+      memset(jobs[i].audio, 0, audio_bytes(frames, sizeof *jobs[i].audio));
+    }
     return status;
   }
-  run_network(stream, scratch, mel, frames, audio, team);
+  run_network(jobs, count, scratch, frames, team);
   return frames * HOP;
+}
+
+int vocosc_decode_team(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, float *audio,
+                       const vocosc_team *team) {
+  const vocosc_job job = {stream, mel, audio};
+  return team == NULL ? VOCOSC_BAD_ARGUMENT : vocosc_decode_batch(&job, 1, scratch, frames, team);
 }
 
 int vocosc_decode(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, float *audio) {
@@ -207,14 +229,15 @@ int vocosc_decode(vocosc_stream *stream, vocosc_scratch *scratch, const float *m
 
 int vocosc_decode_int16(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, int16_t *audio) {
   if (audio == NULL) return VOCOSC_BAD_ARGUMENT;
-  const int status = check_decode(stream, scratch, mel, frames);
+  vocosc_job job = {stream, mel, NULL};
+  const int status = check_decode(&job, 1, scratch, frames);
   if (status != VOCOSC_OK) {
     memset(audio, 0, audio_bytes(frames, sizeof *audio));
     return status;
   }
-  float *samples = scratch->values + SCRATCH_AUDIO;
-  run_network(stream, scratch, mel, frames, samples, &alone);
-  for (int i = 0; i < frames * HOP; i++) audio[i] = to_int16(samples[i]);
+  job.audio = scratch->values + SCRATCH_AUDIO;
+  run_network(&job, 1, scratch, frames, &alone);
+  for (int i = 0; i < frames * HOP; i++) audio[i] = to_int16(job.audio[i]);
   return frames * HOP;
 }
 

@@ -66,6 +66,13 @@ typedef struct {
   float values[VOCOSC_SCRATCH_FLOATS];
 } vocosc_scratch;
 
+/* What a batch does for one of its streams. */
+typedef struct {
+  vocosc_stream *stream;
+  const float *mel; /* [frames][VOCOSC_MELS] */
+  float *audio;     /* [frames * VOCOSC_HOP] */
+} vocosc_job;
+
 /*
  * One member of a team of workers that decode a chunk together. The library starts no threads: the caller has
  * `workers` of them (pthreads, tasks of an RTOS, bare cores) call vocosc_decode_team with the same arguments and
@@ -112,6 +119,16 @@ int vocosc_decode_int16(vocosc_stream *stream, vocosc_scratch *scratch, const fl
  */
 int vocosc_decode_team(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, float *audio,
                        const vocosc_team *team);
+
+/*
+ * Decodes the same number of frames for each of count streams at once, reading the weights once for all of them: for
+ * servers. count * frames = 1 .. VOCOSC_MAX_FRAMES. Each stream's audio is, bit for bit, what decoding it alone gives.
+ * Streams must differ from each other and agree in their target. With a team as vocosc_decode_team; null is one worker.
+ * Returns the number of samples for each stream or a negative status; on an error no stream has moved, and every job's
+ * audio is silence.
+ */
+int vocosc_decode_batch(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames,
+                        const vocosc_team *team);
 
 /*
  * The end of an utterance: writes the VOCOSC_TAIL samples that frames still to come would have added to, and resets

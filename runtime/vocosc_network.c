@@ -6,7 +6,8 @@
  *   x -> norm -> head: magnitude and phase -> spectrum -> inverse FFT -> window, overlap-add -> audio
  *
  * The norms' scale and shift, the layer scale and the weight norm are folded into the tables (see compiler/fold.py).
- * Activations are rows of frames, [frames][channels], channels padded to whole panels of 16; the padding stays zero.
+ * Activations are rows of frames, [streams][frames][channels], channels padded to whole panels of 16; the padding stays
+ * zero. Only the convolutions and the overlap-add know streams apart.
  * Every dot product is one chain of fused multiply-adds in the order of its inputs, starting at the bias; sums over
  * channels run over 16 lanes and one tree. Nothing depends on how frames are grouped into chunks, nor on the number of
  * workers or lanes: hence the same bits for all of them.
@@ -106,17 +107,22 @@ static void scale_and_shift(float *x, const float *table, int first, int last) {
 }
 
 /*
- * Causal depthwise convolution and LayerNorm: x to y, rows of DIM_STRIDE. `history` [CONTEXT][DIM_PADDED] are the rows
- * before x. `table` is [1 + TAPS][DIM_PADDED]: bias, then the taps, oldest first.
+ * Causal depthwise convolution and LayerNorm: x to y, rows of DIM_STRIDE, `frames` rows a job. The CONTEXT rows before
+ * a job's first are in its stream's history, from `history` on. `table` is [1 + TAPS][DIM_PADDED]: bias, then the taps,
+ * oldest first.
  */
-static void conv_norm(const float *x, const float *history, const float *table, float *y, int first, int last) {
-  for (int frame = first; frame < last; frame++) {
+static void conv_norm(const float *x, const vocosc_job *jobs, int frames, int history, const float *table, float *y,
+                      int first, int last) {
+  for (int index = first; index < last; index++) {
+    const int frame = index % frames;
+    const float *before = jobs[index / frames].stream->history + history;
+    const float *job_x = x + (index - frame) * DIM_STRIDE;
     const float *rows[TAPS];
     for (int tap = 0; tap < TAPS; tap++) {
       const int from = frame + tap - CONTEXT;
-      rows[tap] = from < 0 ? history + (from + CONTEXT) * DIM_PADDED : x + from * DIM_STRIDE;
+      rows[tap] = from < 0 ? before + (from + CONTEXT) * DIM_PADDED : job_x + from * DIM_STRIDE;
     }
-    float *row = y + frame * DIM_STRIDE;
+    float *row = y + index * DIM_STRIDE;
     vec sums[PANEL_VECTORS];
     for (int v = 0; v < PANEL_VECTORS; v++) sums[v] = vec_set(0.0f);
     for (int panel = 0; panel < DIM_PADDED; panel += PANEL) {
@@ -170,40 +176,50 @@ static void quantise(const float *x, int stride, int width, int limit, int16_t *
 }
 #endif
 
-/* One ConvNeXt block: x += contract(gelu(expand(norm(conv(x))))). */
-static void block(vocosc_scratch *scratch, float *history, int frames, const vocosc_team *team, const float *conv_table,
-                  const block_weight *expand_table, const block_weight *contract_table) {
+/*
+ * One ConvNeXt block: x += contract(gelu(expand(norm(conv(x))))). `history` is where the block's rows begin in the
+ * history of a stream.
+ */
+static void block(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames, const vocosc_team *team,
+                  int history, const float *conv_table, const block_weight *expand_table,
+                  const block_weight *contract_table) {
   float *x = scratch->values + SCRATCH_RESIDUAL;
   float *normalised = scratch->values + SCRATCH_NORMALISED;
   float *hidden = scratch->values + SCRATCH_HIDDEN;
   const int worker = team->worker;
   const int workers = team->workers;
 
-  const int first_frame = share(frames, worker, workers);
-  const int last_frame = share(frames, worker + 1, workers);
+  const int rows = count * frames;
+  const int first_row = share(rows, worker, workers);
+  const int last_row = share(rows, worker + 1, workers);
+  const int first_channel = share(DIM_PADDED, worker, workers);
+  const int last_channel = share(DIM_PADDED, worker + 1, workers);
   const int first_expand = share(EXPAND_PANELS, worker, workers);
   const int last_expand = share(EXPAND_PANELS, worker + 1, workers);
   const int first_contract = share(CONTRACT_PANELS, worker, workers);
   const int last_contract = share(CONTRACT_PANELS, worker + 1, workers);
 
-  conv_norm(x, history, conv_table, normalised, first_frame, last_frame);
+  conv_norm(x, jobs, frames, history, conv_table, normalised, first_row, last_row);
 #if INT8_BLOCKS
   int16_t *quantised = (int16_t *)(scratch->values + SCRATCH_QUANTISED);
   float *row_scales = scratch->values + SCRATCH_ROW_SCALES;
-  quantise(normalised, DIM_STRIDE, DIM_PADDED, EXPAND_LIMIT, quantised, row_scales, first_frame, last_frame);
+  quantise(normalised, DIM_STRIDE, DIM_PADDED, EXPAND_LIMIT, quantised, row_scales, first_row, last_row);
 #endif
   barrier(team);
-  keep_history(history, x, frames, share(DIM_PADDED, worker, workers), share(DIM_PADDED, worker + 1, workers));
+  for (int job = 0; job < count; job++) {
+    float *kept = jobs[job].stream->history + history;
+    keep_history(kept, x + job * frames * DIM_STRIDE, frames, first_channel, last_channel);
+  }
 #if INT8_BLOCKS
-  expand(quantised, row_scales, expand_table, hidden, frames, first_expand, last_expand);
+  expand(quantised, row_scales, expand_table, hidden, rows, first_expand, last_expand);
   barrier(team);
-  quantise(hidden, HIDDEN_STRIDE, HIDDEN_PADDED, CONTRACT_LIMIT, quantised, row_scales, first_frame, last_frame);
+  quantise(hidden, HIDDEN_STRIDE, HIDDEN_PADDED, CONTRACT_LIMIT, quantised, row_scales, first_row, last_row);
   barrier(team);
-  contract(quantised, row_scales, contract_table, x, frames, first_contract, last_contract);
+  contract(quantised, row_scales, contract_table, x, rows, first_contract, last_contract);
 #else
-  expand(normalised, expand_table, hidden, frames, first_expand, last_expand);
+  expand(normalised, expand_table, hidden, rows, first_expand, last_expand);
   barrier(team);
-  contract(hidden, contract_table, x, frames, first_contract, last_contract);
+  contract(hidden, contract_table, x, rows, first_contract, last_contract);
 #endif
   barrier(team);
 }
@@ -222,49 +238,60 @@ static void overlap_add(const float *samples, float *overlap, float *audio) {
   }
 }
 
-void VOCOSC_FOR_ISA(vocosc_network)(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames,
-                                    float *audio, const vocosc_team *team) {
-  float *window = scratch->values + SCRATCH_MEL_WINDOW; /* [CONTEXT + frames][MELS] */
+void VOCOSC_FOR_ISA(vocosc_network)(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames,
+                                    const vocosc_team *team) {
+  float *windows = scratch->values + SCRATCH_MEL_WINDOW; /* [jobs][CONTEXT + frames][MELS] */
   float *x = scratch->values + SCRATCH_RESIDUAL;
   float *normalised = scratch->values + SCRATCH_NORMALISED;
   float *spectrum = scratch->values + SCRATCH_SPECTRUM;
   float *work = scratch->values + SCRATCH_FFT;
   const int worker = team->worker;
   const int workers = team->workers;
-  const int first_frame = share(frames, worker, workers);
-  const int last_frame = share(frames, worker + 1, workers);
+  const int rows = count * frames;
+  const int first_row = share(rows, worker, workers);
+  const int last_row = share(rows, worker + 1, workers);
+  const int first_job = share(count, worker, workers);
+  const int last_job = share(count, worker + 1, workers);
+  const int window_floats = (CONTEXT + frames) * MELS;
 
-  if (worker == 0) {
-    memcpy(window, stream->mel_history, sizeof(float) * CONTEXT * MELS);
-    memcpy(window + CONTEXT * MELS, mel, sizeof(float) * (size_t)frames * MELS);
+  for (int job = first_job; job < last_job; job++) {
+    float *window = windows + job * window_floats;
+    memcpy(window, jobs[job].stream->mel_history, sizeof(float) * CONTEXT * MELS);
+    memcpy(window + CONTEXT * MELS, jobs[job].mel, sizeof(float) * (size_t)frames * MELS);
   }
   barrier(team);
-  if (worker == 0) memcpy(stream->mel_history, window + frames * MELS, sizeof(float) * CONTEXT * MELS);
-  embed(window, vocosc_embed, normalised, frames, share(EMBED_PANELS, worker, workers),
-        share(EMBED_PANELS, worker + 1, workers));
+  for (int job = first_job; job < last_job; job++) {
+    const float *window = windows + job * window_floats;
+    memcpy(jobs[job].stream->mel_history, window + frames * MELS, sizeof(float) * CONTEXT * MELS);
+  }
+  for (int job = 0; job < count; job++) {
+    embed(windows + job * window_floats, vocosc_embed, normalised + job * frames * DIM_STRIDE, frames,
+          share(EMBED_PANELS, worker, workers), share(EMBED_PANELS, worker + 1, workers));
+  }
   barrier(team);
-  norm(normalised, x, first_frame, last_frame);
-  scale_and_shift(x, vocosc_embed_norm, first_frame, last_frame);
+  norm(normalised, x, first_row, last_row);
+  scale_and_shift(x, vocosc_embed_norm, first_row, last_row);
   barrier(team);
 
-  blocks(stream, scratch, frames, team);
+  blocks(jobs, count, scratch, frames, team);
 
-  norm(x, normalised, first_frame, last_frame);
+  norm(x, normalised, first_row, last_row);
   barrier(team);
   /* The phases of a bin replace its magnitude by real and imaginary part, so both are the same worker's. */
   const int first_bins = share(BIN_PANELS, worker, workers);
   const int last_bins = share(BIN_PANELS, worker + 1, workers);
-  magnitude(normalised, vocosc_magnitude, spectrum, frames, first_bins, last_bins);
-  phase(normalised, vocosc_phase, spectrum, frames, first_bins, last_bins);
+  magnitude(normalised, vocosc_magnitude, spectrum, rows, first_bins, last_bins);
+  phase(normalised, vocosc_phase, spectrum, rows, first_bins, last_bins);
   barrier(team);
-  for (int frame = first_frame; frame < last_frame; frame++) {
-    inverse_real_fft(spectrum + frame * SPECTRUM_STRIDE, work + frame * FFT_STRIDE);
+  for (int row = first_row; row < last_row; row++) {
+    inverse_real_fft(spectrum + row * SPECTRUM_STRIDE, work + row * FFT_STRIDE);
   }
   barrier(team);
-  if (worker == 0) {
+  for (int job = first_job; job < last_job; job++) {
     for (int frame = 0; frame < frames; frame++) {
-      const float *samples = inverse_real_fft_result(spectrum + frame * SPECTRUM_STRIDE, work + frame * FFT_STRIDE);
-      overlap_add(samples, stream->overlap, audio + frame * HOP);
+      const int row = job * frames + frame;
+      const float *samples = inverse_real_fft_result(spectrum + row * SPECTRUM_STRIDE, work + row * FFT_STRIDE);
+      overlap_add(samples, jobs[job].stream->overlap, jobs[job].audio + frame * HOP);
     }
   }
   barrier(team);

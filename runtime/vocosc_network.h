@@ -5,11 +5,11 @@
 #include "vocosc.h"
 
 /*
- * Decodes frames = 1 .. VOCOSC_MAX_FRAMES of mel [frames][VOCOSC_MELS] into audio [frames * VOCOSC_HOP]. Every member
- * of the team calls this; the arguments were checked.
+ * Decodes `frames` frames for each of `count` jobs, at most VOCOSC_MAX_FRAMES in all. Every member of the team calls
+ * this; the arguments were checked.
  */
-typedef void vocosc_network_function(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames,
-                                     float *audio, const vocosc_team *team);
+typedef void vocosc_network_function(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames,
+                                     const vocosc_team *team);
 
 /* The log-mel [VOCOSC_MELS] of one window [VOCOSC_N_FFT] of audio. */
 typedef void vocosc_analysis_function(const float *window, vocosc_scratch *scratch, float *mel);

@@ -47,11 +47,14 @@ static void norm(const float *x, float *y, int frames) {
 }
 
 /* One ConvNeXt block: x += contract(gelu(expand(norm(conv(x))))). */
-static void block(vocosc_scratch *scratch, float *history, int frames, const vocosc_team *team, const float *conv_table,
-                  const block_weight *expand_table, const block_weight *contract_table) {
+static void block(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames, const vocosc_team *team,
+                  int history_offset, const float *conv_table, const block_weight *expand_table,
+                  const block_weight *contract_table) {
+  float *history = jobs->stream->history + history_offset;
   float *x = scratch->values + SCRATCH_RESIDUAL;
   float *normalised = scratch->values + SCRATCH_NORMALISED;
   float *hidden = scratch->values + SCRATCH_HIDDEN;
+  (void)count;
   (void)team;
   for (int frame = 0; frame < frames; frame++) {
     float *row = normalised + frame * DIM_STRIDE;
@@ -91,14 +94,14 @@ static void inverse_real_fft(float *spectrum, float *samples) {
   fftwf_destroy_plan(plan);
 }
 
-static void decode(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, float *audio,
-                   const vocosc_team *team) {
+static void decode(const vocosc_job *job, vocosc_scratch *scratch, int frames, const vocosc_team *team) {
+  vocosc_stream *stream = job->stream;
   float *window = scratch->values + SCRATCH_MEL_WINDOW;
   float *x = scratch->values + SCRATCH_RESIDUAL;
   float *normalised = scratch->values + SCRATCH_NORMALISED;
   float *spectrum = scratch->values + SCRATCH_SPECTRUM;
   memcpy(window, stream->mel_history, sizeof(float) * CONTEXT * MELS);
-  memcpy(window + CONTEXT * MELS, mel, sizeof(float) * (size_t)frames * MELS);
+  memcpy(window + CONTEXT * MELS, job->mel, sizeof(float) * (size_t)frames * MELS);
   memcpy(stream->mel_history, window + frames * MELS, sizeof(float) * CONTEXT * MELS);
   for (int frame = 0; frame < frames; frame++) { /* rows overlap, which BLAS does not allow in one matrix */
     product(window + frame * MELS, TAPS * MELS, vocosc_embed, TAPS * MELS, DIM_PADDED, normalised + frame * DIM_STRIDE,
@@ -111,7 +114,7 @@ static void decode(vocosc_stream *stream, vocosc_scratch *scratch, const float *
     for (int c = 0; c < DIM; c++) row[c] = row[c] * vocosc_embed_norm[c] + vocosc_embed_norm[DIM_PADDED + c];
   }
 
-  blocks(stream, scratch, frames, team);
+  blocks(job, 1, scratch, frames, team);
 
   norm(x, normalised, frames);
   product(normalised, DIM_STRIDE, vocosc_magnitude, DIM, BINS_PADDED, spectrum, SPECTRUM_STRIDE, frames);
@@ -129,14 +132,14 @@ static void decode(vocosc_stream *stream, vocosc_scratch *scratch, const float *
     inverse_real_fft(re, samples);
     for (int i = 0; i < N_FFT; i++) samples[i] *= vocosc_synthesis_window[i];
     for (int i = 0; i < OVERLAP; i++) samples[i] += stream->overlap[i];
-    memcpy(audio + frame * HOP, samples, sizeof(float) * HOP);
+    memcpy(job->audio + frame * HOP, samples, sizeof(float) * HOP);
     memcpy(stream->overlap, samples + HOP, sizeof(float) * OVERLAP);
   }
 }
 
-void vocosc_network_libs(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, float *audio,
+void vocosc_network_libs(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames,
                          const vocosc_team *team) {
-  if (team->worker == 0) decode(stream, scratch, mel, frames, audio, team);
+  for (int job = 0; team->worker == 0 && job < count; job++) decode(jobs + job, scratch, frames, team);
   if (team->workers > 1) team->barrier(team->context);
 }
 
