@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import platform
 import re
 import sys
 import tempfile
 from pathlib import Path
 
-from compiler.build import build_object, build_tool
-from compiler.checkpoint import read_checkpoint
-from compiler.emit import Options, emit
-from compiler.errors import CompileError
-from compiler.fold import fold
-from compiler.isa import TARGETS
-from compiler.model import build_model
-from compiler.pack import WEIGHTS, pack
-from compiler.plan import PANEL, plan
-from compiler.report import report, to_json, to_text
+try:
+    from compiler.build import build_object, build_tool
+    from compiler.checkpoint import read_checkpoint
+    from compiler.emit import Options, emit
+    from compiler.errors import CompileError
+    from compiler.fold import fold
+    from compiler.isa import TARGETS
+    from compiler.model import build_model
+    from compiler.pack import WEIGHTS, pack
+    from compiler.plan import PANEL, plan
+    from compiler.report import report, to_json, to_text
+except ModuleNotFoundError as missing:
+    raise SystemExit(
+        f"vocosc: error: Python package {missing.name} is missing: use .venv/bin/python, which make sets up, or "
+        "pip install -r requirements.txt"
+    ) from None
 
+# The machine that compiles, unless --target names another.
+NATIVE_TARGET = {"x86_64": "x86-64", "aarch64": "aarch64"}.get(platform.machine(), "portable")
 OVERRIDES = {"sample_rate": int, "hop_length": int, "n_fft": int, "f_min": float, "f_max": float}
 
 
@@ -49,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", default="vocos", help="prefix of files and symbols (default: vocos)")
     parser.add_argument("--chunk", default="5", metavar="N[,N...]", help="frames per call; the largest is the limit")
     parser.add_argument("--precision", default="f32", choices=list(WEIGHTS), help="of the weights (default: f32)")
-    parser.add_argument("--target", default="x86-64", choices=list(TARGETS), help="default: x86-64")
+    parser.add_argument("--target", default=NATIVE_TARGET, choices=list(TARGETS), help="default: this machine's")
     parser.add_argument("--link", default="none", choices=["none", "libs"], help="libs: over OpenBLAS and FFTW3")
     parser.add_argument("--weights", default="incbin", choices=["incbin", "c"], help="how to bake (default: incbin)")
     parser.add_argument("--sources-only", action="store_true", help="write the sources and the report, build nothing")

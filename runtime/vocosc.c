@@ -217,6 +217,7 @@ int vocosc_decode_batch(const vocosc_job *jobs, int count, vocosc_scratch *scrat
   return frames * HOP;
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the audio is written through the job */
 int vocosc_decode_team(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, float *audio,
                        const vocosc_team *team) {
   const vocosc_job job = {stream, mel, audio};

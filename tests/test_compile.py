@@ -287,3 +287,17 @@ def test_python_needs_nothing_from_the_working_directory(checkpoint: Path, tmp_p
     command = [sys.executable, "-m", "compiler", str(checkpoint), "-o", "out", "--sources-only"]
     run_ok(command, cwd=tmp_path, env=environment)
     assert (tmp_path / "out" / "vocos.h").exists()
+
+
+def test_missing_packages_are_named() -> None:
+    """A Python without our packages, as a newcomer's own."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "compiler", "x.ckpt", "-o", "x"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("vocosc: error: Python package ") and "requirements.txt" in done.stderr
+    assert done.stderr.count("\n") == 1
