@@ -319,7 +319,7 @@ static int analyse(vocosc_mel_stream *stream, vocosc_scratch *scratch, const flo
     const int count = samples - taken < room ? samples - taken : room;
     float *to = stream->window + N_FFT - HOP + stream->pending;
     for (int i = 0; i < count; i++) {
-      to[i] = audio != NULL ? audio[taken + i] : (float)audio_int16[taken + i] * (1.0f / 32768.0f);
+      to[i] = audio != NULL ? without_denormals(audio[taken + i]) : (float)audio_int16[taken + i] * (1.0f / 32768.0f);
     }
     taken += count;
     stream->pending += (uint32_t)count;

@@ -10,6 +10,8 @@
  * and output of a call must not overlap. Full scale is +-1.0 in float and +-32768 in int16 (which is clipped; float
  * is not).
  *
+ * Input values below 1e-20 count as zero, so that denormal numbers take no longer than others.
+ *
  * A count that is not negative is a success; negative values are vocosc_status codes. On any error the output is
  * filled with silence (audio: zeros; mel: VOCOSC_SILENT_MEL) as far as its pointer and the count were valid, and the
  * stream is as it was before the call.

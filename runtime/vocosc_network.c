@@ -257,7 +257,7 @@ void VOCOSC_FOR_ISA(vocosc_network)(const vocosc_job *jobs, int count, vocosc_sc
   for (int job = first_job; job < last_job; job++) {
     float *window = windows + job * window_floats;
     memcpy(window, jobs[job].stream->mel_history, sizeof(float) * CONTEXT * MELS);
-    memcpy(window + CONTEXT * MELS, jobs[job].mel, sizeof(float) * (size_t)frames * MELS);
+    for (int i = 0; i < frames * MELS; i++) window[CONTEXT * MELS + i] = without_denormals(jobs[job].mel[i]);
   }
   barrier(team);
   for (int job = first_job; job < last_job; job++) {

@@ -240,3 +240,16 @@ def test_int16_is_the_float_rounded_and_clipped(vocoder: Vocoder) -> None:
         assert vocoder.call("flush_int16", twin, pcm_tail) == vocoder.tail
         assert np.array_equal(pcm_tail, np.clip(np.rint(tail * np.float32(32768)), -32768, 32767))
         assert np.array_equal(stream, twin)
+
+
+@pytest.mark.parametrize("tiny", [1e-38, 1e-42, -1e-45, 9e-21])
+def test_denormal_input_counts_as_zero(vocoder: Vocoder, tiny: float) -> None:
+    """Or a chunk of it would take several times as long as a chunk of speech."""
+    zeros = np.zeros((9, vocoder.mels), np.float32)
+    for target in vocoder.targets:
+        expected = vocoder.decode(zeros, 4, target)
+        assert vocoder.decode(np.full_like(zeros, tiny), 4, target).tobytes() == expected.tobytes(), target
+        silence = np.zeros(3 * vocoder.hop, np.float32)
+        assert np.array_equal(
+            vocoder.log_mel(np.full_like(silence, tiny), target=target), vocoder.log_mel(silence, target=target)
+        )
