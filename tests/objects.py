@@ -29,6 +29,19 @@ ISA_FLAGS = {
     "avx512": ["-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma", "-DVOCOSC_ISA_AVX512"],
     "neon": ["-DVOCOSC_ISA_NEON"],
 }
+# The least model that has everything: for tests of files and commands, not of arithmetic.
+TINY = {
+    "sample_rate": 8000,
+    "n_fft": 12,
+    "hop_length": 4,
+    "n_mels": 5,
+    "dim": 6,
+    "mlp_ratio": 2.0,
+    "kernel_size": 3,
+    "num_layers": 1,
+    "seed": 3,
+}
+
 CFLAGS = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-O1", "-g"]
 # As in the object's own makefile: what the kernels' bits depend on.
 KERNEL_FLAGS = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]

@@ -21,19 +21,9 @@ from compiler.errors import CompileError
 from compiler.model import build_model
 from tests import make_checkpoint as make
 from tests.make_checkpoint import Call, Global, New, Pickler, Storage, Tensor
+from tests.objects import TINY
 
 GOLDEN = Path(__file__).parent / "golden"
-TINY = {
-    "sample_rate": 8000,
-    "n_fft": 12,
-    "hop_length": 4,
-    "n_mels": 5,
-    "dim": 6,
-    "mlp_ratio": 2.0,
-    "kernel_size": 3,
-    "num_layers": 1,
-    "seed": 3,
-}
 WANTED = make.tensors(TINY, 3)
 
 

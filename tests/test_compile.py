@@ -10,19 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.make_checkpoint import write_checkpoint
-from tests.objects import ROOT, compile_model, compile_sources, config, make_library, run_compiler, run_ok
-
-TINY = {
-    "sample_rate": 8000,
-    "n_fft": 12,
-    "hop_length": 4,
-    "n_mels": 5,
-    "dim": 6,
-    "mlp_ratio": 2.0,
-    "kernel_size": 3,
-    "num_layers": 1,
-    "seed": 3,
-}
+from tests.objects import ROOT, TINY, compile_model, compile_sources, config, make_library, run_compiler, run_ok
 
 
 @pytest.fixture(scope="module")

@@ -14,19 +14,10 @@ from compiler.checkpoint import Checkpoint, read_checkpoint
 from compiler.errors import CompileError
 from compiler.model import Config, Model, build_model
 from tests import make_checkpoint as make
+from tests import objects
 
 GOLDEN = Path(__file__).parent / "golden"
-TINY = {
-    "sample_rate": 8000,
-    "n_fft": 12,
-    "hop_length": 4,
-    "n_mels": 5,
-    "dim": 6,
-    "mlp_ratio": 2.0,
-    "kernel_size": 3,
-    "num_layers": 2,
-    "seed": 3,
-}
+TINY = {**objects.TINY, "num_layers": 2}
 V = "decoder.0.convnext.1.dwconv.conv.conv.weight_v"
 G = "decoder.0.convnext.1.dwconv.conv.conv.weight_g"
 DECONV = "decoder.1.istft.overlap_add.deconv.weight"
