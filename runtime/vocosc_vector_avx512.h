@@ -49,7 +49,9 @@ static inline vec_bits vec_load_pairs(const int8_t *p) {
 }
 static inline vec_bits vec_dot_pairs(vec_bits sum, vec_bits a, vec_bits b) {
 #ifdef __AVX512VNNI__
-  return _mm512_dpwssd_epi32(sum, a, b);
+  /* With the intrinsic GCC 12 copies every sum before and after. */
+  __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+  return sum;
 #else
   return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b));
 #endif

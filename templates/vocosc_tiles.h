@@ -18,6 +18,9 @@
  * loaded once for all rows. NAME_RxC is the tile of R rows and C outputs. Tiles are as many panels wide as keep the
  * fused multiply-adds busy with few rows. They stay functions: inlined, the constants of finish_...() would take
  * registers from the accumulators.
+ *
+ * Weights are fetched `ahead` of their use: in a tile of several panels up to the end of each, and from the `turn` on
+ * those of the tile after it. The turn is taken without a branch, which would cost accumulators their registers.
  */
 #ifndef VOCOSC_TILES_${isa.name | upper}_H
 #define VOCOSC_TILES_${isa.name | upper}_H
@@ -57,14 +60,22 @@ ${" " * ("TILE void _x(" | length + product.name | length + ("%d%d" % (tile.rows
 //% endfor
 //% endfor
 //% endif
+//% set panels = [columns // 16, 1] | max
+//% if panels > 1
+  const ${product.weight_type} *fetch = w + ahead;
+  const int turn = ${product.steps} - ahead / ${product.step};
+//% endif
   UNROLL_4
 //% if product.is_int8
   for (int pair = 0; pair < ${product.steps}; pair++) {
 //% else
   for (int k = 0; k < ${product.steps}; k++) {
 //% endif
-//% for panel in range([columns // 16, 1] | max)
-    VEC_PREFETCH(w${product | weight_offset(panel * 16)} + ahead);
+//% if panels == 1
+    VEC_PREFETCH(w + ahead);
+//% endif
+//% for panel in range(panels) if panels > 1
+    VEC_PREFETCH(fetch${product | weight_offset(panel * 16)});
 //% endfor
 //% macro input(row)
 //% if product.is_int8
@@ -105,6 +116,9 @@ ${accumulate(row, v) | chomp}
 //% endfor
 //% endif
     w += ${product.step};
+//% if panels > 1
+    fetch += ${product.step} + (-(int)(${"pair" if product.is_int8 else "k"} == turn) & ${(panels - 1) * product.panel});
+//% endif
   }
 //% if product.is_int8
 //% for v in range(vectors)
