@@ -55,13 +55,15 @@ static void barrier(const vocosc_team *team) {
 }
 
 /*
- * LayerNorm without its affine part, in place, of a row [DIM_PADDED] whose padding is zero and stays so; `sums` are the
- * row's lane sums.
+ * Takes its mean from a row [DIM_PADDED] whose padding is zero and stays so; `sums` are the row's lane sums. Returns
+ * the factor, in all lanes, that completes LayerNorm without its affine part, and in `largest` each lane's largest
+ * |value|.
  */
-static void normalise(float *row, const vec sums[PANEL_VECTORS]) {
+static vec centre(float *row, const vec sums[PANEL_VECTORS], vec *largest) {
   const vec mean = vec_set(panel_sum(sums) / (float)DIM);
   vec squares[PANEL_VECTORS];
   for (int v = 0; v < PANEL_VECTORS; v++) squares[v] = vec_set(0.0f);
+  *largest = vec_set(0.0f);
   for (int panel = 0; panel < DIM_PADDED; panel += PANEL) {
     for (int v = 0; v < PANEL_VECTORS; v++) {
       float *p = row + panel + v * VEC_LANES;
@@ -71,11 +73,17 @@ static void normalise(float *row, const vec sums[PANEL_VECTORS]) {
       }
       vec_store(p, centred);
       squares[v] = vec_fma(centred, centred, squares[v]);
+      *largest = vec_max(vec_abs(centred), *largest);
     }
   }
   const float variance = panel_sum(squares) / (float)DIM;
-  const vec scale = vec_div(vec_set(1.0f), vec_sqrt(vec_set(variance + NORM_EPSILON)));
-  for (int c = 0; c < DIM_PADDED; c += VEC_LANES) vec_store(row + c, vec_mul(vec_load(row + c), scale));
+  return vec_div(vec_set(1.0f), vec_sqrt(vec_set(variance + NORM_EPSILON)));
+}
+
+static void normalise(float *row, const vec sums[PANEL_VECTORS]) {
+  vec largest;
+  const vec factor = centre(row, sums, &largest);
+  for (int c = 0; c < DIM_PADDED; c += VEC_LANES) vec_store(row + c, vec_mul(vec_load(row + c), factor));
 }
 
 /* LayerNorm without its affine part: x to y, rows of DIM_STRIDE. */
@@ -106,23 +114,53 @@ static void scale_and_shift(float *x, const float *table, int first, int last) {
   }
 }
 
+#if INT8_BLOCKS
 /*
- * Causal depthwise convolution and LayerNorm: x to y, rows of DIM_STRIDE, `frames` rows a job. The CONTEXT rows before
- * a job's first are in its stream's history, from `history` on. `table` is [1 + TAPS][DIM_PADDED]: bias, then the taps,
- * oldest first.
+ * A row x * factor of `width` values as int16 between -limit and limit, to nearest; returns its scale: row = scale * y.
+ * `largest` is each lane's largest |x|. A row of zeros has a tiny scale.
  */
-static void conv_norm(const float *x, const vocosc_job *jobs, int frames, int history, const float *table, float *y,
+static float quantise(const float *x, int width, vec factor, vec largest, int limit, int16_t *y) {
+  float lanes[VEC_LANES];
+  vec_store(lanes, vec_max(vec_mul(largest, factor), vec_set(1e-30f)));
+  for (int lane = 1; lane < VEC_LANES; lane++) lanes[0] = lanes[lane] > lanes[0] ? lanes[lane] : lanes[0];
+  const vec low = vec_set(-(float)limit);
+  const vec high = vec_set((float)limit);
+  const vec inverse = vec_div(high, vec_set(lanes[0]));
+  for (int c = 0; c < width; c += VEC_LANES) {
+    const vec scaled = vec_mul(vec_mul(vec_load(x + c), factor), inverse);
+    vec_store_int16(y + c, vec_max(vec_min(scaled, high), low)); /* rounding may pass the limit; NaN is the limit */
+  }
+  return lanes[0] / (float)limit;
+}
+
+/* Rows of hidden values, quantised for the contraction. */
+static void quantise_hidden(const float *hidden, int16_t *y, float *scales, int first, int last) {
+  for (int frame = first; frame < last; frame++) {
+    const float *row = hidden + frame * HIDDEN_STRIDE;
+    vec largest = vec_set(0.0f);
+    for (int c = 0; c < HIDDEN_PADDED; c += VEC_LANES) largest = vec_max(vec_abs(vec_load(row + c)), largest);
+    scales[frame] = quantise(row, HIDDEN_PADDED, vec_set(1.0f), largest, CONTRACT_LIMIT, y + frame * QUANTISED_STRIDE);
+  }
+}
+#endif
+
+/*
+ * Causal depthwise convolution and LayerNorm of the residual's rows, `frames` rows a job, and with int8 weights their
+ * quantisation. The CONTEXT rows before a job's first are in its stream's history, from `history` on. `table` is
+ * [1 + TAPS][DIM_PADDED]: bias, then the taps, oldest first.
+ */
+static void conv_norm(const vocosc_job *jobs, vocosc_scratch *scratch, int frames, int history, const float *table,
                       int first, int last) {
   for (int index = first; index < last; index++) {
     const int frame = index % frames;
     const float *before = jobs[index / frames].stream->history + history;
-    const float *job_x = x + (index - frame) * DIM_STRIDE;
+    const float *job_x = scratch->values + SCRATCH_RESIDUAL + (index - frame) * DIM_STRIDE;
     const float *rows[TAPS];
     for (int tap = 0; tap < TAPS; tap++) {
       const int from = frame + tap - CONTEXT;
       rows[tap] = from < 0 ? before + (from + CONTEXT) * DIM_PADDED : job_x + from * DIM_STRIDE;
     }
-    float *row = y + index * DIM_STRIDE;
+    float *row = scratch->values + SCRATCH_NORMALISED + index * DIM_STRIDE;
     vec sums[PANEL_VECTORS];
     for (int v = 0; v < PANEL_VECTORS; v++) sums[v] = vec_set(0.0f);
     for (int panel = 0; panel < DIM_PADDED; panel += PANEL) {
@@ -136,7 +174,14 @@ static void conv_norm(const float *x, const vocosc_job *jobs, int frames, int hi
         sums[v] = vec_add(sums[v], value);
       }
     }
+#if INT8_BLOCKS
+    vec largest;
+    const vec factor = centre(row, sums, &largest);
+    int16_t *quantised = (int16_t *)(scratch->values + SCRATCH_QUANTISED) + index * QUANTISED_STRIDE;
+    scratch->values[SCRATCH_ROW_SCALES + index] = quantise(row, DIM_PADDED, factor, largest, EXPAND_LIMIT, quantised);
+#else
     normalise(row, sums);
+#endif
   }
 }
 
@@ -150,32 +195,6 @@ static void keep_history(float *history, const float *x, int frames, int first, 
   }
 }
 
-#if INT8_BLOCKS
-/*
- * Rows [width] of x as int16 between -limit and limit, and each row's scale: x = scale * y, to nearest. A row of zeros
- * has a tiny scale.
- */
-static void quantise(const float *x, int stride, int width, int limit, int16_t *y, float *scales, int first, int last) {
-  for (int frame = first; frame < last; frame++) {
-    const float *from = x + frame * stride;
-    int16_t *to = y + frame * QUANTISED_STRIDE;
-    vec largest = vec_set(1e-30f);
-    for (int c = 0; c < width; c += VEC_LANES) largest = vec_max(vec_abs(vec_load(from + c)), largest);
-    float lanes[VEC_LANES];
-    vec_store(lanes, largest);
-    for (int lane = 1; lane < VEC_LANES; lane++) lanes[0] = lanes[lane] > lanes[0] ? lanes[lane] : lanes[0];
-    const vec low = vec_set(-(float)limit);
-    const vec high = vec_set((float)limit);
-    const vec inverse = vec_div(high, vec_set(lanes[0]));
-    for (int c = 0; c < width; c += VEC_LANES) {
-      const vec scaled = vec_mul(vec_load(from + c), inverse);
-      vec_store_int16(to + c, vec_max(vec_min(scaled, high), low)); /* rounding may pass the limit; NaN is the limit */
-    }
-    scales[frame] = lanes[0] / (float)limit;
-  }
-}
-#endif
-
 /*
  * One ConvNeXt block: x += contract(gelu(expand(norm(conv(x))))). `history` is where the block's rows begin in the
  * history of a stream.
@@ -184,7 +203,6 @@ static void block(const vocosc_job *jobs, int count, vocosc_scratch *scratch, in
                   int history, const float *conv_table, const block_weight *expand_table,
                   const block_weight *contract_table) {
   float *x = scratch->values + SCRATCH_RESIDUAL;
-  float *normalised = scratch->values + SCRATCH_NORMALISED;
   float *hidden = scratch->values + SCRATCH_HIDDEN;
   const int worker = team->worker;
   const int workers = team->workers;
@@ -199,24 +217,22 @@ static void block(const vocosc_job *jobs, int count, vocosc_scratch *scratch, in
   const int first_contract = share(CONTRACT_PANELS, worker, workers);
   const int last_contract = share(CONTRACT_PANELS, worker + 1, workers);
 
-  conv_norm(x, jobs, frames, history, conv_table, normalised, first_row, last_row);
-#if INT8_BLOCKS
-  int16_t *quantised = (int16_t *)(scratch->values + SCRATCH_QUANTISED);
-  float *row_scales = scratch->values + SCRATCH_ROW_SCALES;
-  quantise(normalised, DIM_STRIDE, DIM_PADDED, EXPAND_LIMIT, quantised, row_scales, first_row, last_row);
-#endif
+  conv_norm(jobs, scratch, frames, history, conv_table, first_row, last_row);
   barrier(team);
   for (int job = 0; job < count; job++) {
     float *kept = jobs[job].stream->history + history;
     keep_history(kept, x + job * frames * DIM_STRIDE, frames, first_channel, last_channel);
   }
 #if INT8_BLOCKS
+  int16_t *quantised = (int16_t *)(scratch->values + SCRATCH_QUANTISED);
+  float *row_scales = scratch->values + SCRATCH_ROW_SCALES;
   expand(quantised, row_scales, expand_table, hidden, rows, first_expand, last_expand);
   barrier(team);
-  quantise(hidden, HIDDEN_STRIDE, HIDDEN_PADDED, CONTRACT_LIMIT, quantised, row_scales, first_row, last_row);
+  quantise_hidden(hidden, quantised, row_scales, first_row, last_row);
   barrier(team);
   contract(quantised, row_scales, contract_table, x, rows, first_contract, last_contract);
 #else
+  const float *normalised = scratch->values + SCRATCH_NORMALISED;
   expand(normalised, expand_table, hidden, rows, first_expand, last_expand);
   barrier(team);
   contract(hidden, contract_table, x, rows, first_contract, last_contract);
