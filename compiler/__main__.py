@@ -10,7 +10,9 @@ import tempfile
 from pathlib import Path
 
 try:
+    from compiler.accuracy import measure
     from compiler.build import build_object, build_tool
+    from compiler.calibrate import calibrate, read_mels
     from compiler.checkpoint import read_checkpoint
     from compiler.emit import Options, emit
     from compiler.errors import CompileError
@@ -58,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", default="vocos", help="prefix of files and symbols (default: vocos)")
     parser.add_argument("--chunk", default="5", metavar="N[,N...]", help="frames per call; the largest is the limit")
     parser.add_argument("--precision", default="f32", choices=list(WEIGHTS), help="of the weights (default: f32)")
+    parser.add_argument("--calibrate", nargs="+", type=Path, metavar="MEL", help="w8: round for these log-mels, .npy")
     parser.add_argument("--target", default=NATIVE_TARGET, choices=list(TARGETS), help="default: this machine's")
     parser.add_argument("--link", default="none", choices=["none", "libs"], help="libs: over OpenBLAS and FFTW3")
     parser.add_argument("--weights", default="incbin", choices=["incbin", "c"], help="how to bake (default: incbin)")
@@ -82,7 +85,13 @@ def _compile(arguments: argparse.Namespace) -> None:
     layout = plan(model.config, chunks, options.precision)
     if options.link == "libs" and options.precision != "f32":
         raise CompileError(f"--link libs: works with --precision f32 only, not {options.precision}")
-    tables = pack(fold(model), options.precision, panel=0 if options.link == "libs" else PANEL)
+    folded = fold(model)
+    fed = None
+    if arguments.calibrate:
+        if options.precision != "w8":
+            raise CompileError(f"--calibrate: only --precision w8 rounds by it, not {options.precision}")
+        fed = calibrate(folded, read_mels(arguments.calibrate, model.config.n_mels))
+    tables = pack(folded, options.precision, panel=0 if options.link == "libs" else PANEL, fed=fed)
 
     output: Path = arguments.output
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -91,13 +100,14 @@ def _compile(arguments: argparse.Namespace) -> None:
     # Everything is written and built in a directory beside, so that a failure leaves no half of it.
     with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as name:
         work = Path(name)
-        measured = None
+        measured = accuracy = None
         _write(work, emit(layout, tables, checkpoint.sha256, options))
         if not arguments.sources_only:
             measured = build_object(work, options.name, options.target)
             _write(work, emit(layout, tables, checkpoint.sha256, options, measured))
             build_tool(work, options.name, options.target)
-        figures = report(layout, tables, checkpoint.sha256, options, measured)
+            accuracy = measure(work / options.name, folded)
+        figures = report(layout, tables, checkpoint.sha256, options, measured=measured, accuracy=accuracy)
         _write(work, {f"{options.name}.json": to_json(figures).encode()})
         output.mkdir(exist_ok=True)
         for path in sorted(work.iterdir()):

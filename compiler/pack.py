@@ -16,7 +16,7 @@ that makes an overflow of the 32-bit sums impossible, whatever the inputs: limit
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from compiler.fold import Folded, Product
 from compiler.plan import PANEL, padded
+from compiler.quantise import Moments, quantise
 
 # The weights of the embedding and the head, and those of the blocks, for each precision.
 WEIGHTS = {"f32": ("f32", "f32"), "f16": ("f16", "f16"), "w8": ("f16", "int8")}
@@ -46,10 +47,20 @@ class Table:
         return {"float32": "float", "uint16": "uint16_t", "int8": "int8_t"}[self.data.dtype.name]
 
 
-def pack(folded: Folded, precision: str, panel: int = PANEL) -> tuple[Table, ...]:
-    """All tables, in the order of their use. A `panel` of 0 makes each product one panel: a plain row-major matrix."""
-    packers = {"f32": _product, "f16": _product_f16, "int8": product_int8}
-    edge, layer = (functools.partial(packers[weights], panel=panel) for weights in WEIGHTS[precision])
+def pack(
+    folded: Folded, precision: str, panel: int = PANEL, fed: Mapping[str, Moments] | None = None
+) -> tuple[Table, ...]:
+    """All tables, in the order of their use. A `panel` of 0 makes each product one panel: a plain row-major matrix.
+
+    `fed` tells of the blocks' products, by name, what inputs they get: int8 weights are then rounded for these.
+    """
+
+    def packer(weights: str, name: str, source: str, product: Product) -> Table:
+        if weights == "int8":
+            return product_int8(name, source, product, panel, fed[name] if fed else None)
+        return {"f32": _product, "f16": _product_f16}[weights](name, source, product, panel)
+
+    edge, layer = (functools.partial(packer, weights) for weights in WEIGHTS[precision])
     tables = [
         edge("embed", "0.embed.conv.conv, weight norm folded", folded.embed),
         _rows("embed_norm", "0.norm", "scale, shift", folded.embed_norm),
@@ -110,36 +121,20 @@ def half_scales(product: Product) -> NDArray[np.float32]:
     return scales
 
 
-def product_int8(name: str, source: str, product: Product, panel: int) -> Table:
-    """A product in int8; see the module's text."""
+def product_int8(name: str, source: str, product: Product, panel: int, fed: Moments | None = None) -> Table:
+    """A product in int8, calibrated by what it is fed with; see the module's text."""
     inputs, outputs = product.weight.shape
-    scale = int8_scales(product)
-    weights = np.clip(np.rint(product.weight / scale), -127, 127)
+    rounded = quantise(product, fed)
     panels, pairs = -(-outputs // panel), -(-inputs // 2)
     rows = np.zeros((2 * pairs, panels * panel), np.int8)
-    rows[:inputs, :outputs] = weights
+    rows[:inputs, :outputs] = rounded.weights
     header = np.zeros((panels * panel, 2), np.float32)
-    header[:outputs] = np.stack([product.bias, scale], axis=1)
+    header[:outputs] = np.stack([rounded.bias, rounded.scale], axis=1)
     header = header.reshape(panels, panel, 2).transpose(0, 2, 1).reshape(panels, -1)
     body = rows.reshape(pairs, 2, panels, panel).transpose(2, 0, 3, 1).reshape(panels, -1)
     data = np.concatenate([np.ascontiguousarray(header).view(np.int8), body], axis=1)
     layout = f"[panels: {panels}][16 biases, 16 scales in float; input pairs: {pairs}, [outputs: {panel}][2] in int8]"
-    return Table(name, source, layout, data, int(np.abs(weights).sum(axis=0).max()))
-
-
-def int8_scales(product: Product) -> NDArray[np.float32]:
-    """For each output the scale, among some that clip the largest weights, that leaves the least squared error."""
-    largest = np.maximum(np.abs(product.weight).max(axis=0), np.float32(1e-30))
-    best: NDArray[np.float32] = largest / np.float32(127)
-    least = np.full(largest.shape, np.inf, np.float32)
-    # At 8 bits real clipping seldom pays; a scale a hair smaller, with which weights round better, often does.
-    for fraction in np.concatenate([np.linspace(1, 0.98, 9), np.linspace(0.95, 0.7, 6)]).astype(np.float32):
-        scale = largest * fraction / np.float32(127)
-        rounded = np.clip(np.rint(product.weight / scale), -127, 127) * scale
-        error = ((rounded - product.weight) ** 2).sum(axis=0)
-        best = np.where(error < least, scale, best)
-        least = np.minimum(error, least)
-    return best
+    return Table(name, source, layout, data, int(np.abs(rounded.weights).sum(axis=0).max()))
 
 
 def limits(tables: Sequence[Table]) -> dict[str, int]:

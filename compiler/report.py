@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from typing import Any
 
 from compiler import VERSION
+from compiler.accuracy import Accuracy
 from compiler.emit import Measured, Options
 from compiler.pack import Table
 from compiler.plan import STEPS, Plan
 
 
 def report(
-    plan: Plan, tables: Sequence[Table], checkpoint_sha256: str, options: Options, measured: Measured | None
+    plan: Plan,
+    tables: Sequence[Table],
+    checkpoint_sha256: str,
+    options: Options,
+    *,
+    measured: Measured | None,
+    accuracy: Accuracy | None,
 ) -> dict[str, Any]:
-    """The report's figures; bytes, unless a key says otherwise. Flash and stack are null until built."""
+    """The report's figures; bytes, unless a key says otherwise. What only a build can tell is null until then."""
     config = plan.config
     weight_bytes = sum(table.data.nbytes for table in tables)
     chunk_seconds = {chunk: chunk * config.hop_length / config.sample_rate for chunk in plan.chunks}
@@ -44,6 +52,7 @@ def report(
         "mel_state_bytes": plan.mel_state_bytes,
         "scratch_bytes": 4 * plan.scratch_floats,
         "stack_bytes": measured.stack_bytes if measured else None,
+        "accuracy": dataclasses.asdict(accuracy) if accuracy else None,
         "macs_per_frame": plan.macs_per_frame,
         "chunks": {
             str(chunk): {
@@ -82,6 +91,7 @@ def to_text(figures: dict[str, Any]) -> str:
         f"{model['sample_rate']} Hz; {figures['macs_per_frame'] / 1e6:.2f} M multiply-adds a frame",
         "",
         *_memory(figures),
+        *_accuracy(figures),
         "",
         f"  {'scratch':<12} {'offset':>10} {'bytes':>10}  alive",
         *(
@@ -90,6 +100,14 @@ def to_text(figures: dict[str, Any]) -> str:
         ),
     ]
     return "\n".join(lines)
+
+
+def _accuracy(figures: dict[str, Any]) -> list[str]:
+    accuracy = figures["accuracy"]
+    if accuracy is None:
+        return []
+    text = f"dB     to {accuracy['against']}, on {accuracy['frames']} frames of speech"
+    return [f"  {'accuracy':<12} {accuracy['snr_db']:>10.1f} {text}"]
 
 
 def _memory(figures: dict[str, Any]) -> list[str]:

@@ -8,8 +8,9 @@ import pytest
 from compiler.checkpoint import read_checkpoint
 from compiler.fold import Product, fold
 from compiler.model import build_model
-from compiler.pack import half_scales, int8_scales, limits, pack, product_int8
+from compiler.pack import half_scales, limits, pack, product_int8
 from compiler.plan import PANEL
+from compiler.quantise import int8_scales
 from tests.make_checkpoint import write_checkpoint
 from tests.objects import Floats, Vocoder, compile_model, golden, run_compiler, some_mel
 from tests.reference import snr_db

@@ -1,0 +1,51 @@
+"""Reads real log-mels and learns from them what the blocks' products are fed with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.errors import CompileError
+from compiler.fold import Float64, Folded
+from compiler.forward import decode
+from compiler.quantise import Moments
+
+LARGEST_LOG_MEL = 20.0  # full scale stays below log(1024)
+
+
+def read_mels(paths: Iterable[Path], mels: int) -> list[NDArray[np.float32]]:
+    """The log-mels in .npy files, [frames, mels] each."""
+    return [_read_mel(path, mels) for path in paths]
+
+
+def calibrate(folded: Folded, log_mels: Sequence[NDArray[np.float32]]) -> dict[str, Moments]:
+    """The moments of each block product's inputs over all frames, by the product's name."""
+    sums: dict[str, tuple[Float64, Float64]] = {}
+
+    def add(name: str, inputs: Float64) -> None:
+        first, second = sums.get(name, (0.0, 0.0))
+        sums[name] = (first + inputs.sum(axis=0), second + inputs.T @ inputs)
+
+    for log_mel in log_mels:
+        decode(folded, log_mel, watch=add)
+    frames = sum(map(len, log_mels))
+    means = {name: first / frames for name, (first, _) in sums.items()}
+    return {name: Moments(means[name], sums[name][1] / frames - np.outer(means[name], means[name])) for name in sums}
+
+
+def _read_mel(path: Path, mels: int) -> NDArray[np.float32]:
+    try:
+        log_mel = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise CompileError(f"--calibrate {path}: not a .npy file of numbers ({error})") from None
+    shape = "x".join(map(str, log_mel.shape))
+    if log_mel.ndim != 2 or log_mel.shape[1] != mels or len(log_mel) == 0:
+        raise CompileError(f"--calibrate {path}: is {shape}; a log-mel of this model is frames x {mels}")
+    if log_mel.dtype.kind != "f":
+        raise CompileError(f"--calibrate {path}: holds {log_mel.dtype}; a log-mel is of floats")
+    if not np.isfinite(log_mel).all() or np.abs(log_mel).max() > LARGEST_LOG_MEL:
+        raise CompileError(f"--calibrate {path}: no log-mel's: NaN, or beyond +-{LARGEST_LOG_MEL:g}")
+    return np.asarray(log_mel, np.float32)
