@@ -130,8 +130,11 @@ def _chunks(text: str) -> list[int]:
 
 
 def _write(directory: Path, files: dict[str, bytes]) -> None:
+    """Writes what is not there already: what make has built from a file need not be built again."""
     for name, data in files.items():
-        (directory / name).write_bytes(data)
+        path = directory / name
+        if not path.exists() or path.read_bytes() != data:
+            path.write_bytes(data)
 
 
 if __name__ == "__main__":
