@@ -17,11 +17,13 @@ try:
     from compiler.emit import Options, emit
     from compiler.errors import CompileError
     from compiler.fold import fold
+    from compiler.golden import golden_hash
     from compiler.isa import TARGETS
     from compiler.model import build_model
     from compiler.pack import WEIGHTS, pack
     from compiler.plan import PANEL, plan
     from compiler.report import report, to_json, to_text
+    from compiler.weights import build_weights
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"vocosc: error: Python package {missing.name} is missing: use .venv/bin/python, which make sets up, or "
@@ -63,7 +65,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--calibrate", nargs="+", type=Path, metavar="MEL", help="w8: round for these log-mels, .npy")
     parser.add_argument("--target", default=NATIVE_TARGET, choices=list(TARGETS), help="default: this machine's")
     parser.add_argument("--link", default="none", choices=["none", "libs"], help="libs: over OpenBLAS and FFTW3")
-    parser.add_argument("--weights", default="incbin", choices=["incbin", "c"], help="how to bake (default: incbin)")
+    parser.add_argument(
+        "--weights",
+        default="incbin",
+        choices=["incbin", "c", "blob"],
+        help="how to bake them; blob: in a file of their own (default: incbin)",
+    )
+    parser.add_argument("--no-libc", action="store_true", help="bring memcpy, memset and memmove along")
     parser.add_argument("--sources-only", action="store_true", help="write the sources and the report, build nothing")
     for name, kind in OVERRIDES.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help="in place of what the checkpoint says")
@@ -77,14 +85,17 @@ def _compile(arguments: argparse.Namespace) -> None:
         target=arguments.target,
         link=arguments.link,
         weights=arguments.weights,
+        no_libc=arguments.no_libc,
     )
     overrides = {name: getattr(arguments, name) for name in OVERRIDES if getattr(arguments, name) is not None}
     chunks = _chunks(arguments.chunk)
     checkpoint = read_checkpoint(arguments.checkpoint)
     model = build_model(checkpoint, overrides)
-    layout = plan(model.config, chunks, options.precision)
+    layout = plan(model.config, chunks, options.precision, baked=options.baked)
     if options.link == "libs" and options.precision != "f32":
         raise CompileError(f"--link libs: works with --precision f32 only, not {options.precision}")
+    if options.link == "libs" and not (options.baked and not options.no_libc):
+        raise CompileError("--link libs: works with neither --weights blob nor --no-libc")
     folded = fold(model)
     fed = None
     if arguments.calibrate:
@@ -92,6 +103,8 @@ def _compile(arguments: argparse.Namespace) -> None:
             raise CompileError(f"--calibrate: only --precision w8 rounds by it, not {options.precision}")
         fed = calibrate(folded, read_mels(arguments.calibrate, model.config.n_mels))
     tables = pack(folded, options.precision, panel=0 if options.link == "libs" else PANEL, fed=fed)
+    golden = golden_hash(layout, tables, options.precision) if options.bit_exact else 0
+    weights = build_weights(layout, tables, options.precision, golden)
 
     output: Path = arguments.output
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -101,10 +114,10 @@ def _compile(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as name:
         work = Path(name)
         measured = accuracy = None
-        _write(work, emit(layout, tables, checkpoint.sha256, options))
+        _write(work, emit(layout, tables, weights, checkpoint.sha256, options))
         if not arguments.sources_only:
             measured = build_object(work, options.name, options.target)
-            _write(work, emit(layout, tables, checkpoint.sha256, options, measured))
+            _write(work, emit(layout, tables, weights, checkpoint.sha256, options, measured=measured))
             build_tool(work, options.name, options.target)
             accuracy = measure(work / options.name, folded)
         figures = report(layout, tables, checkpoint.sha256, options, measured=measured, accuracy=accuracy)

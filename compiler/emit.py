@@ -19,10 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler import VERSION
+from compiler.golden import golden_mel
 from compiler.isa import Isa, isas_of
 from compiler.mel import filterbank, hann
 from compiler.pack import WEIGHTS, Table, limits
 from compiler.plan import PANEL, Plan
+from compiler.weights import BYTE_ORDER_MARK, MAGIC, Weights, crc32_table
+from compiler.weights import VERSION as WEIGHTS_VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = 120
@@ -36,12 +39,23 @@ class Options:
     precision: str = "f32"
     target: str = "x86-64"
     link: str = "none"  # or "libs": OpenBLAS and FFTW3
-    weights: str = "incbin"  # or "c"
+    weights: str = "incbin"  # or "c", or "blob": in a file of their own
+    no_libc: bool = False
 
     @property
     def isas(self) -> tuple[Isa, ...]:
         """The instruction sets that our own kernels are compiled for."""
         return () if self.link == "libs" else isas_of(self.target)
+
+    @property
+    def baked(self) -> bool:
+        """Whether the weights are in the object."""
+        return self.weights != "blob"
+
+    @property
+    def bit_exact(self) -> bool:
+        """Whether the kernels are our own, so that the self-test's hash is known."""
+        return self.link == "none"
 
     @property
     def isa_names(self) -> tuple[str, ...]:
@@ -115,7 +129,13 @@ class MatrixProduct:
 
 
 def emit(
-    plan: Plan, tables: Sequence[Table], checkpoint_sha256: str, options: Options, measured: Measured | None = None
+    plan: Plan,
+    tables: Sequence[Table],
+    weights: Weights,
+    checkpoint_sha256: str,
+    options: Options,
+    *,
+    measured: Measured | None = None,
 ) -> dict[str, bytes]:
     """All files of the output directory that are not built: name to bytes."""
     config = plan.config
@@ -126,7 +146,6 @@ def emit(
         f"{_rename(path.stem, options.name)}.o" for path in tool_sources + team_sources if path.suffix == ".c"
     ]
     window = hann(config.n_fft)
-    offsets = np.cumsum([0] + [table.data.nbytes for table in tables])
     values: dict[str, Any] = {
         "generator": f"vocosc {VERSION}",
         "sha256": checkpoint_sha256,
@@ -141,8 +160,14 @@ def emit(
         "limits": limits(tables),
         "products": _products(plan, options.precision),
         "tables": tables,
-        "offsets": dict(zip((table.name for table in tables), offsets.tolist(), strict=False)),
-        "weight_bytes": int(offsets[-1]),
+        "weight_bytes": sum(table.data.nbytes for table in tables),
+        "weights": weights,
+        "weights_magic": [f"'{letter}'" for letter in MAGIC.decode()],
+        "weights_version": WEIGHTS_VERSION,
+        "byte_order_mark": BYTE_ORDER_MARK,
+        "architecture": np.frombuffer(weights.architecture, np.uint8),
+        "crc32_table": np.array(crc32_table(), np.uint32),
+        "golden_mel": golden_mel(config.n_mels) if options.bit_exact else None,
         "silent_mel": f"{np.log(1e-5):.9g}",
         "filterbank": filterbank(config),
         "synthesis_window": (window / config.n_fft).astype(np.float32),
@@ -150,7 +175,9 @@ def emit(
         "last_panel_mask": (np.arange(PANEL) < (config.dim - 1) % PANEL + 1).astype(np.float32),
         "objects": [f"{options.name}_network_{name}.o" for name in options.isa_names],
         "tool_objects": tool_objects,
-        "weights_source": f"{options.name}_weights.{'S' if options.weights == 'incbin' else 'c'}",
+        "weights_source": f"{options.name}_weights.{'S' if options.weights == 'incbin' else 'c'}"
+        if options.baked
+        else "",
         "weights_data": f"{options.name}_weights.bin" if options.weights == "incbin" else "",
         "libraries": "-lopenblas -lfftw3f -lpthread -lm" if options.link == "libs" else "-lpthread -lm",
     }
@@ -161,12 +188,9 @@ def emit(
 
     templates = ROOT / "templates"
     runtime = ROOT / "runtime"
-    shared = [
-        "vocosc_model.h",
-        "vocosc_tables.c",
-        f"vocosc_weights.{'S' if options.weights == 'incbin' else 'c'}",
-        "vocosc.mk",
-    ]
+    shared = ["vocosc_model.h", "vocosc_tables.c", "vocosc.mk"]
+    if options.baked:
+        shared.append(f"vocosc_weights.{'S' if options.weights == 'incbin' else 'c'}")
     for name in shared:
         put(templates / name)
     put(templates / "vocosc_blocks.h")
@@ -182,6 +206,8 @@ def emit(
             files[f"{options.name}_tiles_{isa.name}.h"] = files.pop(f"{options.name}_tiles.h")
     for path in [runtime / name for name in ("vocosc.c", "vocosc_network.h", "vocosc_target.c")]:
         put(path)
+    if options.no_libc:
+        put(runtime / "vocosc_memory.c")
     for path in tool_sources + team_sources:
         put(path)
     # The public header stands alone: the sizes are part of it.
@@ -189,9 +215,8 @@ def emit(
     _, sizes = _render(templates / "vocosc_sizes.h", options.name, values)
     header = files[f"{options.name}.h"].decode()
     files[f"{options.name}.h"] = header.replace(f'#include "{options.name}_sizes.h"\n', sizes).encode()
-    if options.weights == "incbin":
-        little = [table.data.astype(table.data.dtype.newbyteorder("<")) for table in tables]
-        files[f"{options.name}_weights.bin"] = b"".join(data.tobytes() for data in little)
+    if options.weights != "c":
+        files[f"{options.name}_weights.bin"] = weights.file
     return dict(sorted(files.items()))
 
 
@@ -216,7 +241,8 @@ def _banner(name: str, sha256: str, plan: Plan, options: Options) -> str:
         f"Generated by vocosc {VERSION}: do not edit.",
         f"Checkpoint: sha256 {sha256}",
         f"Options: --name {options.name} --chunk {','.join(map(str, plan.chunks))} --precision {options.precision} "
-        f"--target {options.target} --link {options.link} --weights {options.weights}",
+        f"--target {options.target} --link {options.link} --weights {options.weights}"
+        f"{' --no-libc' if options.no_libc else ''}",
     ]
     if name.endswith(".mk"):
         return "".join(f"# {line}\n" for line in lines) + "\n"

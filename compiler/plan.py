@@ -51,6 +51,7 @@ class Plan:
     mel_history_floats: int
     history_floats: int
     overlap_floats: int
+    baked: bool  # whether the weights are in the object; else a stream holds their address
 
     @property
     def context(self) -> int:
@@ -59,8 +60,12 @@ class Plan:
 
     @property
     def state_bytes(self) -> int:
-        """Of the stream struct: two words and the three arrays (C has no empty array: one float at least)."""
-        return 8 + 4 * sum(max(1, n) for n in (self.mel_history_floats, self.history_floats, self.overlap_floats))
+        """Of the stream struct: two words and the three arrays (C has no empty array: one float at least).
+
+        Where the weights are not baked in, their address adds 8.
+        """
+        arrays = (self.mel_history_floats, self.history_floats, self.overlap_floats)
+        return (8 if self.baked else 16) + 4 * sum(max(1, floats) for floats in arrays)
 
     @property
     def mel_state_bytes(self) -> int:
@@ -80,7 +85,7 @@ def padded(count: int) -> int:
     return -(-count // PANEL) * PANEL
 
 
-def plan(config: Config, chunks: Sequence[int], precision: str = "f32") -> Plan:
+def plan(config: Config, chunks: Sequence[int], precision: str = "f32", *, baked: bool = True) -> Plan:
     """Plans a model for the chunk sizes (frames per call) that its user means to decode. The largest is the limit."""
     for chunk in chunks:
         if not 1 <= chunk <= MAX_CHUNK:
@@ -132,6 +137,7 @@ def plan(config: Config, chunks: Sequence[int], precision: str = "f32") -> Plan:
         mel_history_floats=context * config.n_mels,
         history_floats=config.num_layers * context * padded(config.dim),
         overlap_floats=config.n_fft - config.hop_length,
+        baked=baked,
     )
 
 

@@ -27,6 +27,10 @@ const char *vocosc_status_text(int status) {
       return "bad stream: not initialised, or damaged";
     case VOCOSC_BAD_TARGET:
       return "bad target: this CPU or this build lacks these instructions";
+    case VOCOSC_BAD_WEIGHTS:
+      return "bad weights: not this model's, misaligned, cut off or damaged";
+    case VOCOSC_BAD_SELFTEST:
+      return "bad self-test: memory, CPU, weights or code are damaged";
     default:
       return status >= 0 ? "ok" : "unknown status";
   }
@@ -143,6 +147,7 @@ static int16_t to_int16(float sample) {
 /* ---- decoding ------------------------------------------------------------------------------------------------------
  */
 
+#if VOCOSC_BAKED
 int vocosc_init_target(vocosc_stream *stream, vocosc_target target) {
   if (stream == NULL) return VOCOSC_BAD_ARGUMENT;
   const vocosc_target chosen = choose_target(target);
@@ -154,6 +159,41 @@ int vocosc_init_target(vocosc_stream *stream, vocosc_target target) {
 }
 
 int vocosc_init(vocosc_stream *stream) { return vocosc_init_target(stream, VOCOSC_BEST); }
+#else
+static uint32_t crc32(const unsigned char *bytes, size_t count) {
+  uint32_t crc = 0xffffffffu;
+  for (size_t i = 0; i < count; i++) crc = crc >> 8 ^ vocosc_crc32_table[(crc ^ bytes[i]) & 0xffu];
+  return ~crc;
+}
+
+static int is_ours(const weights_file *weights, size_t bytes) {
+  static const char magic[8] = WEIGHTS_MAGIC;
+  const size_t checked = offsetof(weights_file, architecture); /* the checksum is of what begins here */
+  if ((uintptr_t)weights % 64 != 0 || bytes < sizeof *weights) return 0;
+  for (size_t i = 0; i < sizeof magic; i++) {
+    if (weights->magic[i] != magic[i]) return 0;
+  }
+  for (size_t i = 0; i < sizeof weights->architecture; i++) {
+    if (weights->architecture[i] != vocosc_architecture[i]) return 0;
+  }
+  return weights->version == WEIGHTS_VERSION && weights->byte_order == BYTE_ORDER_MARK &&
+         weights->bytes == sizeof *weights &&
+         weights->crc32 == crc32((const unsigned char *)weights + checked, sizeof *weights - checked);
+}
+
+int vocosc_init_weights(vocosc_stream *stream, vocosc_target target, const void *weights, size_t bytes) {
+  if (stream == NULL) return VOCOSC_BAD_ARGUMENT;
+  const vocosc_target chosen = choose_target(target);
+  memset(stream, 0, sizeof *stream);
+  if (weights == NULL) return VOCOSC_BAD_ARGUMENT;
+  if (chosen == VOCOSC_BEST) return VOCOSC_BAD_TARGET;
+  if (!is_ours(weights, bytes)) return VOCOSC_BAD_WEIGHTS;
+  stream->ready = READY;
+  stream->target = chosen;
+  memcpy(stream->weights, &weights, sizeof weights);
+  return VOCOSC_OK;
+}
+#endif
 
 /* A stream from init names a target of this build; a damaged one, or a snapshot from elsewhere, may not. */
 static int is_ready(uint32_t ready, uint32_t target) {
@@ -166,10 +206,8 @@ static int is_ready(uint32_t ready, uint32_t target) {
 int vocosc_reset(vocosc_stream *stream) {
   if (stream == NULL) return VOCOSC_BAD_ARGUMENT;
   if (!is_ready(stream->ready, stream->target)) return VOCOSC_BAD_STREAM;
-  const uint32_t target = stream->target;
-  memset(stream, 0, sizeof *stream);
-  stream->ready = READY;
-  stream->target = target;
+  const size_t kept = offsetof(vocosc_stream, mel_history); /* target and weights */
+  memset((unsigned char *)stream + kept, 0, sizeof *stream - kept);
   return VOCOSC_OK;
 }
 
@@ -180,6 +218,7 @@ static int check_decode(const vocosc_job *jobs, int count, const vocosc_scratch 
     if (jobs[i].stream == NULL || jobs[i].mel == NULL) return VOCOSC_BAD_ARGUMENT;
     if (!is_ready(jobs[i].stream->ready, jobs[i].stream->target)) return VOCOSC_BAD_STREAM;
     if (jobs[i].stream->target != jobs->stream->target) return VOCOSC_BAD_ARGUMENT;
+    if (weights_of(jobs[i].stream) != weights_of(jobs->stream)) return VOCOSC_BAD_ARGUMENT;
     for (int other = 0; other < i; other++) {
       if (jobs[i].stream == jobs[other].stream) return VOCOSC_BAD_ARGUMENT;
     }
@@ -261,6 +300,33 @@ static int flush(vocosc_stream *stream, float *audio, int16_t *audio_int16) {
 
 int vocosc_flush(vocosc_stream *stream, float *audio) { return flush(stream, audio, NULL); }
 int vocosc_flush_int16(vocosc_stream *stream, int16_t *audio) { return flush(stream, NULL, audio); }
+
+#if VOCOSC_HAS_SELFTEST
+/* FNV-1a, over the words of the values. */
+static uint64_t hash_floats(uint64_t hash, const float *values, int count) {
+  for (int i = 0; i < count; i++) {
+    uint32_t bits;
+    memcpy(&bits, values + i, sizeof bits);
+    hash = (hash ^ bits) * 1099511628211u;
+  }
+  return hash;
+}
+
+int vocosc_selftest(vocosc_stream *stream, vocosc_scratch *scratch) {
+  const int status = scratch == NULL ? VOCOSC_BAD_ARGUMENT : vocosc_reset(stream);
+  if (status != VOCOSC_OK) return status;
+  float *audio = scratch->values + SCRATCH_AUDIO;
+  const vocosc_job job = {stream, vocosc_golden_mel, audio};
+  uint64_t hash = 14695981039346656037u;
+  for (int frame = 0; frame < TAPS; frame++) { /* fewer, and some weights would meet nothing but silence */
+    run_network(&job, 1, scratch, 1, &alone);
+    hash = hash_floats(hash, audio, HOP);
+  }
+  hash = hash_floats(hash, stream->overlap, OVERLAP);
+  vocosc_reset(stream);
+  return hash == weights_of(stream)->golden_hash ? VOCOSC_OK : VOCOSC_BAD_SELFTEST;
+}
+#endif
 
 /* ---- analysis ------------------------------------------------------------------------------------------------------
  */

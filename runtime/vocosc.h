@@ -34,6 +34,8 @@ typedef enum {
   VOCOSC_BAD_INPUT = -2,    /* a value in mel or audio is NaN or infinite */
   VOCOSC_BAD_STREAM = -3,   /* the stream was never initialised, or is damaged */
   VOCOSC_BAD_TARGET = -4,   /* this CPU, or this build, lacks the instructions asked for */
+  VOCOSC_BAD_WEIGHTS = -5,  /* not the weights of this model, or misaligned, cut off, or damaged */
+  VOCOSC_BAD_SELFTEST = -6, /* the self-test's audio is wrong: memory, CPU, weights or code are damaged */
 } vocosc_status;
 
 /* Instruction sets. All but VOCOSC_LIBS give the same audio, bit for bit. */
@@ -50,6 +52,9 @@ typedef enum {
 typedef struct {
   uint32_t ready;
   uint32_t target;
+#if !VOCOSC_BAKED
+  uint32_t weights[2]; /* their address */
+#endif
   float mel_history[VOCOSC_MEL_HISTORY_FLOATS]; /* the embedding's left context: the last frames of mel */
   float history[VOCOSC_HISTORY_FLOATS];         /* the blocks' left context: the last frames of each block's input */
   float overlap[VOCOSC_OVERLAP_FLOATS];         /* the part of the overlap-add that later frames still add to */
@@ -102,8 +107,29 @@ const char *vocosc_target_name(int target);
  * Makes a stream ready to decode from silence, with the best target or the one asked for.
  * Returns VOCOSC_OK, VOCOSC_BAD_ARGUMENT or VOCOSC_BAD_TARGET.
  */
+#if VOCOSC_BAKED
 int vocosc_init(vocosc_stream *stream);
 int vocosc_init_target(vocosc_stream *stream, vocosc_target target);
+#else
+/*
+ * The same, where the weights are not in the object (--weights blob): `weights` is where vocosc_weights.bin lies,
+ * aligned to 64 bytes, in memory of `bytes` or more. It is used in place, only ever read, and must stay as long as the
+ * stream. Init reads all of it once, for the checksum; the cheapest way to a second stream is a copy of a new one. A
+ * snapshot holds the address: it is good for as long as the weights stay where they are.
+ * Returns VOCOSC_BAD_WEIGHTS, and an unusable stream, unless they are of this format, byte order and architecture
+ * (sizes, precision, layout), whole, and undamaged.
+ */
+int vocosc_init_weights(vocosc_stream *stream, vocosc_target target, const void *weights, size_t bytes);
+#endif
+
+#if VOCOSC_HAS_SELFTEST
+/*
+ * Decodes a built-in chunk and compares the audio's hash with what the compiler says it must be: for boot. All weights
+ * take part; the analysis does not. The stream, which says which target and weights to test, is reset.
+ * Returns VOCOSC_OK, VOCOSC_BAD_SELFTEST, VOCOSC_BAD_ARGUMENT or VOCOSC_BAD_STREAM.
+ */
+int vocosc_selftest(vocosc_stream *stream, vocosc_scratch *scratch);
+#endif
 
 /* Back to silence, the target kept. Returns VOCOSC_OK, VOCOSC_BAD_ARGUMENT or VOCOSC_BAD_STREAM. */
 int vocosc_reset(vocosc_stream *stream);

@@ -256,6 +256,7 @@ static void overlap_add(const float *samples, float *overlap, float *audio) {
 
 void VOCOSC_FOR_ISA(vocosc_network)(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames,
                                     const vocosc_team *team) {
+  const weights_file *weights = weights_of(jobs->stream);
   float *windows = scratch->values + SCRATCH_MEL_WINDOW; /* [jobs][CONTEXT + frames][MELS] */
   float *x = scratch->values + SCRATCH_RESIDUAL;
   float *normalised = scratch->values + SCRATCH_NORMALISED;
@@ -281,23 +282,23 @@ void VOCOSC_FOR_ISA(vocosc_network)(const vocosc_job *jobs, int count, vocosc_sc
     memcpy(jobs[job].stream->mel_history, window + frames * MELS, sizeof(float) * CONTEXT * MELS);
   }
   for (int job = 0; job < count; job++) {
-    embed(windows + job * window_floats, vocosc_embed, normalised + job * frames * DIM_STRIDE, frames,
+    embed(windows + job * window_floats, weights->embed, normalised + job * frames * DIM_STRIDE, frames,
           share(EMBED_PANELS, worker, workers), share(EMBED_PANELS, worker + 1, workers));
   }
   barrier(team);
   norm(normalised, x, first_row, last_row);
-  scale_and_shift(x, vocosc_embed_norm, first_row, last_row);
+  scale_and_shift(x, weights->embed_norm, first_row, last_row);
   barrier(team);
 
-  blocks(jobs, count, scratch, frames, team);
+  blocks(jobs, count, scratch, frames, team, weights);
 
   norm(x, normalised, first_row, last_row);
   barrier(team);
   /* The phases of a bin replace its magnitude by real and imaginary part, so both are the same worker's. */
   const int first_bins = share(BIN_PANELS, worker, workers);
   const int last_bins = share(BIN_PANELS, worker + 1, workers);
-  magnitude(normalised, vocosc_magnitude, spectrum, rows, first_bins, last_bins);
-  phase(normalised, vocosc_phase, spectrum, rows, first_bins, last_bins);
+  magnitude(normalised, weights->magnitude, spectrum, rows, first_bins, last_bins);
+  phase(normalised, weights->phase, spectrum, rows, first_bins, last_bins);
   barrier(team);
   for (int row = first_row; row < last_row; row++) {
     inverse_real_fft(spectrum + row * SPECTRUM_STRIDE, work + row * FFT_STRIDE);

@@ -2,7 +2,22 @@
 #ifndef VOCOSC_NETWORK_H
 #define VOCOSC_NETWORK_H
 
+#include <string.h>
+
 #include "vocosc.h"
+#include "vocosc_model.h"
+
+/* The weights that a stream decodes with. */
+static inline const weights_file *weights_of(const vocosc_stream *stream) {
+#if VOCOSC_BAKED
+  (void)stream;
+  return &vocosc_weights;
+#else
+  const void *weights;
+  memcpy(&weights, stream->weights, sizeof weights);
+  return weights;
+#endif
+}
 
 /*
  * Decodes `frames` frames for each of `count` jobs, at most VOCOSC_MAX_FRAMES in all. Every member of the team calls

@@ -96,6 +96,7 @@ static void inverse_real_fft(float *spectrum, float *samples) {
 
 static void decode(const vocosc_job *job, vocosc_scratch *scratch, int frames, const vocosc_team *team) {
   vocosc_stream *stream = job->stream;
+  const weights_file *weights = weights_of(stream);
   float *window = scratch->values + SCRATCH_MEL_WINDOW;
   float *x = scratch->values + SCRATCH_RESIDUAL;
   float *normalised = scratch->values + SCRATCH_NORMALISED;
@@ -104,21 +105,21 @@ static void decode(const vocosc_job *job, vocosc_scratch *scratch, int frames, c
   memcpy(window + CONTEXT * MELS, job->mel, sizeof(float) * (size_t)frames * MELS);
   memcpy(stream->mel_history, window + frames * MELS, sizeof(float) * CONTEXT * MELS);
   for (int frame = 0; frame < frames; frame++) { /* rows overlap, which BLAS does not allow in one matrix */
-    product(window + frame * MELS, TAPS * MELS, vocosc_embed, TAPS * MELS, DIM_PADDED, normalised + frame * DIM_STRIDE,
-            DIM_STRIDE, 1);
+    product(window + frame * MELS, TAPS * MELS, weights->embed, TAPS * MELS, DIM_PADDED,
+            normalised + frame * DIM_STRIDE, DIM_STRIDE, 1);
   }
   memset(x, 0, sizeof(float) * (size_t)frames * DIM_STRIDE);
   norm(normalised, x, frames);
   for (int frame = 0; frame < frames; frame++) {
     float *row = x + frame * DIM_STRIDE;
-    for (int c = 0; c < DIM; c++) row[c] = row[c] * vocosc_embed_norm[c] + vocosc_embed_norm[DIM_PADDED + c];
+    for (int c = 0; c < DIM; c++) row[c] = row[c] * weights->embed_norm[c] + weights->embed_norm[DIM_PADDED + c];
   }
 
-  blocks(job, 1, scratch, frames, team);
+  blocks(job, 1, scratch, frames, team, weights);
 
   norm(x, normalised, frames);
-  product(normalised, DIM_STRIDE, vocosc_magnitude, DIM, BINS_PADDED, spectrum, SPECTRUM_STRIDE, frames);
-  product(normalised, DIM_STRIDE, vocosc_phase, DIM, BINS_PADDED, spectrum + BINS_PADDED, SPECTRUM_STRIDE, frames);
+  product(normalised, DIM_STRIDE, weights->magnitude, DIM, BINS_PADDED, spectrum, SPECTRUM_STRIDE, frames);
+  product(normalised, DIM_STRIDE, weights->phase, DIM, BINS_PADDED, spectrum + BINS_PADDED, SPECTRUM_STRIDE, frames);
   for (int frame = 0; frame < frames; frame++) {
     float *re = spectrum + frame * SPECTRUM_STRIDE;
     float *im = re + BINS_PADDED;

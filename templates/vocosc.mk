@@ -22,7 +22,7 @@ CFLAGS = -std=c11 -O3 -Wall -Wextra -Wconversion -Werror -fPIC -ffp-contract=off
          -fno-trapping-math -fno-strict-aliasing -fno-stack-protector -fno-asynchronous-unwind-tables $(EXTRA_CFLAGS)
 TOOL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L -O2 -Wall -Wextra -Wconversion -Werror
 
-objects = vocosc_api.o vocosc_target.o vocosc_tables.o vocosc_weights.o \
+objects = vocosc_api.o vocosc_target.o vocosc_tables.o ${"vocosc_weights.o " if options.baked else ""}${"vocosc_memory.o " if options.no_libc else ""}\
           ${objects | join(" ")}
 tool_objects = ${tool_objects | join(" ")}
 
@@ -39,8 +39,14 @@ libvocosc.a: vocosc.o
 
 vocosc_api.o: vocosc.c
 	$(CC) $(CFLAGS) -c -o $@ vocosc.c
+//% if options.baked
 vocosc_weights.o: ${weights_source} ${weights_data}
 	$(CC) -c -o $@ ${weights_source}
+//% endif
+//% if options.no_libc
+vocosc_memory.o: vocosc_memory.c
+	$(CC) $(CFLAGS) -fno-builtin -c -o $@ vocosc_memory.c
+//% endif
 //% if "portable" in isa_names
 vocosc_network_portable.o: vocosc_network.c
 	$(CC) $(CFLAGS) -c -o $@ vocosc_network.c

@@ -64,6 +64,28 @@ enum {
 #define INT8_BLOCKS 0
 //% endif
 
+/* The weights, as vocosc_weights.bin holds them: little-endian, aligned to 64 bytes. compiler/weights.py writes it. */
+typedef struct {
+  char magic[8];
+  uint32_t version;
+  uint32_t byte_order; /* BYTE_ORDER_MARK as the machine that the tables are for reads it */
+  uint32_t bytes;      /* of the whole file */
+  uint32_t crc32;      /* CRC-32 (IEEE 802.3) of all that follows */
+  unsigned char architecture[32]; /* SHA-256 of all sizes and layouts that the code was compiled for */
+  uint64_t golden_hash;           /* what vocosc_selftest expects; 0 if there is none */
+
+//% for table in tables
+  /* ${table.source}: ${table.layout} */
+  ${table.c_type} ${table.name}[${table.data.size}];
+//% endfor
+} weights_file;
+
+_Static_assert(sizeof(weights_file) == ${weights.file | length}, "the tables follow each other without gaps");
+
+#define WEIGHTS_MAGIC {${weights_magic | join(", ")}}
+#define WEIGHTS_VERSION ${weights_version}u
+#define BYTE_ORDER_MARK ${byte_order_mark}u
+
 #pragma GCC visibility push(hidden)
 extern const float vocosc_synthesis_window[${config.n_fft}];
 extern const float vocosc_analysis_window[${config.n_fft}];
@@ -76,10 +98,15 @@ extern const int vocosc_mel_first_weight[${config.n_mels + 1}];
 extern const float vocosc_mel_weights[${filterbank.weights | table_length}];
 extern const float vocosc_last_panel_mask[16];
 
-//% for table in tables
-/* ${table.source}: ${table.layout} */
-extern const ${table.c_type} vocosc_${table.name}[${table.data.size}];
-//% endfor
+//% if options.baked
+extern const weights_file vocosc_weights;
+//% else
+extern const unsigned char vocosc_architecture[32];
+extern const uint32_t vocosc_crc32_table[256];
+//% endif
+//% if options.bit_exact
+extern const float vocosc_golden_mel[${config.n_mels}];
+//% endif
 #pragma GCC visibility pop
 
 #endif /* VOCOSC_MODEL_H */

@@ -15,7 +15,10 @@
 #define VOCOSC_LATENCY_SAMPLES ${plan.overlap_floats} /* the audio lags the analysed audio by this: n_fft - hop */
 #define VOCOSC_SILENT_MEL (${silent_mel}f) /* log(1e-5), the least value of a log-mel */
 
+#define VOCOSC_BAKED ${options.baked | int} /* 1: the weights are in the object; 0: in ${options.name}_weights.bin, for vocosc_init_weights */
+#define VOCOSC_HAS_SELFTEST ${options.bit_exact | int}
 #define VOCOSC_WEIGHT_BYTES ${weight_bytes} /* read-only, shared by all streams */
+#define VOCOSC_WEIGHTS_FILE_BYTES ${weights.file | length} /* of ${options.name}_weights.bin: the weights and a header */
 #define VOCOSC_STATE_BYTES ${plan.state_bytes} /* of a vocosc_stream */
 #define VOCOSC_MEL_STATE_BYTES ${plan.mel_state_bytes} /* of a vocosc_mel_stream */
 #define VOCOSC_SCRATCH_BYTES ${4 * plan.scratch_floats} /* of a vocosc_scratch */

@@ -24,3 +24,18 @@ ${integers("mel_first_bin", filterbank.first_bins, "The first FFT bin of each me
 ${integers("mel_first_weight", filterbank.starts, "Where each filter's weights start, and where the last one's end: [mels + 1].")}
 ${floats("mel_weights", filterbank.weights, "Slaney's mel filters without their zeros, one after the other.")}
 ${floats("last_panel_mask", last_panel_mask, "1 for the channels of the last panel, 0 for its padding: [16].")}
+//% if options.bit_exact
+${floats("golden_mel", golden_mel, "The frame of log-mel that the self-test decodes: [mels].")}
+//% endif
+//% if not options.baked
+
+/* SHA-256 of the sizes and layouts that the code was compiled for: the weights must bear it. */
+const unsigned char vocosc_architecture[32] = {
+${architecture | c_numbers}
+};
+
+/* The CRC-32 (IEEE 802.3) of each byte. */
+const uint32_t vocosc_crc32_table[256] = {
+${crc32_table | c_numbers}
+};
+//% endif

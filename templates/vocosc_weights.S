@@ -1,15 +1,11 @@
-/* The weights, baked from ${options.name}_weights.bin: one read-only section a table, little-endian. */
-//% for table in tables
-
-/* ${table.source}: ${table.layout} */
-        .section .rodata.vocosc.${table.name}, "a", %progbits
+/* The weights, baked from ${options.name}_weights.bin, little-endian: a weights_file of vocosc_model.h. */
+        .section .rodata.vocosc.weights, "a", %progbits
         .balign 64
-        .globl vocosc_${table.name}
-        .hidden vocosc_${table.name}
-        .type vocosc_${table.name}, %object
-        .size vocosc_${table.name}, ${table.data.nbytes}
-vocosc_${table.name}:
-        .incbin "vocosc_weights.bin", ${offsets[table.name]}, ${table.data.nbytes}
-//% endfor
+        .globl vocosc_weights
+        .hidden vocosc_weights
+        .type vocosc_weights, %object
+        .size vocosc_weights, ${weights.file | length}
+vocosc_weights:
+        .incbin "vocosc_weights.bin"
 
         .section .note.GNU-stack, "", %progbits

@@ -1,11 +1,21 @@
-/* The weights as C arrays: one read-only section a table, the same bytes as .incbin would bake. */
+/* The weights as C arrays: the same bytes as .incbin would bake. */
 #include "vocosc_model.h"
 
-#define TABLE(type, name) __attribute__((aligned(64), section(".rodata.vocosc." #name))) const type vocosc_##name
+__attribute__((aligned(64), section(".rodata.vocosc.weights"))) const weights_file vocosc_weights = {
+    .magic = WEIGHTS_MAGIC,
+    .version = WEIGHTS_VERSION,
+    .byte_order = BYTE_ORDER_MARK,
+    .bytes = sizeof(weights_file),
+    .crc32 = ${weights.crc32}u,
+    .architecture = {
+${architecture | c_numbers}
+    },
+    .golden_hash = ${weights.golden_hash}u,
 //% for table in tables
 
-/* ${table.source}: ${table.layout} */
-TABLE(${table.c_type}, ${table.name})[${table.data.size}] = {
+    /* ${table.source}: ${table.layout} */
+    .${table.name} = {
 ${table.data | c_numbers}
-};
+    },
 //% endfor
+};

@@ -21,7 +21,7 @@ GOLDEN = ROOT / "tests" / "golden"
 PROGRAMS = ROOT / "tests" / "c"
 SENTENCE = ROOT / "examples" / "speech" / "bdl_arctic_a0001.wav"
 
-BAD_ARGUMENT, BAD_INPUT, BAD_STREAM, BAD_TARGET = -1, -2, -3, -4
+BAD_ARGUMENT, BAD_INPUT, BAD_STREAM, BAD_TARGET, BAD_WEIGHTS, BAD_SELFTEST = -1, -2, -3, -4, -5, -6
 TARGETS = {"best": 0, "portable": 1, "avx2": 2, "avx512": 3, "libs": 4, "neon": 5}
 ISA_FLAGS = {
     "portable": [],
@@ -210,15 +210,19 @@ class Vocoder:
     @property
     def targets(self) -> list[str]:
         """The targets of the build that this CPU runs."""
-        stream = np.zeros(self.stream_bytes, np.uint8)
+        stream = np.zeros(self.mel_stream_bytes, np.uint8)
         wanted = [name for name in TARGETS if name != "best"]
-        return [name for name in wanted if self.call("init_target", stream, TARGETS[name]) == 0]
+        return [name for name in wanted if self.call("mel_init_target", stream, TARGETS[name]) == 0]
 
     def stream(self, target: str = "best") -> NDArray[np.uint8]:
         """A stream after init; a copy of it is a snapshot."""
         stream = np.full(self.stream_bytes, 0xA5, np.uint8)
         assert self.call("init_target", stream, TARGETS[target]) == 0
         return stream
+
+    def selftest(self, target: str = "best") -> int:
+        """The status of the self-test, on a new stream."""
+        return self.call("selftest", self.stream(target), self._scratch)
 
     def decode_chunk(self, stream: NDArray[np.uint8], mel: Floats) -> Floats:
         """One call of decode."""

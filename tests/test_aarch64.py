@@ -251,6 +251,7 @@ def test_precisions_and_compilers(odd_checkpoint: Path, tmp_path: Path, precisio
     mel = golden("odd", "mel")
     expected = Vocoder(portable, "odd").decode(mel).tobytes()
     with emulated(aarch64, "odd", tmp_path / "serve") as vocoder:
+        assert [vocoder.selftest(target) for target in vocoder.targets] == [0, 0]
         for target, chunk in itertools.product(vocoder.targets, (1, 2, 3, 4, 5)):
             assert vocoder.decode(mel, chunk, target).tobytes() == expected, f"chunk {chunk}, {target}"
 

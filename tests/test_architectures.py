@@ -49,6 +49,7 @@ def test_any_architecture(tmp_path: Path, name: str) -> None:
     vocoder = Vocoder(directory, "model")
     assert vocoder.max_frames == max(map(int, chunks.split(",")))
 
+    assert vocoder.selftest() == 0, "the compiler's arithmetic is not the object's"
     mel = some_mel(50, sizes["n_mels"])
     model = truth(sizes)
     audio = vocoder.decode(mel)

@@ -93,6 +93,16 @@ def test_the_golden_audio_has_one_hash_on_every_target(vocoder: Vocoder) -> None
     assert hashes == dict.fromkeys(vocoder.targets, GOLDEN_SHA256[vocoder.name])
 
 
+def test_the_selftest_passes_on_every_target(vocoder: Vocoder, full: Vocoder) -> None:
+    """The compiler has computed the hash in Python: a second implementation, with the same bits."""
+    for model in (vocoder, full):
+        assert {target: model.selftest(target) for target in model.targets} == dict.fromkeys(model.targets, 0)
+    stream, new = vocoder.stream(), vocoder.stream()
+    vocoder.continue_decode(stream, some_mel(7, vocoder.mels))
+    assert vocoder.call("selftest", stream, np.zeros(vocoder.call("scratch_bytes"), np.uint8)) == 0
+    assert np.array_equal(stream, new), "the stream is not reset"
+
+
 @pytest.mark.parametrize("target", ["portable", "avx2", "avx512"])
 def test_targets_give_the_same_bits(vocoder: Vocoder, full: Vocoder, target: str) -> None:
     if target not in vocoder.targets:

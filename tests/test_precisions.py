@@ -53,6 +53,7 @@ def test_audio_depends_on_neither_split_nor_target(precise: Vocoder) -> None:
     mel = some_mel(33, precise.mels)
     expected = precise.decode(mel).tobytes()
     for target in precise.targets:
+        assert precise.selftest(target) == 0, target
         for largest in (1, 2, 3, 5, 8, 13, 16):
             splits = random_splits(len(mel), largest, largest)
             assert precise.decode(mel, splits, target).tobytes() == expected, f"{target}, split {splits}"

@@ -181,7 +181,7 @@ static bool measure_file(const command_options *options) {
 }
 
 int vocosc_tool_bench(const command_options *options) {
-  if (!decoder_start(&decoder, options->target, options->threads)) return EXIT_FAILURE;
+  if (!decoder_start(&decoder, options)) return EXIT_FAILURE;
   const bool ok = options->mel != NULL ? measure_file(options) : measure_made_up(options);
   decoder_stop(&decoder);
   return ok ? EXIT_SUCCESS : EXIT_FAILURE;

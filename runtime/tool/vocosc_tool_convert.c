@@ -52,7 +52,7 @@ static bool decode_to_audio(const command_options *options, mel_reader *in) {
 int vocosc_tool_decode(const command_options *options) {
   static mel_reader in;
   if (!audio_path_ok(options->files[1])) return EXIT_USAGE;
-  if (!decoder_start(&decoder, options->target, options->threads)) return EXIT_FAILURE;
+  if (!decoder_start(&decoder, options)) return EXIT_FAILURE;
   const bool ok = mel_open(&in, options->files[0]) && decode_to_audio(options, &in);
   mel_close(&in);
   decoder_stop(&decoder);
@@ -166,7 +166,7 @@ int vocosc_tool_copy(const command_options *options) {
     fail(options->files[1], "is no kind of copy output (give a name in .wav)");
     return EXIT_USAGE;
   }
-  if (!decoder_start(&decoder, options->target, options->threads)) return EXIT_FAILURE;
+  if (!decoder_start(&decoder, options)) return EXIT_FAILURE;
   const bool ok = analysis_open(&in, options->files[0]) && copy_to_wav(options, &in);
   wav_close(&in.wav);
   decoder_stop(&decoder);

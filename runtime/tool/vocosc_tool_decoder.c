@@ -3,19 +3,21 @@
 #include <string.h>
 
 #include "vocosc_tool_error.h"
+#include "vocosc_tool_weights.h"
 
+/* Streams of the analysis, which need no weights, have the same targets as the others. */
 bool target_available(vocosc_target target) {
-  static vocosc_stream stream;
-  return vocosc_init_target(&stream, target) == VOCOSC_OK;
+  static vocosc_mel_stream stream;
+  return vocosc_mel_init_target(&stream, target) == VOCOSC_OK;
 }
 
 vocosc_target best_target(void) {
-  static vocosc_stream best;
-  static vocosc_stream other;
+  static vocosc_mel_stream best;
+  static vocosc_mel_stream other;
   vocosc_target last = VOCOSC_PORTABLE;
-  vocosc_init(&best);
+  vocosc_mel_init(&best);
   for (int i = VOCOSC_PORTABLE; i <= LAST_TARGET; i++) {
-    if (vocosc_init_target(&other, (vocosc_target)i) != VOCOSC_OK) continue;
+    if (vocosc_mel_init_target(&other, (vocosc_target)i) != VOCOSC_OK) continue;
     last = (vocosc_target)i;
     /* New streams differ in their target only; init zeroes the rest, so that all bytes compare. */
     /* NOLINTNEXTLINE(bugprone-suspicious-memory-comparison, cert-exp42-c, cert-flp37-c) */
@@ -24,13 +26,24 @@ vocosc_target best_target(void) {
   return last;
 }
 
-bool decoder_start(tool_decoder *decoder, vocosc_target target, int threads) {
+bool decoder_start(tool_decoder *decoder, const command_options *options) {
+  const vocosc_target target = options->target;
+  const int threads = options->threads;
+#if VOCOSC_BAKED
   const int status = vocosc_init_target(&decoder->stream, target);
+#else
+  size_t bytes;
+  const void *weights = weights_open(options->weights, &bytes);
+  if (weights == NULL) return false;
+  const int status = vocosc_init_weights(&decoder->stream, target, weights, bytes);
+#endif
   if (status == VOCOSC_BAD_TARGET) {
     return fail("--target", "this CPU, or this build, lacks %s (see `" VOCOSC_NAME " info`)",
                 vocosc_target_name((int)target));
   }
-  if (status != VOCOSC_OK) return fail("decoder", "%s", vocosc_status_text(status));
+  if (status != VOCOSC_OK) {
+    return fail(options->weights != NULL ? options->weights : "decoder", "%s", vocosc_status_text(status));
+  }
   decoder->threads = threads;
   if (threads == 1) return true;
   const int error = vocosc_team_pthread_start(&decoder->team, threads);

@@ -6,6 +6,7 @@
 
 #include "vocosc.h"
 #include "vocosc_team_pthread.h"
+#include "vocosc_tool_options.h"
 
 /* The last of the targets, which are numbered without gaps. */
 enum { LAST_TARGET = VOCOSC_NEON };
@@ -17,8 +18,11 @@ typedef struct {
   int threads;
 } tool_decoder;
 
-/* Both return false after an error, which they have reported. */
-bool decoder_start(tool_decoder *decoder, vocosc_target target, int threads);
+/*
+ * Both return false after an error, which they have reported. Of the options start takes target, threads and, if the
+ * weights are not in the object, their file: null is the one beside the tool.
+ */
+bool decoder_start(tool_decoder *decoder, const command_options *options);
 bool decoder_run(tool_decoder *decoder, const float *mel, int frames, float *audio);
 
 void decoder_stop(tool_decoder *decoder);

@@ -17,12 +17,23 @@ typedef struct {
   int files;
 } command_entry;
 
+/* Where the weights are in the object, there is nothing to name. */
+#if VOCOSC_BAKED
+#define WEIGHTS_OPTION ""
+#define WEIGHTS_USAGE ""
+#else
+#define WEIGHTS_OPTION " --weights "
+#define WEIGHTS_USAGE \
+  "--weights FILE  of decode, copy and bench (default: " VOCOSC_NAME "_weights.bin beside this tool)\n"
+#endif
+
 static const command_entry commands[] = {
-    {"decode", vocosc_tool_decode, " --chunk --threads --target --flush ", 2},
+    {"decode", vocosc_tool_decode, " --chunk --threads --target --flush " WEIGHTS_OPTION, 2},
     {"mel", vocosc_tool_mel, "", 2},
-    {"copy", vocosc_tool_copy, " --chunk ", 2},
+    {"copy", vocosc_tool_copy, " --chunk " WEIGHTS_OPTION, 2},
     {"info", vocosc_tool_info, " --json ", 0},
-    {"bench", vocosc_tool_bench, " --chunk --threads --target --warmup --runs --frames --mel --json ", 0},
+    {"bench", vocosc_tool_bench, " --chunk --threads --target --warmup --runs --frames --mel --json " WEIGHTS_OPTION,
+     0},
 };
 
 static void print_usage(FILE *file) {
@@ -54,7 +65,7 @@ static void print_usage(FILE *file) {
           "--runs R       utterances timed (default 1000)\n"
           "--frames F     frames per utterance (default 162, or all of --mel)\n"
           "--mel MEL      the utterance, .npy (default: a made-up one)\n"
-          "--json         print one JSON object\n",
+          "--json         print one JSON object\n" WEIGHTS_USAGE,
           VOCOSC_MELS, VOCOSC_SAMPLE_RATE, VOCOSC_MAX_FRAMES, VOCOSC_MAX_FRAMES, VOCOSC_TEAM_PTHREAD_MAX, VOCOSC_TAIL);
 }
 

@@ -53,7 +53,7 @@ static bool set_value(command_options *options, const char *name, const char *te
   if (strcmp(name, "--warmup") == 0) return parse_number(name, text, 0, MAX_RUNS, &options->warmup);
   if (strcmp(name, "--runs") == 0) return parse_number(name, text, 1, MAX_RUNS, &options->runs);
   if (strcmp(name, "--frames") == 0) return parse_number(name, text, 1, MAX_BENCH_FRAMES, &options->frames);
-  options->mel = text; /* --mel */
+  *(strcmp(name, "--weights") == 0 ? &options->weights : &options->mel) = text;
   return true;
 }
 

@@ -14,6 +14,7 @@ typedef struct {
   int runs;
   int frames; /* 0 if not given */
   const char *mel;
+  const char *weights; /* null if not given */
   bool flush;
   bool json;
   bool help;

@@ -25,6 +25,7 @@ static int call(const char *name) {
   if (IS(scratch_bytes)) return (int)vocosc_scratch_bytes();
   if (IS(init_target)) return vocosc_init_target(p[0], target);
   if (IS(reset)) return vocosc_reset(p[0]);
+  if (IS(selftest)) return vocosc_selftest(p[0], p[1]);
   if (IS(decode)) return vocosc_decode(p[0], p[1], p[2], number[3], p[4]);
   if (IS(decode_int16)) return vocosc_decode_int16(p[0], p[1], p[2], number[3], p[4]);
   if (IS(flush)) return vocosc_flush(p[0], p[1]);

@@ -67,7 +67,7 @@ static void test_texts(void **state) {
   assert_string_equal(vocosc_target_name(VOCOSC_AVX2), "avx2");
   assert_string_equal(vocosc_target_name(VOCOSC_AVX512), "avx512");
   assert_string_equal(vocosc_target_name(VOCOSC_NEON), "neon");
-  for (int code = VOCOSC_BAD_TARGET; code < 0; code++) {
+  for (int code = VOCOSC_BAD_SELFTEST; code < 0; code++) {
     assert_non_null(strstr(vocosc_status_text(code), "bad "));
     assert_string_not_equal(vocosc_status_text(code), vocosc_status_text(code - 1));
   }
@@ -233,6 +233,18 @@ static void test_errors_of_the_analysis_are_silent(void **state) {
   for (int i = 0; i < 2 * VOCOSC_MELS; i++) assert_true(frames[i] == VOCOSC_SILENT_MEL);
 }
 
+static void test_the_selftest_checks_its_arguments(void **state) {
+  (void)state;
+#if VOCOSC_HAS_SELFTEST
+  assert_int_equal(vocosc_init(&stream), VOCOSC_OK);
+  assert_int_equal(vocosc_selftest(NULL, &scratch), VOCOSC_BAD_ARGUMENT);
+  assert_int_equal(vocosc_selftest(&stream, NULL), VOCOSC_BAD_ARGUMENT);
+  assert_int_equal(vocosc_selftest(&stream, &scratch), VOCOSC_OK);
+  stream.ready ^= 1;
+  assert_int_equal(vocosc_selftest(&stream, &scratch), VOCOSC_BAD_STREAM);
+#endif
+}
+
 static void test_teams_give_the_same_bits(void **state) {
   (void)state;
   static const int sizes[] = {1, 2, 3, 5};
@@ -298,6 +310,7 @@ int main(void) {
       cmocka_unit_test(test_bad_mel_arguments),
       cmocka_unit_test(test_streams_that_were_never_made),
       cmocka_unit_test(test_errors_of_the_analysis_are_silent),
+      cmocka_unit_test(test_the_selftest_checks_its_arguments),
       cmocka_unit_test(test_teams_give_the_same_bits),
       cmocka_unit_test(test_bad_teams),
   };

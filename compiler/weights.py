@@ -1,0 +1,66 @@
+"""Writes the weights file, NAME_weights.bin: a header of 64 bytes, then the tables, one after the other, little-endian.
+
+The object has it baked in, or (--weights blob) is handed its address at init and refuses one that is not meant for it:
+the header names the architecture, by a hash of all that the code was compiled for, and holds a checksum.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compiler.errors import CompileError
+from compiler.pack import Table, limits
+from compiler.plan import PANEL, Plan
+
+MAGIC = b"VOCOSCWT"
+VERSION = 1
+BYTE_ORDER_MARK = 0x01020304
+_HEADER = struct.Struct("<8sIIII")  # magic, version, byte order, bytes of the file, CRC-32 of all that follows
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights file and what its header says."""
+
+    file: bytes
+    crc32: int
+    architecture: bytes
+    golden_hash: int  # what the self-test expects of these weights; 0 if there is none
+
+
+def build_weights(plan: Plan, tables: Sequence[Table], precision: str, golden_hash: int) -> Weights:
+    """The file that holds the tables."""
+    hashes = _architecture(plan, tables, precision)
+    little = (table.data.astype(table.data.dtype.newbyteorder("<")).tobytes() for table in tables)
+    rest = hashes + struct.pack("<Q", golden_hash) + b"".join(little)
+    size = _HEADER.size + len(rest)
+    if size >= 2**32:
+        raise CompileError(f"the weights take {size} bytes; a weights file has less than 4 GiB")
+    crc32 = zlib.crc32(rest)
+    return Weights(_HEADER.pack(MAGIC, VERSION, BYTE_ORDER_MARK, size, crc32) + rest, crc32, hashes, golden_hash)
+
+
+def _architecture(plan: Plan, tables: Sequence[Table], precision: str) -> bytes:
+    """SHA-256 of all that the weights must have in common with the code, whatever their values are."""
+    facts = {
+        "config": dataclasses.asdict(plan.config),
+        "precision": precision,
+        "panel": PANEL,
+        "limits": limits(tables),  # of int8: the code relies on them, so that no sum overflows
+        "tables": [(table.name, table.c_type, table.layout, table.data.size) for table in tables],
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).digest()
+
+
+def crc32_table() -> list[int]:
+    """The CRC-32 (IEEE 802.3, reflected polynomial 0xedb88320) of each byte."""
+    table = list(range(256))
+    for _ in range(8):
+        table = [value >> 1 ^ (0xEDB88320 if value & 1 else 0) for value in table]
+    return table
