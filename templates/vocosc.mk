@@ -11,16 +11,20 @@ OBJCOPY = aarch64-linux-gnu-objcopy
 TOOL_LDFLAGS = -static # qemu-aarch64 runs the tool as it is: no libraries of AArch64 are needed
 endif
 //% else
-# Another compiler: make -f vocosc.mk CC=aarch64-linux-gnu-gcc OBJCOPY=aarch64-linux-gnu-objcopy AR=aarch64-linux-gnu-ar
+# Another compiler: make -f vocosc.mk CC=arm-none-eabi-gcc OBJCOPY=arm-none-eabi-objcopy AR=arm-none-eabi-ar
 CC = cc
 AR = ar
 OBJCOPY = objcopy
 //% endif
 
+# Flags that name the machine, in every step, such as -mcpu=cortex-m7 -mfpu=fpv5-sp-d16 -mfloat-abi=hard.
+TARGET_CFLAGS =
+
 # No contraction: which products are fused with which sums is written out, so that all targets give the same bits.
 CFLAGS = -std=c11 -O3 -Wall -Wextra -Wconversion -Werror -fPIC -ffp-contract=off -fno-math-errno \
-         -fno-trapping-math -fno-strict-aliasing -fno-stack-protector -fno-asynchronous-unwind-tables $(EXTRA_CFLAGS)
-TOOL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L -O2 -Wall -Wextra -Wconversion -Werror
+         -fno-trapping-math -fno-strict-aliasing -fno-stack-protector -fno-asynchronous-unwind-tables $(TARGET_CFLAGS) \
+         $(EXTRA_CFLAGS)
+TOOL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L -O2 -Wall -Wextra -Wconversion -Werror $(TARGET_CFLAGS)
 
 objects = vocosc_api.o vocosc_target.o vocosc_tables.o ${"vocosc_weights.o " if options.baked else ""}${"vocosc_memory.o " if options.no_libc else ""}\
           ${objects | join(" ")}
@@ -30,7 +34,7 @@ all: vocosc.o libvocosc.a vocosc
 
 # One object: everything but the public functions becomes local to it.
 vocosc.o: $(objects)
-	$(CC) -r -nostdlib -o vocosc_all.o $(objects)
+	$(CC) $(TARGET_CFLAGS) -r -nostdlib -Wl,-z,noexecstack -o vocosc_all.o $(objects)
 	$(OBJCOPY) --localize-hidden vocosc_all.o $@
 
 libvocosc.a: vocosc.o
@@ -41,7 +45,7 @@ vocosc_api.o: vocosc.c
 	$(CC) $(CFLAGS) -c -o $@ vocosc.c
 //% if options.baked
 vocosc_weights.o: ${weights_source} ${weights_data}
-	$(CC) -c -o $@ ${weights_source}
+	$(CC) $(TARGET_CFLAGS) -c -o $@ ${weights_source}
 //% endif
 //% if options.no_libc
 vocosc_memory.o: vocosc_memory.c
@@ -74,7 +78,7 @@ vocosc_network_libs.o: vocosc_network_libs.c
 $(tool_objects): %.o: %.c
 	$(CC) $(TOOL_CFLAGS) -c -o $@ $<
 vocosc: $(tool_objects) libvocosc.a
-	$(CC) $(TOOL_LDFLAGS) -o $@ $(tool_objects) libvocosc.a ${libraries}
+	$(CC) $(TARGET_CFLAGS) $(TOOL_LDFLAGS) -o $@ $(tool_objects) libvocosc.a ${libraries}
 
 clean:
 	rm -f *.o *.su libvocosc.a vocosc

@@ -1,0 +1,112 @@
+"""examples/bare_metal: images without an operating system, run by qemu-system, give the bits of the desk."""
+
+import re
+import shutil
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.objects import ROOT, Vocoder, compile_sources, golden, run_ok
+
+EXAMPLE = ROOT / "examples" / "bare_metal"
+
+
+@dataclass(frozen=True)
+class Board:
+    """What a board's makefile needs here."""
+
+    cross: str
+    emulator: str
+    target: str
+    runs: tuple[str, ...]
+
+
+BOARDS = {
+    "cortex_m7": Board("arm-none-eabi-", "qemu-system-arm", "portable", ("portable",)),
+    "cortex_m55": Board("arm-none-eabi-", "qemu-system-arm", "portable", ("portable",)),
+    "cortex_a53": Board("aarch64-linux-gnu-", "qemu-system-aarch64", "aarch64", ("portable", "neon")),
+    "riscv64": Board("riscv64-unknown-elf-", "qemu-system-riscv64", "portable", ("portable",)),
+}
+
+Sources = Callable[[str, str], Path]
+
+
+@pytest.fixture(scope="module")
+def utterance(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The golden mel of `small`, as raw float32."""
+    path = tmp_path_factory.mktemp("utterance") / "mel.f32"
+    golden("small", "mel").tofile(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def sources(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Sources:
+    """The directory of the sources of `small`, named vocos, by target and precision."""
+
+    @cache
+    def compiled(target: str, precision: str) -> Path:
+        options = ("--chunk", 5, "--target", target, "--precision", precision)
+        return compile_sources(small_checkpoint, tmp_path_factory.mktemp("sources") / "out", "vocos", *options)
+
+    return compiled
+
+
+@pytest.fixture(scope="module")
+def desk_line(sources: Sources, utterance: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """What the desk prints for the portable target, by precision."""
+
+    @cache
+    def printed(precision: str) -> str:
+        return run_board("desk", sources("portable", precision), utterance, tmp_path_factory.mktemp("desk"))
+
+    return printed
+
+
+def run_board(board: str, model: Path, utterance: Path, build: Path, example: Path = EXAMPLE) -> str:
+    """What the image prints for a model's sources; `build` then holds it."""
+    variables = [f"BOARD={board}", f"MODEL={model}", f"UTTERANCE={utterance}", f"OUT={build}"]
+    run_ok(["make", "-s", "-C", example, *variables])
+    return run_ok(["timeout", "120", "make", "-s", "-C", example, *variables, "run"])
+
+
+def need(board: Board) -> None:
+    for program in (f"{board.cross}gcc", board.emulator):
+        if shutil.which(program) is None:
+            pytest.skip(f"no {program} here: .ci/setup test")
+
+
+def test_the_desk_prints_the_crc_of_the_golden_audio(small: Vocoder, desk_line: Callable[[str], str]) -> None:
+    stream = small.stream()
+    audio = small.continue_decode(stream, golden("small", "mel")).tobytes() + small.flush(stream).tobytes()
+    assert desk_line("f32") == f"portable: {len(audio) // 4} samples, crc32 {zlib.crc32(audio):08x}\n"
+
+
+@pytest.mark.parametrize("case", [*(f"{name} f32" for name in BOARDS), "cortex_m7 w8"])
+def test_a_board_gives_the_bits_of_the_desk(
+    sources: Sources, desk_line: Callable[[str], str], utterance: Path, tmp_path: Path, case: str
+) -> None:
+    name, precision = case.split()
+    board = BOARDS[name]
+    need(board)
+    printed = run_board(name, sources(board.target, precision), utterance, tmp_path)
+    assert printed == "".join(desk_line(precision).replace("portable", target) for target in board.runs)
+    # Nothing of libgcc above all, as double arithmetic would on a Cortex-M7; and nothing is writable.
+    built = tmp_path / "model" / "vocos.o"
+    undefined = re.findall(r"^ +U (\S+)$", run_ok([f"{board.cross}nm", built]), re.MULTILINE)
+    assert set(undefined) <= {"memcpy", "memset", "memmove"}
+    sizes = re.findall(r"^\.(?:data|bss)\S* +(\d+)", run_ok([f"{board.cross}size", "-A", built]), re.MULTILINE)
+    assert sizes and not any(map(int, sizes))
+
+
+def test_an_image_that_faults_says_so(sources: Sources, utterance: Path, tmp_path: Path) -> None:
+    need(BOARDS["cortex_m7"])
+    example = tmp_path / "bare_metal"
+    shutil.copytree(EXAMPLE, example)
+    main = example / "main.c"
+    main.write_text(main.read_text().replace("crc = 0;", "crc = *(volatile uint32_t *)0xfffffff0;"))
+    with pytest.raises(AssertionError, match=r"(?s)exit code 2.*\nfault\n.*Error 2"):
+        run_board("cortex_m7", sources("portable", "f32"), utterance, tmp_path / "out", example)
