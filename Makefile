@@ -10,10 +10,11 @@ CHUNK ?= 5
 OUT ?= generated/$(NAME)
 RUNS ?= 1000
 WARMUP ?= 100
+SECONDS ?= 3600
 
 c_files = $(shell find runtime tests bench examples -name '*.[ch]' -o -name '*.cpp')
 
-.PHONY: help demo test lint lint-python lint-c object bench clean setup-build setup-test setup-bench
+.PHONY: help demo test fuzz lint lint-python lint-c object bench clean setup-build setup-test setup-bench
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -25,6 +26,9 @@ demo: setup-build $(if $(CKPT),,build/full.ckpt) ## compile a model, run it on a
 
 test: setup-test lint ## lint, then every test
 	@$(python) -m pytest -q tests
+
+fuzz: setup-test ## [SECONDS=3600]: run each fuzzer for so long
+	@$(python) -m tests.fuzz --seconds $(SECONDS)
 
 lint: setup-test lint-python lint-c ## formats, types and static analysis
 
