@@ -3,6 +3,7 @@
  * the audio. It is the same on every machine.
  */
 #include "console.h"
+#include "crc32.h"
 #include "vocos.h"
 
 extern const float utterance[]; /* [frames][VOCOS_MELS] */
@@ -13,17 +14,6 @@ static vocos_stream stream;
 static vocos_scratch scratch;
 static float audio[VOCOS_MAX_FRAMES * VOCOS_HOP];
 static float tail[VOCOS_TAIL];
-
-/* The CRC-32 of zlib and PNG, continued over the bytes of some values; `crc` is 0 to begin with. */
-static uint32_t crc32(uint32_t crc, const float *values, int count) {
-  const unsigned char *bytes = (const unsigned char *)values;
-  crc = ~crc;
-  for (int i = 0; i < count * (int)sizeof *values; i++) {
-    crc ^= bytes[i];
-    for (int bit = 0; bit < 8; bit++) crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
-  }
-  return ~crc;
-}
 
 /* Decodes the utterance and its tail; returns the number of samples or a negative status. */
 static int decode(uint32_t *crc) {
