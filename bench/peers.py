@@ -192,7 +192,7 @@ class WorkerPeer:
 
 @dataclass
 class PyTorchPeer(WorkerPeer):
-    """The reference: `bench/reference_model.py`."""
+    """The reference: `train/model.py`."""
 
     cpu_flags: Collection[str] = ()
 

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.reference_model import build_decoder
 from bench.worker import decode, load_tensors, serve
+from train.model import build_decoder
 
 MATHS_LIBRARY = re.compile(r"/[^/\s]*(?:blas|mkl|dnnl|blis)[^/\s]*\.so[^\s]*")
 

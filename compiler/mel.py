@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.model import Config
+if TYPE_CHECKING:
+    from compiler.model import Config
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,21 @@ def slaney_mels(hertz: float) -> float:
     return hertz * 3 / 200 if hertz < 1000 else 15 + 27 * float(np.log(hertz / 1000) / np.log(6.4))
 
 
-def filterbank(config: Config) -> Filterbank:
-    """Triangles between neighbouring points of the mel scale, each of area 1 in Hz (Slaney's norm)."""
-    bins = np.arange(config.n_fft // 2 + 1) * config.sample_rate / config.n_fft
-    edges = slaney_hertz(np.linspace(slaney_mels(config.f_min), slaney_mels(config.f_max), config.n_mels + 2))
+def mel_filters(sample_rate: float, n_fft: int, n_mels: int, f_min: float, f_max: float) -> NDArray[np.float64]:
+    """Triangles between neighbouring points of the mel scale, each of area 1 in Hz (Slaney's norm).
+
+    Of shape (n_mels, n_fft / 2 + 1); frequencies in Hz.
+    """
+    bins = np.arange(n_fft // 2 + 1) * sample_rate / n_fft
+    edges = slaney_hertz(np.linspace(slaney_mels(f_min), slaney_mels(f_max), n_mels + 2))
     low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     rising, falling = (bins - low) / (centre - low), (high - bins) / (high - centre)
-    filters = np.maximum(0, np.minimum(rising, falling)) * 2 / (high - low)
+    return np.asarray(np.maximum(0, np.minimum(rising, falling)) * 2 / (high - low))
+
+
+def filterbank(config: Config) -> Filterbank:
+    """The mel filters of a model, without their zeros."""
+    filters = mel_filters(config.sample_rate, config.n_fft, config.n_mels, config.f_min, config.f_max)
     first_bins, starts, weights = [], [0], []
     for row in filters:
         (used,) = np.nonzero(row)

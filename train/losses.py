@@ -1,0 +1,125 @@
+"""The front end and the losses, differentiable: log-mel, multi-scale log-mel and STFT distances, adversarial terms."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from compiler.mel import mel_filters
+
+Maps = Sequence[Sequence[torch.Tensor]]
+"""Of each discriminator the outputs of its layers; the last is its verdict."""
+
+POWER_FLOOR = 1e-6
+MEL_FLOOR = 1e-5
+SCALES = tuple(zip((32, 64, 128, 256, 512, 1024, 2048), (5, 10, 20, 40, 80, 160, 320), strict=True))
+"""Window lengths in samples, and mel bands, of the multi-scale distance."""
+
+
+class Magnitudes(nn.Module):  # type: ignore[misc,unused-ignore]
+    """Magnitudes of the short-time Fourier transform under a periodic Hann window."""
+
+    window: torch.Tensor
+
+    def __init__(self, n_fft: int, hop_length: int, floor: float, center: bool) -> None:
+        super().__init__()
+        self.n_fft, self.hop_length, self.floor, self.center = n_fft, hop_length, floor, center
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+
+    def forward(self, audio: torch.Tensor) -> torch.Tensor:
+        """[batch, samples] to sqrt(re^2 + im^2 + floor), [batch, n_fft / 2 + 1, frames]."""
+        spectrum = torch.stft(
+            audio,
+            self.n_fft,
+            self.hop_length,
+            window=self.window,
+            center=self.center,
+            pad_mode="reflect",
+            return_complex=True,
+        )
+        real, imaginary = torch.view_as_real(spectrum).unbind(-1)
+        return torch.sqrt(real * real + imaginary * imaginary + self.floor)
+
+
+def _filters(sample_rate: int, n_fft: int, n_mels: int) -> torch.Tensor:
+    return torch.from_numpy(mel_filters(sample_rate, n_fft, n_mels, 0.0, sample_rate / 2)).float()
+
+
+class LogMel(nn.Module):  # type: ignore[misc,unused-ignore]
+    """The model's front end: frame t is of the n_fft samples that end with sample (t + 1) * hop_length."""
+
+    filters: torch.Tensor
+
+    def __init__(self, sample_rate: int, n_fft: int, hop_length: int, n_mels: int) -> None:
+        super().__init__()
+        self.padding, self.hop_length = n_fft - hop_length, hop_length
+        self.magnitudes = Magnitudes(n_fft, hop_length, POWER_FLOOR, center=False)
+        self.register_buffer("filters", _filters(sample_rate, n_fft, n_mels), persistent=False)
+
+    def forward(self, audio: torch.Tensor) -> torch.Tensor:
+        """[batch, samples] to [batch, n_mels, ceil(samples / hop_length)]; silence before and after."""
+        audio = functional.pad(audio, (self.padding, -audio.shape[-1] % self.hop_length))
+        return torch.log(torch.clamp(self.filters @ self.magnitudes(audio), min=MEL_FLOOR))
+
+
+class MultiScaleMel(nn.Module):  # type: ignore[misc,unused-ignore]
+    """Sum over SCALES of the mean difference of log10 mel magnitudes; hops are quarters of the windows.
+
+    This distance is the loss, and, of whole files, the measure that the bench and the model card state.
+    """
+
+    def __init__(self, sample_rate: int) -> None:
+        super().__init__()
+        self.transforms = nn.ModuleList([Magnitudes(size, size // 4, 1e-12, center=True) for size, _ in SCALES])
+        self.filters = nn.ParameterList(
+            [nn.Parameter(_filters(sample_rate, size, mels), requires_grad=False) for size, mels in SCALES]
+        )
+
+    def log_mels(self, audio: torch.Tensor) -> list[torch.Tensor]:
+        """[batch, samples] to [batch, mels, frames] for each scale."""
+        pairs = zip(self.transforms, self.filters, strict=True)
+        return [torch.log10(torch.clamp(filters @ transform(audio), min=MEL_FLOOR)) for transform, filters in pairs]
+
+    def forward(self, audio: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """[batch, samples] twice to one number."""
+        with torch.no_grad():
+            targets = self.log_mels(target)
+        pairs = zip(self.log_mels(audio), targets, strict=True)
+        return torch.stack([functional.l1_loss(mel, wanted) for mel, wanted in pairs]).sum()
+
+
+class MultiScaleStft(nn.Module):  # type: ignore[misc,unused-ignore]
+    """Mean over windows of 512, 1024 and 2048 of L1 distances of magnitudes and of their log10."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transforms = nn.ModuleList([Magnitudes(size, size // 4, 1e-12, center=True) for size in (512, 1024, 2048)])
+
+    def forward(self, audio: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """[batch, samples] twice to one number."""
+        terms = []
+        for transform in self.transforms:
+            ours, wanted = transform(audio), transform(target)
+            logs = [torch.log10(torch.clamp(x, min=MEL_FLOOR)) for x in (ours, wanted)]
+            terms.append(functional.l1_loss(ours, wanted) + functional.l1_loss(*logs))
+        return torch.stack(terms).mean()
+
+
+def discriminator_loss(real: Maps, fake: Maps) -> torch.Tensor:
+    """Least squares (Mao et al., 2017): verdicts on the recording towards 1, on the model's audio towards 0."""
+    terms = [(1 - r[-1]).square().mean() + f[-1].square().mean() for r, f in zip(real, fake, strict=True)]
+    return torch.stack(terms).mean()
+
+
+def generator_loss(fake: Maps) -> torch.Tensor:
+    """Least squares: verdicts on the model's audio towards 1."""
+    return torch.stack([(1 - maps[-1]).square().mean() for maps in fake]).mean()
+
+
+def feature_loss(real: Maps, fake: Maps) -> torch.Tensor:
+    """Feature matching (Kumar et al., 2019): mean L1 between the discriminators' inner layers."""
+    terms = []
+    for ours, theirs in zip(fake, real, strict=True):
+        terms += [functional.l1_loss(f, r.detach()) for f, r in zip(ours[:-1], theirs[:-1], strict=True)]
+    return torch.stack(terms).mean()

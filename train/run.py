@@ -1,0 +1,107 @@
+"""A training run: a folder with its configuration, its last checkpoint, a log in JSON lines, and validation audio."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import TQDMProgressBar
+
+from train.configuration import Configuration, ConfigurationError, read_configuration
+from train.data import SpeechData
+from train.vocoder import Vocoder
+
+CONFIGURATION = "config.yaml"
+LAST = "last.ckpt"
+
+
+class Speech(lightning.LightningDataModule):  # type: ignore[misc,unused-ignore]
+    """The data as the trainer wants it: from the batch at which the model stands."""
+
+    def __init__(self, data: SpeechData, last_batch: int) -> None:
+        super().__init__()
+        self.data, self.last_batch = data, last_batch
+        self.validation_names = list(data.validation)
+
+    def train_dataloader(self) -> Any:
+        """The batches still to come."""
+        return self.data.training_loader(self.trainer.lightning_module.steps, self.last_batch)
+
+    def val_dataloader(self) -> Any:
+        """One loader a folder."""
+        return self.data.validation_loaders()
+
+
+class Saving(lightning.Callback):  # type: ignore[misc,unused-ignore]
+    """Saves the run every so many steps; a run that is cut off while saving keeps the checkpoint before."""
+
+    def __init__(self, folder: Path, every: int) -> None:
+        self.folder, self.every = folder, every
+
+    def on_train_batch_end(self, trainer: Any, model: Any, outputs: Any, batch: Any, index: int) -> None:
+        """Save, if it is time."""
+        if model.steps % self.every == 0:
+            self.save(trainer)
+
+    def save(self, trainer: Any) -> None:
+        """Save now."""
+        new = self.folder / f"{LAST}.new"
+        trainer.save_checkpoint(new)
+        new.replace(self.folder / LAST)
+
+
+def fit(config: Path, folder: Path) -> None:
+    """Begin a run. Raises ConfigurationError if the configuration is bad, or the folder holds a run already."""
+    if (folder / LAST).exists():
+        raise ConfigurationError(f"{folder / LAST}: is there already: resume that run, or choose another folder")
+    configuration = read_configuration(config)
+    model, data = _build(configuration, config)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIGURATION).write_text(config.read_text())
+    _run(configuration, model, data, folder, None)
+
+
+def resume(folder: Path) -> None:
+    """Go on with a run from its last checkpoint. Raises ConfigurationError if there is none."""
+    for name in (CONFIGURATION, LAST):
+        if not (folder / name).exists():
+            raise ConfigurationError(f"{folder / name}: no such file: nothing to resume")
+    configuration = read_configuration(folder / CONFIGURATION)
+    model, data = _build(configuration, folder / CONFIGURATION)
+    _run(configuration, model, data, folder, folder / LAST)
+
+
+def _build(configuration: Configuration, path: Path) -> tuple[Vocoder, SpeechData]:
+    def section(name: str, kind: Any, values: Mapping[str, Any]) -> Any:
+        try:
+            return kind(**values)
+        except TypeError as error:
+            # Python names the argument that is unknown or missing
+            raise ConfigurationError(f"{path}: section {name}: {str(error).split('__init__() ')[-1]}") from None
+
+    return section("model", Vocoder, configuration.model), section("data", SpeechData, configuration.data)
+
+
+def _run(configuration: Configuration, model: Vocoder, data: SpeechData, folder: Path, last: Path | None) -> None:
+    settings = dict(configuration.trainer)
+    model.run_folder, model.total_steps = folder, int(settings.pop("max_steps"))
+    validate_every, save_every = int(settings.pop("validate_every")), int(settings.pop("save_every"))
+    threads = settings.pop("threads", None)
+    if threads:
+        torch.set_num_threads(int(threads))
+    saving = Saving(folder, save_every)
+    trainer = lightning.Trainer(
+        **{"accelerator": "auto", "devices": 1, **settings},
+        logger=False,
+        enable_checkpointing=False,
+        num_sanity_val_steps=0,
+        # One epoch of as many batches as there are steps: the data has no end
+        max_epochs=1,
+        val_check_interval=validate_every,
+        check_val_every_n_epoch=None,
+        callbacks=[saving, TQDMProgressBar(refresh_rate=5 if sys.stdout.isatty() else 500)],
+    )
+    trainer.fit(model, datamodule=Speech(data, model.total_steps), ckpt_path=last, weights_only=False)
+    saving.save(trainer)
