@@ -124,17 +124,6 @@ static void run_analysis(const vocosc_mel_stream *stream, vocosc_scratch *scratc
   }
 }
 
-/* True if none of the values is NaN or infinite; by the bits, so that no compiler option can spoil it. */
-static int all_finite(const float *values, int count) {
-  uint32_t bad = 0;
-  for (int i = 0; i < count; i++) {
-    uint32_t bits;
-    memcpy(&bits, values + i, sizeof bits);
-    bad |= (bits & 0x7f800000u) == 0x7f800000u;
-  }
-  return !bad;
-}
-
 /* Rounds to nearest, ties to even, and clips; NaN is silence. */
 static int16_t to_int16(float sample) {
   const float rounder = 0x1.8p23f;

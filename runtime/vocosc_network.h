@@ -35,6 +35,17 @@ typedef void vocosc_analysis_function(const float *window, vocosc_scratch *scrat
  */
 static inline float without_denormals(float value) { return value > -1e-20f && value < 1e-20f ? 0.0f : value; }
 
+/* True if none of the values is NaN or infinite; by the bits, so that no compiler option can spoil it. */
+static inline int all_finite(const float *values, int count) {
+  uint32_t bad = 0;
+  for (int i = 0; i < count; i++) {
+    uint32_t bits;
+    memcpy(&bits, values + i, sizeof bits);
+    bad |= (bits & 0x7f800000u) == 0x7f800000u;
+  }
+  return !bad;
+}
+
 #pragma GCC visibility push(hidden)
 vocosc_network_function vocosc_network_portable, vocosc_network_avx2, vocosc_network_avx512, vocosc_network_libs,
     vocosc_network_neon;

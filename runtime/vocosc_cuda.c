@@ -1,0 +1,720 @@
+/*
+ * The public functions of the GPU: the driver opened, memory laid out, work queued.
+ *
+ * A decode is a chain of launches (vocosc_cuda_launches). The first gets all that a call varies, by value, as its
+ * parameter, and leaves a copy in the scratch memory; the others get three addresses that never change. So these others
+ * are one CUDA graph, instantiated once in init, whose parameters need no update; and as nothing is copied from host
+ * memory, any number of decodes may be queued.
+ */
+#include "vocosc_cuda.h"
+
+#include <dlfcn.h>
+#include <string.h>
+
+#include "vocosc_cuda_call.h"
+#include "vocosc_cuda_driver.h"
+#include "vocosc_cuda_model.h"
+#include "vocosc_network.h"
+
+/* In an object's `ready` field after init. */
+#define READY 0x43554441u
+
+/* Capture keeps programmatic dependences from CUDA 12.3 on; compute capability 9.0 brought them. */
+#define LEAST_DRIVER_TO_CAPTURE_OVERLAP 12030
+#define LEAST_ARCHITECTURE_TO_OVERLAP 90
+
+#define SLOT_MEL_BYTES (sizeof(float) * VOCOSC_MAX_FRAMES * VOCOSC_MELS)
+#define SLOT_AUDIO_BYTES (VOCOSC_CUDA_STAGING_FLOATS * sizeof(float) - SLOT_MEL_BYTES)
+
+/* What private_words hold. */
+typedef struct {
+  uint32_t ready;
+  uint32_t lost;
+  vocosc_cuda_driver driver;
+  struct CUctx_st *context;
+  int device;
+  int holds_primary; /* whether the context is the device's primary one, retained by init */
+  struct CUmod_st *module;
+  struct CUfunc_st *steps[VOCOSC_CUDA_LAUNCHES];
+  struct CUfunc_st *flush;
+  struct CUgraphExec_st *graph; /* the steps but the first; null without */
+  uint64_t allocated;           /* device memory to free; 0: the caller's */
+  struct vocosc_cuda_memory memory;
+  uint64_t staging; /* [VOCOSC_CUDA_BATCH] mel, then [VOCOSC_CUDA_BATCH] audio */
+  int slots;
+  vocosc_cuda_slot *table;
+  uint64_t calls; /* numbers the calls, so that one can tell whether a slot is in it twice */
+} core;
+
+_Static_assert(sizeof(core) <= sizeof(((vocosc_cuda *)0)->private_words), "private_words are too few");
+_Static_assert(sizeof(struct vocosc_cuda_call) <= 4096, "the most that every GPU takes as parameters");
+_Static_assert(VOCOSC_CUDA_WEIGHT_BYTES % VOCOSC_CUDA_ALIGNMENT == 0, "alignment of what follows");
+_Static_assert(VOCOSC_CUDA_STATE_BYTES % VOCOSC_CUDA_ALIGNMENT == 0, "alignment of slots");
+_Static_assert(VOCOSC_CUDA_SCRATCH_BYTES % VOCOSC_CUDA_ALIGNMENT == 0, "alignment of what follows");
+
+static const struct {
+  char name[32];
+  size_t offset;
+} symbols[] = {
+    {"cuInit", offsetof(vocosc_cuda_driver, init)},
+    {"cuDriverGetVersion", offsetof(vocosc_cuda_driver, driver_version)},
+    {"cuDeviceGet", offsetof(vocosc_cuda_driver, device)},
+    {"cuDeviceGetAttribute", offsetof(vocosc_cuda_driver, device_attribute)},
+    {"cuDevicePrimaryCtxRetain", offsetof(vocosc_cuda_driver, retain_primary)},
+    {"cuDevicePrimaryCtxRelease_v2", offsetof(vocosc_cuda_driver, release_primary)},
+    {"cuCtxGetCurrent", offsetof(vocosc_cuda_driver, current)},
+    {"cuCtxGetDevice", offsetof(vocosc_cuda_driver, current_device)},
+    {"cuCtxPushCurrent_v2", offsetof(vocosc_cuda_driver, push)},
+    {"cuCtxPopCurrent_v2", offsetof(vocosc_cuda_driver, pop)},
+    {"cuModuleLoadData", offsetof(vocosc_cuda_driver, load_module)},
+    {"cuModuleUnload", offsetof(vocosc_cuda_driver, unload_module)},
+    {"cuModuleGetFunction", offsetof(vocosc_cuda_driver, function)},
+    {"cuFuncSetAttribute", offsetof(vocosc_cuda_driver, set_function)},
+    {"cuMemAlloc_v2", offsetof(vocosc_cuda_driver, allocate)},
+    {"cuMemFree_v2", offsetof(vocosc_cuda_driver, free)},
+    {"cuMemcpyHtoDAsync_v2", offsetof(vocosc_cuda_driver, copy_in)},
+    {"cuMemcpyDtoHAsync_v2", offsetof(vocosc_cuda_driver, copy_out)},
+    {"cuMemsetD8Async", offsetof(vocosc_cuda_driver, fill)},
+    {"cuLaunchKernelEx", offsetof(vocosc_cuda_driver, launch)},
+    {"cuStreamCreate", offsetof(vocosc_cuda_driver, create_stream)},
+    {"cuStreamDestroy_v2", offsetof(vocosc_cuda_driver, destroy_stream)},
+    {"cuStreamSynchronize", offsetof(vocosc_cuda_driver, synchronize)},
+    {"cuStreamIsCapturing", offsetof(vocosc_cuda_driver, is_capturing)},
+    {"cuStreamBeginCapture_v2", offsetof(vocosc_cuda_driver, begin_capture)},
+    {"cuStreamEndCapture", offsetof(vocosc_cuda_driver, end_capture)},
+    {"cuGraphInstantiateWithFlags", offsetof(vocosc_cuda_driver, instantiate_graph)},
+    {"cuGraphUpload", offsetof(vocosc_cuda_driver, upload_graph)},
+    {"cuGraphLaunch", offsetof(vocosc_cuda_driver, launch_graph)},
+    {"cuGraphExecDestroy", offsetof(vocosc_cuda_driver, destroy_graph_exec)},
+    {"cuGraphDestroy", offsetof(vocosc_cuda_driver, destroy_graph)},
+};
+_Static_assert(sizeof symbols / sizeof *symbols == sizeof(vocosc_cuda_driver) / sizeof(void *), "a symbol is missing");
+
+size_t vocosc_cuda_memory_bytes(int slots) {
+  return slots < 1 || slots > VOCOSC_CUDA_MAX_SLOTS ? 0 : VOCOSC_CUDA_MEMORY_BYTES(slots);
+}
+
+const char *vocosc_cuda_status_text(int status) {
+  switch (status) {
+    case VOCOSC_CUDA_NO_DRIVER:
+      return "no CUDA driver: libcuda.so.1 is missing, or does not start";
+    case VOCOSC_CUDA_OLD_DRIVER:
+      return "old driver: it is older than what these kernels need";
+    case VOCOSC_CUDA_NO_DEVICE:
+      return "no device: there is no GPU of this number";
+    case VOCOSC_CUDA_BAD_DEVICE:
+      return "bad device: this build has no kernels that run on this GPU";
+    case VOCOSC_CUDA_NO_MEMORY:
+      return "no memory: the GPU has not enough of it left";
+    case VOCOSC_CUDA_BAD_POINTER:
+      return "bad pointer: a device address is null or misaligned";
+    case VOCOSC_CUDA_BAD_SLOT:
+      return "bad slot: out of range, not bound, or bound already";
+    case VOCOSC_CUDA_BAD_OBJECT:
+      return "bad object: never initialised, or closed";
+    case VOCOSC_CUDA_LOST:
+      return "lost: the GPU's context has failed and cannot be used any more";
+    case VOCOSC_CUDA_FAILED:
+      return "failed: the CUDA driver reports an error";
+    default:
+      return vocosc_status_text(status);
+  }
+}
+
+static core *core_of(const vocosc_cuda *cuda) { return (core *)cuda->private_words; }
+
+/* Whether a result means that the context can do nothing any more, whatever the call. */
+static int is_lost(int result) {
+  switch (result) {
+    case CUDA_ERROR_ECC_UNCORRECTABLE:
+    case CUDA_ERROR_NVLINK_UNCORRECTABLE:
+    case CUDA_ERROR_CONTAINED:
+    case CUDA_ERROR_ILLEGAL_ADDRESS:
+    case CUDA_ERROR_LAUNCH_TIMEOUT:
+    case CUDA_ERROR_CONTEXT_IS_DESTROYED:
+    case CUDA_ERROR_ASSERT:
+    case CUDA_ERROR_EXTERNAL_DEVICE:
+      return 1;
+    default:
+      return result >= CUDA_ERROR_HARDWARE_STACK_ERROR && result <= CUDA_ERROR_LAUNCH_FAILED;
+  }
+}
+
+/* The status of a driver's result, which is kept if it is an error. */
+static int status_of(vocosc_cuda *cuda, int result) {
+  if (result == CUDA_SUCCESS) return VOCOSC_OK;
+  cuda->driver_code = result;
+  if (is_lost(result)) {
+    core_of(cuda)->lost = 1;
+    return VOCOSC_CUDA_LOST;
+  }
+  switch (result) {
+    case CUDA_ERROR_OUT_OF_MEMORY:
+      return VOCOSC_CUDA_NO_MEMORY;
+    case CUDA_ERROR_CALL_REQUIRES_NEWER_DRIVER:
+    case CUDA_ERROR_UNSUPPORTED_PTX_VERSION:
+    case CUDA_ERROR_SYSTEM_DRIVER_MISMATCH:
+    case CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE:
+      return VOCOSC_CUDA_OLD_DRIVER;
+    case CUDA_ERROR_NO_DEVICE:
+    case CUDA_ERROR_INVALID_DEVICE:
+      return VOCOSC_CUDA_NO_DEVICE;
+    case CUDA_ERROR_INVALID_IMAGE:
+    case CUDA_ERROR_NO_BINARY_FOR_GPU:
+    case CUDA_ERROR_INVALID_PTX:
+    case CUDA_ERROR_JIT_COMPILER_NOT_FOUND:
+    case CUDA_ERROR_JIT_COMPILATION_DISABLED:
+    case CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES:
+      return VOCOSC_CUDA_BAD_DEVICE;
+    default:
+      return VOCOSC_CUDA_FAILED;
+  }
+}
+
+/* ---- work ----------------------------------------------------------------------------------------------------------
+ */
+
+/* Queues one kernel, which has one parameter. */
+static int launch(vocosc_cuda *cuda, const struct vocosc_cuda_launch *step, struct CUfunc_st *function, void *parameter,
+                  int overlaps, vocosc_cuda_stream stream) {
+  vocosc_cuda_launch_attribute attribute = {.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION, .value = 1};
+  const vocosc_cuda_launch_config config = {
+      .grid = {step->grid[0] != 0 ? step->grid[0] : (unsigned)cuda->multiprocessors, step->grid[1], step->grid[2]},
+      .block = {step->block, 1, 1},
+      .shared_bytes = step->shared_bytes,
+      .stream = stream,
+      .attributes = &attribute,
+      .attribute_count = overlaps ? 1 : 0,
+  };
+  void *parameters[] = {parameter};
+  return status_of(cuda, core_of(cuda)->driver.launch(&config, function, parameters, NULL));
+}
+
+/*
+ * Queues the steps of a decode but the first. The second never overlaps the first: so whatever comes later finds the
+ * first one's copy of the call.
+ */
+static int launch_rest(vocosc_cuda *cuda, vocosc_cuda_stream stream) {
+  core *core = core_of(cuda);
+  int status = VOCOSC_OK;
+  for (int i = 1; i < VOCOSC_CUDA_LAUNCHES && status == VOCOSC_OK; i++) {
+    const struct vocosc_cuda_launch *step = &vocosc_cuda_launches[i];
+    const int overlaps = cuda->uses_overlap && i > 1 && step->overlaps_previous;
+    status = launch(cuda, step, core->steps[i], &core->memory, overlaps, stream);
+  }
+  return status;
+}
+
+/* Queues a decode. Into a stream that is being captured no graph can be launched; the steps themselves can. */
+static int queue_decode(vocosc_cuda *cuda, struct vocosc_cuda_call *call, vocosc_cuda_stream stream) {
+  core *core = core_of(cuda);
+  int capturing = CU_STREAM_CAPTURE_STATUS_NONE;
+  int status = VOCOSC_OK;
+  if (core->graph != NULL) status = status_of(cuda, core->driver.is_capturing(stream, &capturing));
+  if (status == VOCOSC_OK) status = launch(cuda, &vocosc_cuda_launches[0], core->steps[0], call, 0, stream);
+  if (status != VOCOSC_OK) return status;
+  if (core->graph == NULL || capturing != CU_STREAM_CAPTURE_STATUS_NONE) return launch_rest(cuda, stream);
+  return status_of(cuda, core->driver.launch_graph(core->graph, stream));
+}
+
+static int queue_flush(vocosc_cuda *cuda, struct vocosc_cuda_call *call, vocosc_cuda_stream stream) {
+  return launch(cuda, &vocosc_cuda_flush_launch, core_of(cuda)->flush, call, 0, stream);
+}
+
+static uint64_t slot_address(const core *core, int slot) {
+  return core->memory.state + (uint64_t)slot * VOCOSC_CUDA_STATE_BYTES;
+}
+
+static int queue_silence(vocosc_cuda *cuda, int slot, vocosc_cuda_stream stream) {
+  const core *core = core_of(cuda);
+  return status_of(cuda, core->driver.fill(slot_address(core, slot), 0, VOCOSC_CUDA_STATE_BYTES, stream));
+}
+
+/* ---- init and close ------------------------------------------------------------------------------------------------
+ */
+
+static int check_options(const vocosc_cuda_options *options) {
+  const int known = VOCOSC_CUDA_ALLOCATE | VOCOSC_CUDA_NO_GRAPH | VOCOSC_CUDA_NO_OVERLAP;
+  if (options == NULL || (options->flags & ~known) != 0 || options->device < 0) return VOCOSC_BAD_ARGUMENT;
+  if (options->slots < 1 || options->slots > VOCOSC_CUDA_MAX_SLOTS || options->table == NULL) {
+    return VOCOSC_BAD_ARGUMENT;
+  }
+  if ((options->flags & VOCOSC_CUDA_ALLOCATE) != 0) return options->memory == 0 ? VOCOSC_OK : VOCOSC_BAD_ARGUMENT;
+  if (options->memory == 0 || options->memory % VOCOSC_CUDA_ALIGNMENT != 0) return VOCOSC_CUDA_BAD_POINTER;
+  const size_t needed = options->weights_of == NULL ? VOCOSC_CUDA_MEMORY_BYTES(options->slots)
+                                                    : VOCOSC_CUDA_SHARING_BYTES(options->slots);
+  return options->memory_bytes < needed ? VOCOSC_BAD_ARGUMENT : VOCOSC_OK;
+}
+
+/* dlsym as options.symbol: its context is what dlopen gave. */
+static void *library_symbol(void *library, const char *name) { return dlsym(library, name); }
+
+/* Finds the driver's functions, and starts it. */
+static int open_driver(vocosc_cuda *cuda, const vocosc_cuda_options *options) {
+  core *core = core_of(cuda);
+  void *context = options->symbol_context;
+  void *(*symbol)(void *, const char *) = options->symbol;
+  if (symbol == NULL) {
+    context = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+    if (context == NULL) return VOCOSC_CUDA_NO_DRIVER;
+    symbol = library_symbol;
+  }
+  size_t found = 0;
+  for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
+    void *function = symbol(context, symbols[i].name);
+    memcpy((unsigned char *)&core->driver + symbols[i].offset, &function, sizeof function);
+    found += function != NULL;
+  }
+  /* Every driver has these two: what lacks them is none. */
+  if (core->driver.init == NULL || core->driver.driver_version == NULL) return VOCOSC_CUDA_NO_DRIVER;
+  const int started = core->driver.init(0);
+  if (started == CUDA_SUCCESS) {
+    const int status = status_of(cuda, core->driver.driver_version(&cuda->driver_version));
+    if (status != VOCOSC_OK) return status;
+    const int is_old = cuda->driver_version < VOCOSC_CUDA_LEAST_DRIVER || found < sizeof symbols / sizeof *symbols;
+    return is_old ? VOCOSC_CUDA_OLD_DRIVER : VOCOSC_OK;
+  }
+  const int status = status_of(cuda, started);
+  return status == VOCOSC_CUDA_NO_DEVICE || status == VOCOSC_CUDA_OLD_DRIVER ? status : VOCOSC_CUDA_NO_DRIVER;
+}
+
+/* Makes the object's context current where it is not. Says through *pushed whether `leave` has to put another back. */
+static int enter(vocosc_cuda *cuda, int *pushed) {
+  const core *core = core_of(cuda);
+  struct CUctx_st *current = NULL;
+  *pushed = 0;
+  int status = status_of(cuda, core->driver.current(&current));
+  if (status != VOCOSC_OK || current == core->context) return status;
+  status = status_of(cuda, core->driver.push(core->context));
+  *pushed = status == VOCOSC_OK;
+  return status;
+}
+
+static void leave(const core *core, int pushed) {
+  struct CUctx_st *popped;
+  if (pushed) core->driver.pop(&popped);
+}
+
+/* Takes the current context, or, if there is none, the primary one of options.device. */
+static int choose_context(vocosc_cuda *cuda, const vocosc_cuda_options *options) {
+  core *core = core_of(cuda);
+  int status = status_of(cuda, core->driver.current(&core->context));
+  if (status != VOCOSC_OK) return status;
+  if (core->context != NULL) return status_of(cuda, core->driver.current_device(&core->device));
+  status = status_of(cuda, core->driver.device(&core->device, options->device));
+  if (status == VOCOSC_OK) status = status_of(cuda, core->driver.retain_primary(&core->context, core->device));
+  core->holds_primary = status == VOCOSC_OK;
+  return status;
+}
+
+static int ask_device(vocosc_cuda *cuda) {
+  const core *core = core_of(cuda);
+  int major = 0;
+  int minor = 0;
+  int result = core->driver.device_attribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, core->device);
+  if (result == CUDA_SUCCESS) {
+    result = core->driver.device_attribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, core->device);
+  }
+  if (result == CUDA_SUCCESS) {
+    result =
+        core->driver.device_attribute(&cuda->multiprocessors, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, core->device);
+  }
+  cuda->architecture = 10 * major + minor;
+  return status_of(cuda, result);
+}
+
+/*
+ * How well an image suits an architecture: 0, not at all. Machine code runs on chips of the same major number and the
+ * same or a higher minor one; PTX can be compiled for all that come after. Machine code is better, and so is the
+ * latest.
+ */
+static unsigned suitability(const struct vocosc_cuda_image *image, unsigned architecture) {
+  if (image->architecture > architecture) return 0;
+  if (image->is_ptx) return image->architecture;
+  return image->architecture / 10 == architecture / 10 ? 1000 + image->architecture : 0;
+}
+
+/* Loads the most suitable image that the driver accepts. */
+static int load_kernels(vocosc_cuda *cuda) {
+  core *core = core_of(cuda);
+  int status = VOCOSC_CUDA_BAD_DEVICE;
+  for (unsigned last = 10000;;) {
+    const struct vocosc_cuda_image *best = NULL;
+    unsigned most = 0;
+    for (int i = 0; i < VOCOSC_CUDA_IMAGES; i++) {
+      const unsigned suits = suitability(&vocosc_cuda_image_table[i], (unsigned)cuda->architecture);
+      if (suits <= most || suits >= last) continue;
+      most = suits;
+      best = &vocosc_cuda_image_table[i];
+    }
+    if (best == NULL) return status;
+    last = most;
+    status = status_of(cuda, core->driver.load_module(&core->module, vocosc_cuda_images + best->offset));
+    if (status == VOCOSC_OK) {
+      cuda->image_architecture = (int)best->architecture;
+      cuda->image_is_ptx = (int)best->is_ptx;
+      return VOCOSC_OK;
+    }
+    if (status != VOCOSC_CUDA_BAD_DEVICE && status != VOCOSC_CUDA_OLD_DRIVER) return status;
+  }
+}
+
+/* Finds a kernel in the module, and lets it have its shared memory; that also makes the driver load it now. */
+static int find_kernel(vocosc_cuda *cuda, const struct vocosc_cuda_launch *step, struct CUfunc_st **function) {
+  const core *core = core_of(cuda);
+  const int status = status_of(cuda, core->driver.function(function, core->module, step->kernel));
+  if (status != VOCOSC_OK) return status;
+  const int result =
+      core->driver.set_function(*function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, (int)step->shared_bytes);
+  const int allowed = status_of(cuda, result);
+  return allowed == VOCOSC_CUDA_FAILED ? VOCOSC_CUDA_BAD_DEVICE : allowed; /* the GPU has not that much */
+}
+
+static int find_kernels(vocosc_cuda *cuda) {
+  core *core = core_of(cuda);
+  int status = find_kernel(cuda, &vocosc_cuda_flush_launch, &core->flush);
+  for (int i = 0; i < VOCOSC_CUDA_LAUNCHES && status == VOCOSC_OK; i++) {
+    status = find_kernel(cuda, &vocosc_cuda_launches[i], &core->steps[i]);
+  }
+  return status;
+}
+
+/* Lays out the memory: the weights, unless another object has them, the scratch, the staging, the slots. */
+static int lay_out_memory(vocosc_cuda *cuda, const vocosc_cuda_options *options) {
+  core *core = core_of(cuda);
+  uint64_t next = options->memory;
+  if ((options->flags & VOCOSC_CUDA_ALLOCATE) != 0) {
+    const size_t bytes = options->weights_of == NULL ? VOCOSC_CUDA_MEMORY_BYTES(options->slots)
+                                                     : VOCOSC_CUDA_SHARING_BYTES(options->slots);
+    const int status = status_of(cuda, core->driver.allocate(&core->allocated, bytes));
+    if (status != VOCOSC_OK) return status;
+    next = core->allocated;
+  }
+  if (options->weights_of != NULL) {
+    core->memory.weights = core_of(options->weights_of)->memory.weights;
+  } else {
+    core->memory.weights = next;
+    next += VOCOSC_CUDA_WEIGHT_BYTES;
+  }
+  core->memory.scratch = next;
+  core->staging = core->memory.scratch + VOCOSC_CUDA_SCRATCH_BYTES;
+  core->memory.state = core->staging + VOCOSC_CUDA_STAGING_BYTES;
+  core->slots = options->slots;
+  core->table = options->table;
+  memset(core->table, 0, sizeof *core->table * (size_t)core->slots);
+  return VOCOSC_OK;
+}
+
+/* Captures the steps but the first, which launch_rest queues, as a graph. */
+static int make_graph(vocosc_cuda *cuda, vocosc_cuda_stream stream) {
+  core *core = core_of(cuda);
+  struct CUgraph_st *graph = NULL;
+  int status = status_of(cuda, core->driver.begin_capture(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
+  if (status != VOCOSC_OK) return status;
+  status = launch_rest(cuda, stream);
+  const int captured = status_of(cuda, core->driver.end_capture(stream, &graph));
+  if (status == VOCOSC_OK) status = captured;
+  if (status == VOCOSC_OK) status = status_of(cuda, core->driver.instantiate_graph(&core->graph, graph, 0));
+  if (graph != NULL) core->driver.destroy_graph(graph);
+  return status == VOCOSC_OK ? status_of(cuda, core->driver.upload_graph(core->graph, stream)) : status;
+}
+
+/* Fills the memory, and runs every kernel once, on nothing: what cannot run says so here, and no chunk is the first. */
+static int prepare(vocosc_cuda *cuda, const vocosc_cuda_options *options, vocosc_cuda_stream stream) {
+  core *core = core_of(cuda);
+  struct vocosc_cuda_call nothing;
+  memset(&nothing, 0, sizeof nothing);
+  nothing.memory = core->memory;
+  int status = status_of(cuda, core->driver.fill(core->memory.scratch, 0, VOCOSC_CUDA_SCRATCH_BYTES, stream));
+  if (status == VOCOSC_OK && options->weights_of == NULL) {
+    status = status_of(
+        cuda, core->driver.copy_in(core->memory.weights, vocosc_cuda_weights, VOCOSC_CUDA_WEIGHT_BYTES, stream));
+  }
+  if (status == VOCOSC_OK && cuda->uses_graph) status = make_graph(cuda, stream);
+  if (status == VOCOSC_OK) status = queue_decode(cuda, &nothing, stream);
+  if (status == VOCOSC_OK) status = queue_flush(cuda, &nothing, stream);
+  return status == VOCOSC_OK ? status_of(cuda, core->driver.synchronize(stream)) : status;
+}
+
+/* Does all that needs the context to be current. */
+static int start(vocosc_cuda *cuda, const vocosc_cuda_options *options) {
+  core *core = core_of(cuda);
+  struct CUstream_st *stream = NULL;
+  int status = ask_device(cuda);
+  cuda->uses_graph = VOCOSC_CUDA_LAUNCHES > 1 && (options->flags & VOCOSC_CUDA_NO_GRAPH) == 0;
+  cuda->uses_overlap = (options->flags & VOCOSC_CUDA_NO_OVERLAP) == 0 &&
+                       cuda->architecture >= LEAST_ARCHITECTURE_TO_OVERLAP &&
+                       (!cuda->uses_graph || cuda->driver_version >= LEAST_DRIVER_TO_CAPTURE_OVERLAP);
+  if (status == VOCOSC_OK) status = load_kernels(cuda);
+  if (status == VOCOSC_OK) status = find_kernels(cuda);
+  if (status == VOCOSC_OK) status = lay_out_memory(cuda, options);
+  if (status == VOCOSC_OK) status = status_of(cuda, core->driver.create_stream(&stream, CU_STREAM_NON_BLOCKING));
+  if (status != VOCOSC_OK) return status;
+  status = prepare(cuda, options, stream);
+  core->driver.destroy_stream(stream);
+  return status;
+}
+
+/* Gives back what init took. What the driver says to that helps nobody. */
+static void give_back(const core *core) {
+  struct CUctx_st *current = NULL;
+  int pushed = 0;
+  if (core->driver.current(&current) == CUDA_SUCCESS && current != core->context) {
+    pushed = core->driver.push(core->context) == CUDA_SUCCESS;
+  }
+  if (core->graph != NULL) core->driver.destroy_graph_exec(core->graph);
+  if (core->allocated != 0) core->driver.free(core->allocated);
+  if (core->module != NULL) core->driver.unload_module(core->module);
+  leave(core, pushed);
+  if (core->holds_primary) core->driver.release_primary(core->device);
+}
+
+/* Whether the weights of another object can be used: it is alive and in the same context. */
+static int can_share(const core *core, const vocosc_cuda *owner) {
+  return core_of(owner)->ready == READY && !core_of(owner)->lost && core_of(owner)->context == core->context;
+}
+
+int vocosc_cuda_init(vocosc_cuda *cuda, const vocosc_cuda_options *options) {
+  if (cuda == NULL) return VOCOSC_BAD_ARGUMENT;
+  memset(cuda, 0, sizeof *cuda);
+  core *core = core_of(cuda);
+  int status = check_options(options);
+  if (status == VOCOSC_OK) status = open_driver(cuda, options);
+  if (status == VOCOSC_OK) status = choose_context(cuda, options);
+  if (status == VOCOSC_OK) {
+    int pushed = 0;
+    if (options->weights_of != NULL && !can_share(core, options->weights_of)) status = VOCOSC_BAD_ARGUMENT;
+    if (status == VOCOSC_OK) status = enter(cuda, &pushed);
+    if (status == VOCOSC_OK) status = start(cuda, options);
+    leave(core, pushed);
+    if (status != VOCOSC_OK) give_back(core);
+  }
+  core->ready = status == VOCOSC_OK ? READY : 0;
+  return status;
+}
+
+int vocosc_cuda_close(vocosc_cuda *cuda) {
+  if (cuda == NULL) return VOCOSC_BAD_ARGUMENT;
+  if (core_of(cuda)->ready != READY) return VOCOSC_CUDA_BAD_OBJECT;
+  give_back(core_of(cuda));
+  memset(cuda, 0, sizeof *cuda);
+  return VOCOSC_OK;
+}
+
+/* ---- slots ---------------------------------------------------------------------------------------------------------
+ */
+
+static int check_object(const vocosc_cuda *cuda) {
+  if (cuda == NULL) return VOCOSC_BAD_ARGUMENT;
+  if (core_of(cuda)->ready != READY) return VOCOSC_CUDA_BAD_OBJECT;
+  return core_of(cuda)->lost ? VOCOSC_CUDA_LOST : VOCOSC_OK;
+}
+
+/* The status of a call for one slot, which must be bound, or must not. */
+static int check_slot(const vocosc_cuda *cuda, int slot, int bound) {
+  const int status = check_object(cuda);
+  if (status != VOCOSC_OK) return status;
+  const core *core = core_of(cuda);
+  if (slot < 0 || slot >= core->slots) return VOCOSC_CUDA_BAD_SLOT;
+  return (core->table[slot].last_call != 0) == bound ? VOCOSC_OK : VOCOSC_CUDA_BAD_SLOT;
+}
+
+static int silence_slot(vocosc_cuda *cuda, int slot, int was_bound, vocosc_cuda_stream stream) {
+  int pushed;
+  int status = check_slot(cuda, slot, was_bound);
+  if (status != VOCOSC_OK) return status;
+  core *core = core_of(cuda);
+  status = enter(cuda, &pushed);
+  if (status == VOCOSC_OK) status = queue_silence(cuda, slot, stream);
+  leave(core, pushed);
+  if (status == VOCOSC_OK && !was_bound) core->table[slot].last_call = ++core->calls;
+  return status;
+}
+
+int vocosc_cuda_bind(vocosc_cuda *cuda, int slot, vocosc_cuda_stream stream) {
+  return silence_slot(cuda, slot, 0, stream);
+}
+
+int vocosc_cuda_reset(vocosc_cuda *cuda, int slot, vocosc_cuda_stream stream) {
+  return silence_slot(cuda, slot, 1, stream);
+}
+
+int vocosc_cuda_release(vocosc_cuda *cuda, int slot) {
+  const int status = check_slot(cuda, slot, 1);
+  if (status == VOCOSC_OK) core_of(cuda)->table[slot].last_call = 0;
+  return status;
+}
+
+int vocosc_cuda_save(vocosc_cuda *cuda, int slot, void *state, vocosc_cuda_stream stream) {
+  int pushed;
+  int status = check_slot(cuda, slot, 1);
+  if (status == VOCOSC_OK && state == NULL) status = VOCOSC_BAD_ARGUMENT;
+  if (status != VOCOSC_OK) return status;
+  const core *core = core_of(cuda);
+  status = enter(cuda, &pushed);
+  if (status == VOCOSC_OK) {
+    const int result = core->driver.copy_out(state, slot_address(core, slot), VOCOSC_CUDA_STATE_BYTES, stream);
+    status = status_of(cuda, result);
+  }
+  leave(core, pushed);
+  return status;
+}
+
+int vocosc_cuda_restore(vocosc_cuda *cuda, int slot, const void *state, vocosc_cuda_stream stream) {
+  int pushed;
+  int status = check_slot(cuda, slot, 1);
+  if (status == VOCOSC_OK && state == NULL) status = VOCOSC_BAD_ARGUMENT;
+  if (status != VOCOSC_OK) return status;
+  const core *core = core_of(cuda);
+  status = enter(cuda, &pushed);
+  if (status == VOCOSC_OK) {
+    const int result = core->driver.copy_in(slot_address(core, slot), state, VOCOSC_CUDA_STATE_BYTES, stream);
+    status = status_of(cuda, result);
+  }
+  leave(core, pushed);
+  return status;
+}
+
+int vocosc_cuda_wait(vocosc_cuda *cuda, vocosc_cuda_stream stream) {
+  int pushed;
+  int status = check_object(cuda);
+  if (status != VOCOSC_OK) return status;
+  status = enter(cuda, &pushed);
+  if (status == VOCOSC_OK) status = status_of(cuda, core_of(cuda)->driver.synchronize(stream));
+  leave(core_of(cuda), pushed);
+  return status;
+}
+
+/* ---- decoding ------------------------------------------------------------------------------------------------------
+ */
+
+/* What a call does for all of its chunks. */
+typedef struct {
+  const vocosc_cuda_chunk *chunks;
+  int count;
+  int frames;  /* 0: a flush */
+  int samples; /* for each chunk */
+  int on_host; /* whether mel and audio are in host memory */
+  vocosc_cuda_stream stream;
+} request;
+
+static int check_device_pointer(const float *pointer) {
+  return pointer == NULL || (uintptr_t)pointer % sizeof(float) != 0 ? VOCOSC_CUDA_BAD_POINTER : VOCOSC_OK;
+}
+
+/* The status of a chunk's arrays. */
+static int check_arrays(const request *request, const vocosc_cuda_chunk *chunk) {
+  if (!request->on_host) {
+    const int status = request->frames > 0 ? check_device_pointer(chunk->mel) : VOCOSC_OK;
+    return status == VOCOSC_OK ? check_device_pointer(chunk->audio) : status;
+  }
+  if (chunk->audio == NULL || (request->frames > 0 && chunk->mel == NULL)) return VOCOSC_BAD_ARGUMENT;
+  return request->frames == 0 || all_finite(chunk->mel, request->frames * VOCOSC_MELS) ? VOCOSC_OK : VOCOSC_BAD_INPUT;
+}
+
+static int check_request(const vocosc_cuda *cuda, const request *request) {
+  const int status = check_object(cuda);
+  if (status != VOCOSC_OK) return status;
+  core *core = core_of(cuda);
+  if (request->chunks == NULL || request->count < 1 || request->count > VOCOSC_CUDA_BATCH) return VOCOSC_BAD_ARGUMENT;
+  core->calls++;
+  for (int i = 0; i < request->count; i++) {
+    const int slot = request->chunks[i].slot;
+    if (slot < 0 || slot >= core->slots || core->table[slot].last_call == 0) return VOCOSC_CUDA_BAD_SLOT;
+    if (core->table[slot].last_call == core->calls) return VOCOSC_BAD_ARGUMENT;
+    core->table[slot].last_call = core->calls;
+  }
+  for (int i = 0; i < request->count; i++) {
+    const int arrays = check_arrays(request, &request->chunks[i]);
+    if (arrays != VOCOSC_OK) return arrays;
+  }
+  return VOCOSC_OK;
+}
+
+static uint64_t staged_mel(const core *core, int i) { return core->staging + (uint64_t)i * SLOT_MEL_BYTES; }
+
+static uint64_t staged_audio(const core *core, int i) {
+  return core->staging + VOCOSC_CUDA_BATCH * SLOT_MEL_BYTES + (uint64_t)i * SLOT_AUDIO_BYTES;
+}
+
+/* Queues the copies of mel to the GPU, or of audio from there. */
+static int queue_copies(vocosc_cuda *cuda, const request *request, int is_mel) {
+  const core *core = core_of(cuda);
+  int result = CUDA_SUCCESS;
+  for (int i = 0; i < request->count && result == CUDA_SUCCESS; i++) {
+    const vocosc_cuda_chunk *chunk = &request->chunks[i];
+    if (is_mel) {
+      const size_t bytes = sizeof(float) * (size_t)request->frames * VOCOSC_MELS;
+      if (bytes > 0) result = core->driver.copy_in(staged_mel(core, i), chunk->mel, bytes, request->stream);
+    } else {
+      const size_t bytes = sizeof(float) * (size_t)request->samples;
+      if (bytes > 0) result = core->driver.copy_out(chunk->audio, staged_audio(core, i), bytes, request->stream);
+    }
+  }
+  return status_of(cuda, result);
+}
+
+/* Queues all the work of a call, whose arguments were checked. */
+static int queue_request(vocosc_cuda *cuda, const request *request) {
+  const core *core = core_of(cuda);
+  struct vocosc_cuda_call call;
+  memset(&call, 0, sizeof call);
+  call.memory = core->memory;
+  call.count = request->count;
+  call.frames = request->frames;
+  for (int i = 0; i < request->count; i++) {
+    const vocosc_cuda_chunk *chunk = &request->chunks[i];
+    call.jobs[i].slot = chunk->slot;
+    call.jobs[i].mel = request->on_host ? staged_mel(core, i) : (uint64_t)(uintptr_t)chunk->mel;
+    call.jobs[i].audio = request->on_host ? staged_audio(core, i) : (uint64_t)(uintptr_t)chunk->audio;
+  }
+  int status = request->on_host ? queue_copies(cuda, request, 1) : VOCOSC_OK;
+  if (status != VOCOSC_OK) return status;
+  if (request->frames > 0) {
+    status = queue_decode(cuda, &call, request->stream);
+  } else {
+    status = queue_flush(cuda, &call, request->stream);
+    for (int i = 0; i < request->count && status == VOCOSC_OK; i++) {
+      status = queue_silence(cuda, request->chunks[i].slot, request->stream);
+    }
+  }
+  return status == VOCOSC_OK && request->on_host ? queue_copies(cuda, request, 0) : status;
+}
+
+static int run(vocosc_cuda *cuda, const request *request) {
+  int pushed;
+  int status = check_request(cuda, request);
+  if (status == VOCOSC_OK) {
+    status = enter(cuda, &pushed);
+    if (status == VOCOSC_OK) status = queue_request(cuda, request);
+    leave(core_of(cuda), pushed);
+  }
+  return status == VOCOSC_OK ? request->samples : status;
+}
+
+static int decode(vocosc_cuda *cuda, const vocosc_cuda_chunk *chunks, int count, int frames, int on_host,
+                  vocosc_cuda_stream stream) {
+  if (frames < 1 || frames > VOCOSC_MAX_FRAMES) return VOCOSC_BAD_ARGUMENT;
+  const request request = {chunks, count, frames, frames * VOCOSC_HOP, on_host, stream};
+  return run(cuda, &request);
+}
+
+int vocosc_cuda_decode(vocosc_cuda *cuda, const vocosc_cuda_chunk *chunks, int count, int frames,
+                       vocosc_cuda_stream stream) {
+  return decode(cuda, chunks, count, frames, 0, stream);
+}
+
+int vocosc_cuda_decode_host(vocosc_cuda *cuda, const vocosc_cuda_chunk *chunks, int count, int frames,
+                            vocosc_cuda_stream stream) {
+  return decode(cuda, chunks, count, frames, 1, stream);
+}
+
+int vocosc_cuda_flush(vocosc_cuda *cuda, const vocosc_cuda_chunk *chunks, int count, vocosc_cuda_stream stream) {
+  const request request = {chunks, count, 0, VOCOSC_TAIL, 0, stream};
+  return run(cuda, &request);
+}
+
+int vocosc_cuda_flush_host(vocosc_cuda *cuda, const vocosc_cuda_chunk *chunks, int count, vocosc_cuda_stream stream) {
+  const request request = {chunks, count, 0, VOCOSC_TAIL, 1, stream};
+  return run(cuda, &request);
+}

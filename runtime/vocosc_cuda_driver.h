@@ -1,0 +1,114 @@
+/*
+ * As much of the CUDA driver's interface (libcuda.so.1) as is used, so that a build needs no CUDA header. Names, types
+ * and numbers are those of CUDA 12.0 and later; NVIDIA keeps them. Private to the object.
+ */
+#ifndef VOCOSC_CUDA_DRIVER_H
+#define VOCOSC_CUDA_DRIVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct CUctx_st;
+struct CUmod_st;
+struct CUfunc_st;
+struct CUstream_st;
+struct CUgraph_st;
+struct CUgraphExec_st;
+
+/* Results: those that are told apart. */
+enum {
+  CUDA_SUCCESS = 0,
+  CUDA_ERROR_OUT_OF_MEMORY = 2,
+  CUDA_ERROR_STUB_LIBRARY = 34,
+  CUDA_ERROR_CALL_REQUIRES_NEWER_DRIVER = 36,
+  CUDA_ERROR_NO_DEVICE = 100,
+  CUDA_ERROR_INVALID_DEVICE = 101,
+  CUDA_ERROR_INVALID_IMAGE = 200,
+  CUDA_ERROR_NO_BINARY_FOR_GPU = 209,
+  CUDA_ERROR_ECC_UNCORRECTABLE = 214,
+  CUDA_ERROR_INVALID_PTX = 218,
+  CUDA_ERROR_NVLINK_UNCORRECTABLE = 220,
+  CUDA_ERROR_JIT_COMPILER_NOT_FOUND = 221,
+  CUDA_ERROR_UNSUPPORTED_PTX_VERSION = 222,
+  CUDA_ERROR_JIT_COMPILATION_DISABLED = 223,
+  CUDA_ERROR_CONTAINED = 226,
+  CUDA_ERROR_ILLEGAL_ADDRESS = 700,
+  CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES = 701,
+  CUDA_ERROR_LAUNCH_TIMEOUT = 702,
+  CUDA_ERROR_CONTEXT_IS_DESTROYED = 709,
+  CUDA_ERROR_ASSERT = 710,
+  CUDA_ERROR_HARDWARE_STACK_ERROR = 714, /* this and the next, up to launch failed: the kernel did what it must not */
+  CUDA_ERROR_LAUNCH_FAILED = 719,
+  CUDA_ERROR_SYSTEM_DRIVER_MISMATCH = 803,
+  CUDA_ERROR_COMPAT_NOT_SUPPORTED_ON_DEVICE = 804,
+  CUDA_ERROR_EXTERNAL_DEVICE = 911,
+};
+
+/* Other constants. */
+enum {
+  CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT = 16,
+  CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
+  CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76,
+  CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8,
+  CU_STREAM_NON_BLOCKING = 1,
+  CU_STREAM_CAPTURE_MODE_THREAD_LOCAL = 1,
+  CU_STREAM_CAPTURE_STATUS_NONE = 0,
+  CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION = 6,
+};
+
+/* CUlaunchAttribute; the driver's union has 64 bytes. */
+typedef struct {
+  int id;
+  int padding;
+  int value;
+  int unused[15];
+} vocosc_cuda_launch_attribute;
+
+/* CUlaunchConfig */
+typedef struct {
+  unsigned grid[3];
+  unsigned block[3];
+  unsigned shared_bytes;
+  struct CUstream_st *stream;
+  vocosc_cuda_launch_attribute *attributes;
+  unsigned attribute_count;
+} vocosc_cuda_launch_config;
+
+typedef uint64_t vocosc_cuda_address; /* CUdeviceptr */
+
+/* The functions; vocosc_cuda.c lists the symbol of each. All return a result. */
+typedef struct {
+  int (*init)(unsigned flags);
+  int (*driver_version)(int *version);
+  int (*device)(int *device, int ordinal);
+  int (*device_attribute)(int *value, int attribute, int device);
+  int (*retain_primary)(struct CUctx_st **context, int device);
+  int (*release_primary)(int device);
+  int (*current)(struct CUctx_st **context);
+  int (*current_device)(int *device);
+  int (*push)(struct CUctx_st *context);
+  int (*pop)(struct CUctx_st **context);
+  int (*load_module)(struct CUmod_st **module, const void *image);
+  int (*unload_module)(struct CUmod_st *module);
+  int (*function)(struct CUfunc_st **function, struct CUmod_st *module, const char *name);
+  int (*set_function)(struct CUfunc_st *function, int attribute, int value);
+  int (*allocate)(vocosc_cuda_address *address, size_t bytes);
+  int (*free)(vocosc_cuda_address address);
+  int (*copy_in)(vocosc_cuda_address to, const void *from, size_t bytes, struct CUstream_st *stream);
+  int (*copy_out)(void *to, vocosc_cuda_address from, size_t bytes, struct CUstream_st *stream);
+  int (*fill)(vocosc_cuda_address to, unsigned char value, size_t bytes, struct CUstream_st *stream);
+  int (*launch)(const vocosc_cuda_launch_config *config, struct CUfunc_st *function, void **parameters, void **extra);
+  int (*create_stream)(struct CUstream_st **stream, unsigned flags);
+  int (*destroy_stream)(struct CUstream_st *stream);
+  int (*synchronize)(struct CUstream_st *stream);
+  int (*is_capturing)(struct CUstream_st *stream, int *status);
+  int (*begin_capture)(struct CUstream_st *stream, int mode);
+  int (*end_capture)(struct CUstream_st *stream, struct CUgraph_st **graph);
+  int (*instantiate_graph)(struct CUgraphExec_st **exec, struct CUgraph_st *graph, unsigned long long flags);
+  int (*upload_graph)(struct CUgraphExec_st *exec, struct CUstream_st *stream);
+  int (*launch_graph)(struct CUgraphExec_st *exec, struct CUstream_st *stream);
+  int (*destroy_graph_exec)(struct CUgraphExec_st *exec);
+  int (*destroy_graph)(struct CUgraph_st *graph);
+} vocosc_cuda_driver;
+
+#endif /* VOCOSC_CUDA_DRIVER_H */

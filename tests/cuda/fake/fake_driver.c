@@ -1,0 +1,513 @@
+#include "fake_driver.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vocosc_cuda_driver.h"
+
+enum { MAX_DEPTH = 8, MAX_OPERATIONS = 4096, PARAMETER_BYTES = 4096, INVALID_VALUE = 1, NOT_FOUND = 500 };
+enum { CAPTURE_UNSUPPORTED = 900, ILLEGAL_HANDLE = 400, INVALID_CONTEXT = 201 };
+
+struct CUctx_st {
+  int is_primary;
+};
+
+struct CUmod_st {
+  int unused;
+};
+
+struct CUfunc_st {
+  const fake_kernel *kernel;
+  int shared_bytes;
+};
+
+typedef struct {
+  enum { KERNEL, COPY, FILL } kind;
+  fake_launch launch;
+  void (*run)(const fake_launch *launch);
+  unsigned char parameter[PARAMETER_BYTES];
+  void *to;
+  const void *from;
+  size_t bytes;
+  int value;
+} operation;
+
+struct CUgraph_st {
+  int count;
+  operation operations[64];
+};
+
+struct CUgraphExec_st {
+  struct CUgraph_st graph;
+};
+
+struct CUstream_st {
+  struct CUgraph_st *capture; /* null unless capturing */
+};
+
+static fake_machine machine;
+static struct CUctx_st primary = {1};
+static struct CUctx_st other = {0};
+static struct CUctx_st *stack[MAX_DEPTH];
+static struct CUmod_st module;
+static struct CUfunc_st functions[64];
+static struct CUstream_st streams[8];
+static operation *queue;
+static int is_lost;
+
+fake_machine *fake(void) { return &machine; }
+
+void fake_reset(void) {
+  if (queue == NULL) queue = malloc(MAX_OPERATIONS * sizeof *queue);
+  memset(&machine, 0, sizeof machine);
+  memset(streams, 0, sizeof streams);
+  memset(functions, 0, sizeof functions);
+  is_lost = 0;
+  machine.version = 13000;
+  machine.devices = 1;
+  machine.architecture = 90;
+  machine.multiprocessors = 132;
+  machine.shared_limit = 227 * 1024;
+  machine.memory_limit = (size_t)1 << 40;
+}
+
+/* Notes a call; the result that it has to fail with, or 0. */
+static int enter(const char *name) {
+  machine.calls++;
+  if (strlen(machine.log) + strlen(name) + 2 < sizeof machine.log) strcat(strcat(machine.log, " "), name);
+  if (is_lost) return is_lost;
+  const int named = machine.fail_name != NULL && strcmp(machine.fail_name, name) == 0;
+  if (!named && machine.calls != machine.fail_call) return CUDA_SUCCESS;
+  if (machine.sticky) is_lost = machine.failure;
+  return machine.failure;
+}
+
+#define ENTER()                          \
+  do {                                   \
+    const int failure = enter(__func__); \
+    if (failure) return failure;         \
+  } while (0)
+
+static void run_operation(operation *work) {
+  machine.pending--;
+  switch (work->kind) {
+    case COPY:
+      memcpy(work->to, work->from, work->bytes);
+      return;
+    case FILL:
+      memset(work->to, work->value, work->bytes);
+      return;
+    case KERNEL:
+      work->launch.parameter = work->parameter;
+      machine.launches++;
+      if (work->run != NULL) work->run(&work->launch);
+  }
+}
+
+static int add(struct CUstream_st *stream, const operation *work) {
+  if (stream != NULL && stream->capture != NULL) {
+    struct CUgraph_st *graph = stream->capture;
+    assert(graph->count < (int)(sizeof graph->operations / sizeof *graph->operations));
+    graph->operations[graph->count++] = *work;
+    return CUDA_SUCCESS;
+  }
+  assert(machine.pending < MAX_OPERATIONS);
+  queue[machine.pending++] = *work;
+  return CUDA_SUCCESS;
+}
+
+static int has_context(void) { return machine.stack_depth > 0 ? CUDA_SUCCESS : INVALID_CONTEXT; }
+
+/* ---- the driver's functions ---- */
+
+int cuInit(unsigned flags);
+int cuDriverGetVersion(int *version);
+int cuDeviceGet(int *device, int ordinal);
+int cuDeviceGetAttribute(int *value, int attribute, int device);
+int cuDevicePrimaryCtxRetain(struct CUctx_st **context, int device);
+int cuDevicePrimaryCtxRelease_v2(int device);
+int cuCtxGetCurrent(struct CUctx_st **context);
+int cuCtxGetDevice(int *device);
+int cuCtxPushCurrent_v2(struct CUctx_st *context);
+int cuCtxPopCurrent_v2(struct CUctx_st **context);
+int cuModuleLoadData(struct CUmod_st **result, const void *image);
+int cuModuleUnload(struct CUmod_st *which);
+int cuModuleGetFunction(struct CUfunc_st **function, struct CUmod_st *which, const char *name);
+int cuFuncSetAttribute(struct CUfunc_st *function, int attribute, int value);
+int cuMemAlloc_v2(vocosc_cuda_address *address, size_t bytes);
+int cuMemFree_v2(vocosc_cuda_address address);
+int cuMemcpyHtoDAsync_v2(vocosc_cuda_address to, const void *from, size_t bytes, struct CUstream_st *stream);
+int cuMemcpyDtoHAsync_v2(void *to, vocosc_cuda_address from, size_t bytes, struct CUstream_st *stream);
+int cuMemsetD8Async(vocosc_cuda_address to, unsigned char value, size_t bytes, struct CUstream_st *stream);
+int cuLaunchKernelEx(const vocosc_cuda_launch_config *config, struct CUfunc_st *function, void **parameters,
+                     void **extra);
+int cuStreamCreate(struct CUstream_st **stream, unsigned flags);
+int cuStreamDestroy_v2(struct CUstream_st *stream);
+int cuStreamSynchronize(struct CUstream_st *stream);
+int cuStreamIsCapturing(struct CUstream_st *stream, int *status);
+int cuStreamBeginCapture_v2(struct CUstream_st *stream, int mode);
+int cuStreamEndCapture(struct CUstream_st *stream, struct CUgraph_st **graph);
+int cuGraphInstantiateWithFlags(struct CUgraphExec_st **exec, struct CUgraph_st *graph, unsigned long long flags);
+int cuGraphUpload(struct CUgraphExec_st *exec, struct CUstream_st *stream);
+int cuGraphLaunch(struct CUgraphExec_st *exec, struct CUstream_st *stream);
+int cuGraphExecDestroy(struct CUgraphExec_st *exec);
+int cuGraphDestroy(struct CUgraph_st *graph);
+
+int cuInit(unsigned flags) {
+  ENTER();
+  if (flags != 0) return INVALID_VALUE;
+  return machine.devices > 0 ? CUDA_SUCCESS : CUDA_ERROR_NO_DEVICE;
+}
+
+int cuDriverGetVersion(int *version) {
+  ENTER();
+  *version = machine.version;
+  return CUDA_SUCCESS;
+}
+
+int cuDeviceGet(int *device, int ordinal) {
+  ENTER();
+  if (ordinal < 0 || ordinal >= machine.devices) return CUDA_ERROR_INVALID_DEVICE;
+  *device = ordinal;
+  return CUDA_SUCCESS;
+}
+
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+  ENTER();
+  (void)device;
+  switch (attribute) {
+    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR:
+      *value = machine.architecture / 10;
+      return CUDA_SUCCESS;
+    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR:
+      *value = machine.architecture % 10;
+      return CUDA_SUCCESS;
+    case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT:
+      *value = machine.multiprocessors;
+      return CUDA_SUCCESS;
+    default:
+      return INVALID_VALUE;
+  }
+}
+
+int cuDevicePrimaryCtxRetain(struct CUctx_st **context, int device) {
+  ENTER();
+  (void)device;
+  machine.contexts++;
+  *context = &primary;
+  return CUDA_SUCCESS;
+}
+
+int cuDevicePrimaryCtxRelease_v2(int device) {
+  machine.contexts--;
+  ENTER();
+  (void)device;
+  return CUDA_SUCCESS;
+}
+
+int cuCtxGetCurrent(struct CUctx_st **context) {
+  ENTER();
+  *context = machine.stack_depth > 0 ? stack[machine.stack_depth - 1] : NULL;
+  return CUDA_SUCCESS;
+}
+
+int cuCtxGetDevice(int *device) {
+  ENTER();
+  *device = 0;
+  return has_context();
+}
+
+int cuCtxPushCurrent_v2(struct CUctx_st *context) {
+  ENTER();
+  assert(machine.stack_depth < MAX_DEPTH);
+  stack[machine.stack_depth++] = context;
+  return CUDA_SUCCESS;
+}
+
+int cuCtxPopCurrent_v2(struct CUctx_st **context) {
+  assert(machine.stack_depth > 0);
+  *context = stack[--machine.stack_depth];
+  ENTER();
+  return CUDA_SUCCESS;
+}
+
+int cuModuleLoadData(struct CUmod_st **result, const void *image) {
+  ENTER();
+  if (has_context() != CUDA_SUCCESS) return INVALID_CONTEXT;
+  snprintf(machine.image, sizeof machine.image, "%s", (const char *)image);
+  const char *refused = machine.refused_image;
+  if (refused != NULL && strncmp(image, refused, strlen(refused)) == 0) return machine.refusal;
+  machine.modules++;
+  *result = &module;
+  return CUDA_SUCCESS;
+}
+
+int cuModuleUnload(struct CUmod_st *which) {
+  assert(which == &module);
+  machine.modules--;
+  ENTER();
+  return CUDA_SUCCESS;
+}
+
+int cuModuleGetFunction(struct CUfunc_st **function, struct CUmod_st *which, const char *name) {
+  ENTER();
+  assert(which == &module);
+  for (int i = 0; machine.kernels[i].name != NULL; i++) {
+    if (strcmp(machine.kernels[i].name, name) != 0) continue;
+    functions[i].kernel = &machine.kernels[i];
+    *function = &functions[i];
+    return CUDA_SUCCESS;
+  }
+  return NOT_FOUND;
+}
+
+int cuFuncSetAttribute(struct CUfunc_st *function, int attribute, int value) {
+  ENTER();
+  if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES || value > machine.shared_limit) {
+    return INVALID_VALUE;
+  }
+  function->shared_bytes = value;
+  return CUDA_SUCCESS;
+}
+
+int cuMemAlloc_v2(vocosc_cuda_address *address, size_t bytes) {
+  ENTER();
+  if (has_context() != CUDA_SUCCESS) return INVALID_CONTEXT;
+  if (bytes > machine.memory_limit) return CUDA_ERROR_OUT_OF_MEMORY;
+  void *memory = aligned_alloc(256, (bytes + 255) / 256 * 256);
+  memset(memory, 0xa5, bytes);
+  machine.allocations++;
+  *address = (uintptr_t)memory;
+  return CUDA_SUCCESS;
+}
+
+int cuMemFree_v2(vocosc_cuda_address address) {
+  machine.allocations--;
+  free((void *)(uintptr_t)address);
+  ENTER();
+  return CUDA_SUCCESS;
+}
+
+int cuMemcpyHtoDAsync_v2(vocosc_cuda_address to, const void *from, size_t bytes, struct CUstream_st *stream) {
+  ENTER();
+  if (has_context() != CUDA_SUCCESS) return INVALID_CONTEXT;
+  static operation work;
+  work = (operation){.kind = COPY, .to = (void *)(uintptr_t)to, .from = from, .bytes = bytes};
+  return add(stream, &work);
+}
+
+int cuMemcpyDtoHAsync_v2(void *to, vocosc_cuda_address from, size_t bytes, struct CUstream_st *stream) {
+  ENTER();
+  if (has_context() != CUDA_SUCCESS) return INVALID_CONTEXT;
+  static operation work;
+  work = (operation){.kind = COPY, .to = to, .from = (const void *)(uintptr_t)from, .bytes = bytes};
+  return add(stream, &work);
+}
+
+int cuMemsetD8Async(vocosc_cuda_address to, unsigned char value, size_t bytes, struct CUstream_st *stream) {
+  ENTER();
+  if (has_context() != CUDA_SUCCESS) return INVALID_CONTEXT;
+  static operation work;
+  work = (operation){.kind = FILL, .to = (void *)(uintptr_t)to, .value = value, .bytes = bytes};
+  return add(stream, &work);
+}
+
+int cuLaunchKernelEx(const vocosc_cuda_launch_config *config, struct CUfunc_st *function, void **parameters,
+                     void **extra) {
+  ENTER();
+  if (has_context() != CUDA_SUCCESS) return INVALID_CONTEXT;
+  if (extra != NULL || (int)config->shared_bytes > function->shared_bytes) return INVALID_VALUE;
+  if (config->attribute_count > 1) return INVALID_VALUE;
+  static operation work;
+  work = (operation){.kind = KERNEL, .run = function->kernel->run};
+  work.launch = (fake_launch){.kernel = function->kernel->name, .shared_bytes = config->shared_bytes};
+  for (int i = 0; i < 3; i++) {
+    if (config->grid[i] == 0 || config->block[i] == 0) return INVALID_VALUE;
+    work.launch.grid[i] = config->grid[i];
+    work.launch.block[i] = config->block[i];
+  }
+  if (config->attribute_count == 1) {
+    if (config->attributes->id != CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION) return INVALID_VALUE;
+    work.launch.overlaps = config->attributes->value;
+  }
+  assert(function->kernel->parameter_bytes <= PARAMETER_BYTES);
+  memcpy(work.parameter, parameters[0], function->kernel->parameter_bytes);
+  return add(config->stream, &work);
+}
+
+int cuStreamCreate(struct CUstream_st **stream, unsigned flags) {
+  ENTER();
+  if (has_context() != CUDA_SUCCESS) return INVALID_CONTEXT;
+  if (flags != CU_STREAM_NON_BLOCKING) return INVALID_VALUE;
+  machine.streams++;
+  *stream = fake_stream();
+  return CUDA_SUCCESS;
+}
+
+int cuStreamDestroy_v2(struct CUstream_st *stream) {
+  assert(stream->capture == NULL);
+  machine.streams--;
+  ENTER();
+  return CUDA_SUCCESS;
+}
+
+int cuStreamSynchronize(struct CUstream_st *stream) {
+  ENTER();
+  if (has_context() != CUDA_SUCCESS) return INVALID_CONTEXT;
+  if (stream != NULL && stream->capture != NULL) return CAPTURE_UNSUPPORTED;
+  const int count = machine.pending;
+  for (int i = 0; i < count; i++) run_operation(&queue[i]);
+  return CUDA_SUCCESS;
+}
+
+int cuStreamIsCapturing(struct CUstream_st *stream, int *status) {
+  ENTER();
+  *status = stream != NULL && stream->capture != NULL;
+  return CUDA_SUCCESS;
+}
+
+int cuStreamBeginCapture_v2(struct CUstream_st *stream, int mode) {
+  ENTER();
+  if (mode != CU_STREAM_CAPTURE_MODE_THREAD_LOCAL || stream == NULL) return INVALID_VALUE;
+  fake_begin_capture(stream);
+  return CUDA_SUCCESS;
+}
+
+int cuStreamEndCapture(struct CUstream_st *stream, struct CUgraph_st **graph) {
+  *graph = fake_end_capture(stream);
+  const int failure = enter(__func__);
+  if (failure == CUDA_SUCCESS) return CUDA_SUCCESS;
+  cuGraphDestroy(*graph);
+  *graph = NULL;
+  return failure;
+}
+
+int cuGraphInstantiateWithFlags(struct CUgraphExec_st **exec, struct CUgraph_st *graph, unsigned long long flags) {
+  ENTER();
+  if (flags != 0) return INVALID_VALUE;
+  machine.execs++;
+  *exec = malloc(sizeof **exec);
+  (*exec)->graph = *graph;
+  return CUDA_SUCCESS;
+}
+
+int cuGraphUpload(struct CUgraphExec_st *exec, struct CUstream_st *stream) {
+  ENTER();
+  (void)exec;
+  (void)stream;
+  return CUDA_SUCCESS;
+}
+
+static void add_graph(const struct CUgraph_st *graph, struct CUstream_st *stream) {
+  for (int i = 0; i < graph->count; i++) {
+    static operation work;
+    work = graph->operations[i];
+    work.launch.in_graph = 1;
+    add(stream, &work);
+  }
+}
+
+int cuGraphLaunch(struct CUgraphExec_st *exec, struct CUstream_st *stream) {
+  ENTER();
+  if (has_context() != CUDA_SUCCESS) return INVALID_CONTEXT;
+  if (stream != NULL && stream->capture != NULL) return CAPTURE_UNSUPPORTED;
+  machine.graph_launches++;
+  add_graph(&exec->graph, stream);
+  return CUDA_SUCCESS;
+}
+
+int cuGraphExecDestroy(struct CUgraphExec_st *exec) {
+  machine.execs--;
+  free(exec);
+  ENTER();
+  return CUDA_SUCCESS;
+}
+
+int cuGraphDestroy(struct CUgraph_st *graph) {
+  machine.graphs--;
+  free(graph);
+  ENTER();
+  return CUDA_SUCCESS;
+}
+
+/* ---- for the test ---- */
+
+typedef void any_function(void);
+#define SYMBOL(function) \
+  { #function, (any_function *)function }
+static const struct {
+  const char *name;
+  any_function *function;
+} symbols[] = {
+    SYMBOL(cuInit),
+    SYMBOL(cuDriverGetVersion),
+    SYMBOL(cuDeviceGet),
+    SYMBOL(cuDeviceGetAttribute),
+    SYMBOL(cuDevicePrimaryCtxRetain),
+    SYMBOL(cuDevicePrimaryCtxRelease_v2),
+    SYMBOL(cuCtxGetCurrent),
+    SYMBOL(cuCtxGetDevice),
+    SYMBOL(cuCtxPushCurrent_v2),
+    SYMBOL(cuCtxPopCurrent_v2),
+    SYMBOL(cuModuleLoadData),
+    SYMBOL(cuModuleUnload),
+    SYMBOL(cuModuleGetFunction),
+    SYMBOL(cuFuncSetAttribute),
+    SYMBOL(cuMemAlloc_v2),
+    SYMBOL(cuMemFree_v2),
+    SYMBOL(cuMemcpyHtoDAsync_v2),
+    SYMBOL(cuMemcpyDtoHAsync_v2),
+    SYMBOL(cuMemsetD8Async),
+    SYMBOL(cuLaunchKernelEx),
+    SYMBOL(cuStreamCreate),
+    SYMBOL(cuStreamDestroy_v2),
+    SYMBOL(cuStreamSynchronize),
+    SYMBOL(cuStreamIsCapturing),
+    SYMBOL(cuStreamBeginCapture_v2),
+    SYMBOL(cuStreamEndCapture),
+    SYMBOL(cuGraphInstantiateWithFlags),
+    SYMBOL(cuGraphUpload),
+    SYMBOL(cuGraphLaunch),
+    SYMBOL(cuGraphExecDestroy),
+    SYMBOL(cuGraphDestroy),
+};
+
+void *fake_symbol(void *context, const char *name) {
+  if (context != NULL && strcmp(context, name) == 0) return NULL;
+  for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
+    if (strcmp(name, symbols[i].name) == 0) return (void *)(uintptr_t)symbols[i].function;
+  }
+  return NULL;
+}
+
+void *fake_push_context(void) {
+  stack[machine.stack_depth++] = &other;
+  return &other;
+}
+
+void fake_pop_context(void) {
+  assert(machine.stack_depth > 0 && stack[machine.stack_depth - 1] == &other);
+  machine.stack_depth--;
+}
+
+struct CUstream_st *fake_stream(void) {
+  static int next;
+  return &streams[next++ % 8];
+}
+
+void fake_begin_capture(struct CUstream_st *stream) {
+  assert(stream->capture == NULL);
+  machine.graphs++;
+  stream->capture = calloc(1, sizeof *stream->capture);
+}
+
+void *fake_end_capture(struct CUstream_st *stream) {
+  struct CUgraph_st *graph = stream->capture;
+  assert(graph != NULL);
+  stream->capture = NULL;
+  return graph;
+}
+
+void fake_launch_graph(void *graph, struct CUstream_st *stream) { add_graph(graph, stream); }

@@ -1,0 +1,134 @@
+"""The GPU's host code (runtime/vocosc_cuda.c) over a fake driver: every call and every failure, without a GPU."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.make_checkpoint import write_checkpoint
+from tests.objects import (
+    CFLAGS,
+    ROOT,
+    SANITIZERS,
+    TINY,
+    build_c,
+    compile_sources,
+    make_library,
+    rename,
+    run_c,
+    run_ok,
+)
+
+NAME = "tiny"
+FAKE = ROOT / "tests" / "cuda" / "fake"
+RUNTIME = [
+    *(ROOT / "runtime" / f"vocosc_{name}" for name in ("cuda.c", "cuda.h", "cuda_driver.h")),
+    ROOT / "templates" / "cuda" / "vocosc_cuda_call.h",
+    *sorted(FAKE.iterdir()),
+]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model compiled for the CPU; beside it the GPU's host code, a made-up model's tables, and the fake driver."""
+    checkpoint = tmp_path_factory.mktemp("checkpoint") / f"{NAME}.ckpt"
+    write_checkpoint(checkpoint, TINY)
+    out = tmp_path_factory.mktemp("object") / "out"
+    compile_sources(checkpoint, out, NAME, "--chunk", "4", "--target", "portable")
+    make_library(out, NAME, "EXTRA_CFLAGS=-O1")
+    for path in RUNTIME:
+        (out / rename(path.name, NAME)).write_text(rename(path.read_text(), NAME))
+    fake = [out / "fake_driver.c", "-o", out / "libcuda.so.1"]
+    run_ok(["cc", *CFLAGS, "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-I", out, *fake])
+    return out
+
+
+def object_of(directory: Path, *flags: str) -> Path:
+    """The host code alone, compiled as the object's makefile does."""
+    standard = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-fPIC", "-fno-strict-aliasing"]
+    built = directory / "host_code.o"
+    run_ok(["cc", *standard, *flags, "-c", "-o", built, directory / f"{NAME}_cuda.c"])
+    return built
+
+
+def test_the_host_code_keeps_its_word(directory: Path, tmp_path: Path) -> None:
+    inputs = [object_of(directory, *SANITIZERS), directory / f"lib{NAME}.a", directory / "libcuda.so.1"]
+    flags = [*SANITIZERS, f"-Wl,-rpath,{directory}"]
+    run_c(build_c("test_cuda_runtime.c", tmp_path, directory, NAME, flags=flags, inputs=inputs))
+
+
+def test_only_dlopen_and_dlsym_are_needed_beside_memory_functions(directory: Path) -> None:
+    listing = run_ok(["nm", "-P", "-u", object_of(directory)])
+    needed = {line.split()[0] for line in listing.splitlines()}
+    assert needed - {"_GLOBAL_OFFSET_TABLE_"} <= {"dlopen", "dlsym", "memcpy", "memset", f"{NAME}_status_text"}
+    assert {"dlopen", "dlsym"} <= needed
+
+
+# ---- the driver's declarations ----
+
+
+def cuda_include() -> Path | None:
+    """Where CUDA's own headers are, if they are anywhere that is usual."""
+    places = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda", "/usr"]
+    found = [Path(place) / "include" for place in places if place]
+    return next((path for path in found if (path / "cuda.h").is_file()), None)
+
+
+def test_the_declarations_agree_with_cudas_header(tmp_path: Path) -> None:
+    """Constants, structs, and of each function the symbol, the number of arguments and their sizes."""
+    include = cuda_include()
+    if include is None:
+        pytest.skip("no cuda.h here")
+    text = (ROOT / "runtime" / "vocosc_cuda_driver.h").read_text()
+    constants = re.findall(r"^  (CU\w+) = (\d+)", text, re.MULTILINE)
+    functions = re.findall(r"^  int \(\*(\w+)\)\((.*?)\);", text, re.MULTILINE | re.DOTALL)
+    runtime = (ROOT / "runtime" / "vocosc_cuda.c").read_text()
+    symbols = dict(re.findall(r'\{"(cu\w+)", offsetof\(vocosc_cuda_driver, (\w+)\)\}', runtime))
+    members = {member: symbol for symbol, member in symbols.items()}
+    assert len(constants) > 30 and len(functions) == len(members) > 25
+    lines = ["#include <cuda.h>", "#include <stddef.h>", "#include <stdint.h>"]
+    # Without the constants, which have CUDA's names.
+    lines.append(re.sub(r"^enum \{.*?^\};", "", text, flags=re.MULTILINE | re.DOTALL))
+    lines += [f'_Static_assert((int){name} == {value}, "{name}");' for name, value in constants]
+    for ours, theirs in [
+        ("vocosc_cuda_launch_config, grid[2]", "CUlaunchConfig, gridDimZ"),
+        ("vocosc_cuda_launch_config, block[2]", "CUlaunchConfig, blockDimZ"),
+        ("vocosc_cuda_launch_config, shared_bytes", "CUlaunchConfig, sharedMemBytes"),
+        ("vocosc_cuda_launch_config, stream", "CUlaunchConfig, hStream"),
+        ("vocosc_cuda_launch_config, attributes", "CUlaunchConfig, attrs"),
+        ("vocosc_cuda_launch_config, attribute_count", "CUlaunchConfig, numAttrs"),
+        ("vocosc_cuda_launch_attribute, id", "CUlaunchAttribute, id"),
+        ("vocosc_cuda_launch_attribute, value", "CUlaunchAttribute, value"),
+    ]:
+        lines.append(f'_Static_assert(offsetof({ours}) == offsetof({theirs}), "{ours}");')
+    lines.append('_Static_assert(sizeof(vocosc_cuda_launch_config) == sizeof(CUlaunchConfig), "config");')
+    lines.append('_Static_assert(sizeof(vocosc_cuda_launch_attribute) == sizeof(CUlaunchAttribute), "attribute");')
+    # Calls with our types compile only if theirs take as many arguments, of no smaller size.
+    for member, arguments in functions:
+        names = ", ".join(re.findall(r"(\w+)(?:,|$)", arguments))
+        plain = re.sub(r"_v\d+$", "", members[member])
+        lines.append(
+            f"int call_{member}({arguments}); int call_{member}({arguments}) {{ return (int){plain}({names}); }}"
+        )
+    source = tmp_path / "agree.c"
+    source.write_text("\n".join(lines) + "\n")
+    lax = ["-Wno-incompatible-pointer-types"]  # int for an enum, uint64_t for unsigned long long
+    command = ["cc", "-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror", *lax, "-I", include]
+    run_ok([*command, "-c", "-o", tmp_path / "agree.o", source])
+    called = {line.split()[0] for line in run_ok(["nm", "-P", "-u", tmp_path / "agree.o"]).splitlines()}
+    assert set(symbols) == {name for name in called if name.startswith("cu")}  # CUDA's header agrees on the versions
+
+
+@pytest.mark.parametrize("compiler", [["cc", "-std=c11"], ["g++", "-std=c++11"]])
+def test_the_header_stands_alone(directory: Path, tmp_path: Path, compiler: list[str]) -> None:
+    source = tmp_path / ("main.c" if compiler[0] == "cc" else "main.cpp")
+    upper = NAME.upper()
+    source.write_text(
+        f'#include "{NAME}_cuda.h"\n'
+        f"static {NAME}_cuda cuda;\n"
+        f"static unsigned char memory[{upper}_CUDA_MEMORY_BYTES(2)];\n"
+        f"int main(void) {{ return (int)sizeof memory * 0 + {NAME}_cuda_wait(&cuda, 0); }}\n"
+    )
+    strict = ["-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"]
+    run_ok([*compiler, *strict, "-I", directory, "-c", "-o", tmp_path / "main.o", source])
