@@ -534,3 +534,14 @@ def test_an_interrupt_leaves_nothing(tool: str, tmp_path: Path, mel: Floats) -> 
         process.wait(30)
     assert process.returncode == -signal.SIGTERM
     assert names(tmp_path) == []
+
+
+# ---- a GPU ----
+
+
+def test_a_build_without_gpu_code_says_so(tool: str, tmp_path: Path, mel_file: Path) -> None:
+    for command in (["decode", str(mel_file), str(tmp_path / "out.wav")], ["bench", "--runs", "1"]):
+        done = subprocess.run([tool, *command, "--target", "cuda"], capture_output=True, check=False)
+        assert done.returncode == 1
+        assert done.stderr == b"small: --target: this build has no GPU code (compile with --target cuda)\n"
+    assert not (tmp_path / "out.wav").exists()

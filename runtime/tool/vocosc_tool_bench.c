@@ -59,8 +59,7 @@ static float *make_mel(int frames) {
 
 /* Decodes one utterance from silence, and adds up its time. `chunk_ms` has room for each chunk's time. */
 static bool run_once(const benchmark *bench, int chunk, double *chunk_ms, double *total_ms) {
-  const int status = vocosc_reset(&decoder.stream);
-  if (status != VOCOSC_OK) return fail("bench", "%s", vocosc_status_text(status));
+  if (!decoder_reset(&decoder)) return false;
   *total_ms = 0.0;
   for (int i = 0; i < bench->chunks; i++) {
     const int first = i * chunk;
@@ -117,14 +116,13 @@ static bool report(const benchmark *bench, const command_options *options) {
   const double chunk_ms = mean(bench->chunk_ms, calls, 1);
   const double first_ms = mean(bench->chunk_ms, runs, (size_t)bench->chunks);
   const double total_ms = mean(bench->total_ms, runs, 1);
-  const vocosc_target target = options->target == VOCOSC_BEST ? best_target() : options->target;
   qsort(bench->chunk_ms, calls, sizeof(double), compare_doubles);
   qsort(bench->total_ms, runs, sizeof(double), compare_doubles);
 
   report_begin(options->json);
   report_count("chunk_frames", options->chunk);
   report_count("threads", options->threads);
-  report_text("target", vocosc_target_name((int)target));
+  report_text("target", decoder_target(options));
   report_count("frames", bench->frames);
   report_number("audio_seconds", audio_seconds);
   report_count("warmup", options->warmup);

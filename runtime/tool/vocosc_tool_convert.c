@@ -33,9 +33,8 @@ static bool decode_frames(const command_options *options, mel_reader *in, audio_
   }
   if (frames < 0) return false;
   if (!options->flush) return true;
-  const int samples = vocosc_flush(&decoder.stream, tail);
-  if (samples < 0) return fail("flush", "%s", vocosc_status_text(samples));
-  return audio_write(out, tail, (size_t)samples);
+  const int samples = decoder_flush(&decoder, tail);
+  return samples >= 0 && audio_write(out, tail, (size_t)samples);
 }
 
 static bool decode_to_audio(const command_options *options, mel_reader *in) {

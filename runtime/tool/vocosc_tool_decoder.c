@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "vocosc_tool_error.h"
+#include "vocosc_tool_gpu.h"
 #include "vocosc_tool_weights.h"
 
 /* Streams of the analysis, which need no weights, have the same targets as the others. */
@@ -29,6 +30,8 @@ vocosc_target best_target(void) {
 bool decoder_start(tool_decoder *decoder, const command_options *options) {
   const vocosc_target target = options->target;
   const int threads = options->threads;
+  decoder->on_gpu = options->gpu;
+  if (options->gpu) return threads == 1 ? gpu_start() : fail("--threads", "are the CPU's (leave out --target cuda)");
 #if VOCOSC_BAKED
   const int status = vocosc_init_target(&decoder->stream, target);
 #else
@@ -39,7 +42,7 @@ bool decoder_start(tool_decoder *decoder, const command_options *options) {
 #endif
   if (status == VOCOSC_BAD_TARGET) {
     return fail("--target", "this CPU, or this build, lacks %s (see `" VOCOSC_NAME " info`)",
-                vocosc_target_name((int)target));
+                vocosc_target_name((int)options->target));
   }
   if (status != VOCOSC_OK) {
     return fail(options->weights != NULL ? options->weights : "decoder", "%s", vocosc_status_text(status));
@@ -51,12 +54,35 @@ bool decoder_start(tool_decoder *decoder, const command_options *options) {
 }
 
 bool decoder_run(tool_decoder *decoder, const float *mel, int frames, float *audio) {
+  if (decoder->on_gpu) return gpu_run(mel, frames, audio);
   const int result = decoder->threads == 1 ? vocosc_decode(&decoder->stream, &decoder->scratch, mel, frames, audio)
                                            : vocosc_team_pthread_decode(&decoder->team, &decoder->stream,
                                                                         &decoder->scratch, mel, frames, audio);
   return result >= 0 || fail("decoder", "%s", vocosc_status_text(result));
 }
 
+bool decoder_reset(tool_decoder *decoder) {
+  if (decoder->on_gpu) return gpu_reset();
+  const int status = vocosc_reset(&decoder->stream);
+  return status == VOCOSC_OK || fail("decoder", "%s", vocosc_status_text(status));
+}
+
+int decoder_flush(tool_decoder *decoder, float *tail) {
+  if (decoder->on_gpu) return gpu_flush(tail);
+  const int samples = vocosc_flush(&decoder->stream, tail);
+  if (samples < 0) fail("decoder", "%s", vocosc_status_text(samples));
+  return samples;
+}
+
+const char *decoder_target(const command_options *options) {
+  if (options->gpu) return "cuda";
+  return vocosc_target_name((int)(options->target == VOCOSC_BEST ? best_target() : options->target));
+}
+
 void decoder_stop(tool_decoder *decoder) {
-  if (decoder->threads > 1) vocosc_team_pthread_stop(&decoder->team);
+  if (decoder->on_gpu) {
+    gpu_stop();
+  } else if (decoder->threads > 1) {
+    vocosc_team_pthread_stop(&decoder->team);
+  }
 }

@@ -1,4 +1,4 @@
-/* A decoding stream with the memory and the threads that it works with. */
+/* A decoding stream with the memory and the threads, or the GPU, that it works with. */
 #ifndef VOCOSC_TOOL_DECODER_H
 #define VOCOSC_TOOL_DECODER_H
 
@@ -16,16 +16,23 @@ typedef struct {
   _Alignas(64) vocosc_scratch scratch;
   vocosc_stream stream;
   int threads;
+  bool on_gpu; /* then the rest is not used */
 } tool_decoder;
 
 /*
- * Both return false after an error, which they have reported. Of the options start takes target, threads and, if the
- * weights are not in the object, their file: null is the one beside the tool.
+ * As vocosc_init, vocosc_decode, vocosc_reset and vocosc_flush. They return false, or a negative count, after an error,
+ * which they have reported. Of the options start takes target, threads and, if the weights are not in the object, their
+ * file: null is the one beside the tool.
  */
 bool decoder_start(tool_decoder *decoder, const command_options *options);
 bool decoder_run(tool_decoder *decoder, const float *mel, int frames, float *audio);
+bool decoder_reset(tool_decoder *decoder);
+int decoder_flush(tool_decoder *decoder, float *tail);
 
 void decoder_stop(tool_decoder *decoder);
+
+/* The name of what a decoder with these options decodes with. */
+const char *decoder_target(const command_options *options);
 
 /* Whether this CPU and this build have the target. */
 bool target_available(vocosc_target target);

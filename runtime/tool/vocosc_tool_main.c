@@ -59,7 +59,7 @@ static void print_usage(FILE *file) {
           "\n"
           "--chunk N      frames per call, 1 to %d (default %d)\n"
           "--threads T    1 to %d (default 1)\n"
-          "--target NAME  instruction set (default: the best; `info` lists them)\n"
+          "--target NAME  instruction set (default: the best; `info` lists them), or cuda\n"
           "--flush        also write the %d samples that frames still to come would have added to\n"
           "--warmup W     utterances decoded before timing starts (default 100)\n"
           "--runs R       utterances timed (default 1000)\n"

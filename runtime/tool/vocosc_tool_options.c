@@ -25,10 +25,12 @@ static bool parse_number(const char *option, const char *text, int smallest, int
   return true;
 }
 
-static bool parse_target(const char *option, const char *text, vocosc_target *target) {
+static bool parse_target(const char *option, const char *text, command_options *options) {
+  options->gpu = strcmp(text, "cuda") == 0;
+  if (options->gpu) return true;
   for (int i = VOCOSC_BEST; i <= LAST_TARGET; i++) {
     if (strcmp(text, vocosc_target_name(i)) == 0) {
-      *target = (vocosc_target)i;
+      options->target = (vocosc_target)i;
       return true;
     }
   }
@@ -49,7 +51,7 @@ static bool set_flag(command_options *options, const char *name) {
 static bool set_value(command_options *options, const char *name, const char *text) {
   if (strcmp(name, "--chunk") == 0) return parse_number(name, text, 1, VOCOSC_MAX_FRAMES, &options->chunk);
   if (strcmp(name, "--threads") == 0) return parse_number(name, text, 1, VOCOSC_TEAM_PTHREAD_MAX, &options->threads);
-  if (strcmp(name, "--target") == 0) return parse_target(name, text, &options->target);
+  if (strcmp(name, "--target") == 0) return parse_target(name, text, options);
   if (strcmp(name, "--warmup") == 0) return parse_number(name, text, 0, MAX_RUNS, &options->warmup);
   if (strcmp(name, "--runs") == 0) return parse_number(name, text, 1, MAX_RUNS, &options->runs);
   if (strcmp(name, "--frames") == 0) return parse_number(name, text, 1, MAX_BENCH_FRAMES, &options->frames);

@@ -10,6 +10,7 @@ typedef struct {
   int chunk;
   int threads;
   vocosc_target target;
+  bool gpu; /* --target cuda: target is not used */
   int warmup;
   int runs;
   int frames; /* 0 if not given */

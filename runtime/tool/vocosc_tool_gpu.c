@@ -1,0 +1,104 @@
+#include "vocosc_tool_gpu.h"
+
+#include <stdio.h>
+
+#include "vocosc_tool_error.h"
+#include "vocosc_tool_report.h"
+
+#if VOCOSC_HAS_CUDA
+
+#include "vocosc_cuda.h"
+
+static vocosc_cuda gpu;
+static vocosc_cuda_slot slot;
+
+/* The status of init, on the first GPU. */
+static int init(void) {
+  const vocosc_cuda_options options = {.flags = VOCOSC_CUDA_ALLOCATE, .slots = 1, .table = &slot};
+  return vocosc_cuda_init(&gpu, &options);
+}
+
+/* Reports a status, with the driver's own number for it where there is one. */
+static bool fail_status(int status) {
+  if (gpu.driver_code == 0) return fail("GPU", "%s", vocosc_cuda_status_text(status));
+  return fail("GPU", "%s (CUresult %d)", vocosc_cuda_status_text(status), gpu.driver_code);
+}
+
+bool gpu_start(void) {
+  int status = init();
+  if (status != VOCOSC_OK) return fail_status(status);
+  status = vocosc_cuda_bind(&gpu, 0, NULL);
+  if (status == VOCOSC_OK) return true;
+  fail_status(status);
+  gpu_stop();
+  return false;
+}
+
+bool gpu_run(const float *mel, int frames, float *audio) {
+  const vocosc_cuda_chunk chunk = {0, mel, audio};
+  int status = vocosc_cuda_decode_host(&gpu, &chunk, 1, frames, NULL);
+  if (status >= 0) status = vocosc_cuda_wait(&gpu, NULL);
+  return status >= 0 || fail_status(status);
+}
+
+bool gpu_reset(void) {
+  const int status = vocosc_cuda_reset(&gpu, 0, NULL);
+  return status == VOCOSC_OK || fail_status(status);
+}
+
+int gpu_flush(float *tail) {
+  const vocosc_cuda_chunk chunk = {0, NULL, tail};
+  const int samples = vocosc_cuda_flush_host(&gpu, &chunk, 1, NULL);
+  const int status = samples < 0 ? samples : vocosc_cuda_wait(&gpu, NULL);
+  if (status >= 0) return samples;
+  fail_status(status);
+  return status;
+}
+
+void gpu_stop(void) { vocosc_cuda_close(&gpu); }
+
+void gpu_report(void) {
+  char text[96];
+  const int status = init();
+  if (status == VOCOSC_OK) {
+    snprintf(text, sizeof text, "sm_%d, %d multiprocessors, driver of CUDA %d.%d", gpu.architecture,
+             gpu.multiprocessors, gpu.driver_version / 1000, gpu.driver_version % 1000 / 10);
+  } else {
+    snprintf(text, sizeof text, "%s", vocosc_cuda_status_text(status));
+  }
+  report_numbers("cuda_architectures", VOCOSC_CUDA_ARCHITECTURES_TEXT);
+  report_count("cuda_batch", VOCOSC_CUDA_BATCH);
+  report_count("cuda_launches", VOCOSC_CUDA_LAUNCHES);
+  report_count("cuda_weight_bytes", (long long)VOCOSC_CUDA_WEIGHT_BYTES);
+  report_count("cuda_state_bytes", (long long)VOCOSC_CUDA_STATE_BYTES);
+  report_count("cuda_memory_bytes", (long long)VOCOSC_CUDA_MEMORY_BYTES(1));
+  report_text("gpu", text);
+  if (status == VOCOSC_OK) gpu_stop();
+}
+
+#else
+
+static bool fail_without(void) { return fail("--target", "this build has no GPU code (compile with --target cuda)"); }
+
+bool gpu_start(void) { return fail_without(); }
+
+bool gpu_run(const float *mel, int frames, float *audio) {
+  (void)mel;
+  (void)frames;
+  (void)audio;
+  return fail_without();
+}
+
+bool gpu_reset(void) { return fail_without(); }
+
+int gpu_flush(float *tail) {
+  (void)tail;
+  fail_without();
+  return -1;
+}
+
+void gpu_stop(void) {}
+
+void gpu_report(void) {}
+
+#endif
