@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import hashlib
 import platform
 import re
 import sys
@@ -14,12 +16,14 @@ try:
     from compiler.build import build_object, build_tool
     from compiler.calibrate import calibrate, read_mels
     from compiler.checkpoint import read_checkpoint
-    from compiler.emit import Options, emit
+    from compiler.cuda import Device, plan_device
+    from compiler.emit import KERNELS, Measured, Options, emit, emit_kernels
     from compiler.errors import CompileError
     from compiler.fold import fold
     from compiler.golden import golden_hash
     from compiler.isa import TARGETS
     from compiler.model import build_model
+    from compiler.nvrtc import ARCHITECTURES, Image, compile_images
     from compiler.pack import WEIGHTS, pack
     from compiler.plan import PANEL, plan
     from compiler.report import report, to_json, to_text
@@ -63,7 +67,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--chunk", default="5", metavar="N[,N...]", help="frames per call; the largest is the limit")
     parser.add_argument("--precision", default="f32", choices=list(WEIGHTS), help="of the weights (default: f32)")
     parser.add_argument("--calibrate", nargs="+", type=Path, metavar="MEL", help="w8: round for these log-mels, .npy")
-    parser.add_argument("--target", default=NATIVE_TARGET, choices=list(TARGETS), help="default: this machine's")
+    parser.add_argument(
+        "--target",
+        default=NATIVE_TARGET,
+        choices=[*TARGETS, "cuda"],
+        help="default: this machine's CPU; cuda: that and NVIDIA's GPUs in one object",
+    )
+    parser.add_argument(
+        "--gpu",
+        default=",".join(map(str, ARCHITECTURES)),
+        metavar="N[,N...]",
+        help="with --target cuda: architectures (90 is sm_90) to compile for; later ones take the first one's PTX",
+    )
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="with --target cuda: streams of a call")
     parser.add_argument("--link", default="none", choices=["none", "libs"], help="libs: over OpenBLAS and FFTW3")
     parser.add_argument(
         "--weights",
@@ -79,14 +95,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _compile(arguments: argparse.Namespace) -> None:
+    is_cuda = arguments.target == "cuda"
     options = Options(
         name=_name(arguments.name),
         precision=arguments.precision,
-        target=arguments.target,
+        target=NATIVE_TARGET if is_cuda else arguments.target,
         link=arguments.link,
         weights=arguments.weights,
         no_libc=arguments.no_libc,
+        gpus=_gpus(arguments.gpu) if is_cuda else (),
+        batch=arguments.batch,
     )
+    if is_cuda and (options.link != "none" or options.weights != "incbin"):
+        raise CompileError("--target cuda: works with --link none and --weights incbin only")
     overrides = {name: getattr(arguments, name) for name in OVERRIDES if getattr(arguments, name) is not None}
     chunks = _chunks(arguments.chunk)
     checkpoint = read_checkpoint(arguments.checkpoint)
@@ -101,10 +122,24 @@ def _compile(arguments: argparse.Namespace) -> None:
     if arguments.calibrate:
         if options.precision != "w8":
             raise CompileError(f"--calibrate: only --precision w8 rounds by it, not {options.precision}")
-        fed = calibrate(folded, read_mels(arguments.calibrate, model.config.n_mels))
+        log_mels = read_mels(arguments.calibrate, model.config.n_mels)
+        fed = calibrate(folded, log_mels)
+        digest = hashlib.sha256(b"".join(log_mel.tobytes() for log_mel in log_mels)).hexdigest()
+        options = dataclasses.replace(options, calibration=digest)
     tables = pack(folded, options.precision, panel=0 if options.link == "libs" else PANEL, fed=fed)
     golden = golden_hash(layout, tables, options.precision) if options.bit_exact else 0
     weights = build_weights(layout, tables, options.precision, golden)
+    device: Device | None = None
+    images: tuple[Image, ...] = ()
+    if is_cuda:
+        device = plan_device(layout, folded, options.batch, options.precision)
+        kernels = emit_kernels(layout, device, checkpoint.sha256, options)
+        texts = {name: text.decode() for name, text in kernels.items()}
+        images = compile_images(f"{options.name}_{KERNELS}", texts, options.gpus)
+
+    def sources(measured: Measured | None) -> dict[str, bytes]:
+        sha256 = checkpoint.sha256
+        return emit(layout, tables, weights, sha256, options, measured=measured, device=device, images=images)
 
     output: Path = arguments.output
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -114,13 +149,22 @@ def _compile(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as name:
         work = Path(name)
         measured = accuracy = None
-        _write(work, emit(layout, tables, weights, checkpoint.sha256, options))
+        _write(work, sources(measured))
         if not arguments.sources_only:
             measured = build_object(work, options.name, options.target)
-            _write(work, emit(layout, tables, weights, checkpoint.sha256, options, measured=measured))
+            _write(work, sources(measured))
             build_tool(work, options.name, options.target)
             accuracy = measure(work / options.name, folded)
-        figures = report(layout, tables, checkpoint.sha256, options, measured=measured, accuracy=accuracy)
+        figures = report(
+            layout,
+            tables,
+            checkpoint.sha256,
+            options,
+            measured=measured,
+            accuracy=accuracy,
+            device=device,
+            images=images,
+        )
         _write(work, {f"{options.name}.json": to_json(figures).encode()})
         output.mkdir(exist_ok=True)
         for path in sorted(work.iterdir()):
@@ -140,6 +184,12 @@ def _chunks(text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise CompileError(f"--chunk {text}: give numbers of frames, such as 5 or 1,5,10") from None
+
+
+def _gpus(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"\d{2,3}(,\d{2,3})*", text):
+        raise CompileError(f"--gpu {text}: give architectures, such as 90 or 80,90: 10 * major + minor version")
+    return tuple(sorted(set(map(int, text.split(",")))))
 
 
 def _write(directory: Path, files: dict[str, bytes]) -> None:

@@ -19,9 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler import VERSION
+from compiler.cuda import Device
 from compiler.golden import golden_mel
 from compiler.isa import Isa, isas_of
 from compiler.mel import filterbank, hann
+from compiler.nvrtc import Image, images_bytes
 from compiler.pack import WEIGHTS, Table, limits
 from compiler.plan import PANEL, Plan
 from compiler.weights import BYTE_ORDER_MARK, MAGIC, Weights, crc32_table
@@ -41,6 +43,9 @@ class Options:
     link: str = "none"  # or "libs": OpenBLAS and FFTW3
     weights: str = "incbin"  # or "c", or "blob": in a file of their own
     no_libc: bool = False
+    calibration: str = ""  # sha256 of the log-mels that int8 weights are rounded for
+    gpus: tuple[int, ...] = ()  # architectures, with --target cuda; `target` then names the CPU's part
+    batch: int = 1  # streams of a call on a GPU
 
     @property
     def isas(self) -> tuple[Isa, ...]:
@@ -61,6 +66,16 @@ class Options:
     def isa_names(self) -> tuple[str, ...]:
         """The targets of the build, as the runtime names them."""
         return ("libs",) if self.link == "libs" else tuple(isa.name for isa in self.isas)
+
+    @property
+    def text(self) -> str:
+        """The options as they are typed, but for the name and the chunk sizes."""
+        cuda = f"cuda --gpu {','.join(map(str, self.gpus))} --batch {self.batch}"
+        return (
+            f"--precision {self.precision} --target {cuda if self.gpus else self.target} --link {self.link} "
+            f"--weights {self.weights}{' --no-libc' if self.no_libc else ''}"
+            f"{f' --calibrate (sha256 {self.calibration})' if self.calibration else ''}"
+        )
 
 
 @dataclass(frozen=True)
@@ -128,6 +143,33 @@ class MatrixProduct:
         return self.header + self.steps * self.step
 
 
+KERNELS = "cuda_kernels.cu"
+
+
+def emit_kernels(plan: Plan, device: Device, checkpoint_sha256: str, options: Options) -> dict[str, bytes]:
+    """The CUDA sources, NAME_cuda_kernels.cu and its headers: name to bytes."""
+    values = {
+        "options": options,
+        "plan": plan,
+        "config": plan.config,
+        "fft": plan.fft,
+        "device": device,
+        "silent_mel": f"{np.log(1e-5):.9g}",
+    }
+    cuda = ROOT / "templates" / "cuda"
+    sources = [
+        cuda / "vocosc_cuda_call.h",
+        cuda / "vocosc_cuda_kernels.cu",
+        cuda / "vocosc_cuda_machine.h",
+        ROOT / "runtime" / "vocosc_vector.h",
+        ROOT / "runtime" / "vocosc_vector_cuda.h",
+        ROOT / "runtime" / "vocosc_vector_math.h",
+    ]
+    banner = _banner("", checkpoint_sha256, plan, options)
+    files = dict(_render(source, options.name, values) for source in sources)
+    return {name: (banner + text).encode() for name, text in files.items()}
+
+
 def emit(
     plan: Plan,
     tables: Sequence[Table],
@@ -136,11 +178,15 @@ def emit(
     options: Options,
     *,
     measured: Measured | None = None,
+    device: Device | None = None,
+    images: Sequence[Image] = (),
 ) -> dict[str, bytes]:
-    """All files of the output directory that are not built: name to bytes."""
+    """All files of the output directory that are not built: name to bytes. A device comes with its kernels' images."""
     config = plan.config
     files: dict[str, bytes] = {}
     tool_sources = sorted((ROOT / "runtime" / "tool").glob("*.[ch]"))
+    if device is None:
+        tool_sources = [path for path in tool_sources if not path.name.startswith("vocosc_tool_cuda")]
     team_sources = sorted((ROOT / "runtime").glob("vocosc_team_pthread.[ch]"))
     tool_objects = [
         f"{_rename(path.stem, options.name)}.o" for path in tool_sources + team_sources if path.suffix == ".c"
@@ -151,6 +197,9 @@ def emit(
         "sha256": checkpoint_sha256,
         "options": options,
         "measured": measured,
+        "device": device,
+        "images": images,
+        "images_bytes": len(images_bytes(images)),
         "plan": plan,
         "config": config,
         "fft": plan.fft,
@@ -213,11 +262,25 @@ def emit(
     # The public header stands alone: the sizes are part of it.
     put(runtime / "vocosc.h")
     _, sizes = _render(templates / "vocosc_sizes.h", options.name, values)
-    header = files[f"{options.name}.h"].decode()
-    files[f"{options.name}.h"] = header.replace(f'#include "{options.name}_sizes.h"\n', sizes).encode()
+    _insert(files, f"{options.name}.h", f"{options.name}_sizes.h", sizes)
     if options.weights != "c":
         files[f"{options.name}_weights.bin"] = weights.file
+    if device is not None:
+        for path in [runtime / name for name in ("vocosc_cuda.c", "vocosc_cuda.h", "vocosc_cuda_driver.h")]:
+            put(path)
+        for name in ("vocosc_cuda_data.S", "vocosc_cuda_model.h", "vocosc_cuda_tables.c"):
+            put(templates / "cuda" / name)
+        _, sizes = _render(templates / "cuda" / "vocosc_cuda_sizes.h", options.name, values)
+        _insert(files, f"{options.name}_cuda.h", f"{options.name}_cuda_sizes.h", sizes)
+        files.update(emit_kernels(plan, device, checkpoint_sha256, options))
+        files[f"{options.name}_cuda_images.bin"] = images_bytes(images)
+        files[f"{options.name}_cuda_weights.bin"] = device.weights
     return dict(sorted(files.items()))
+
+
+def _insert(files: dict[str, bytes], header: str, included: str, text: str) -> None:
+    """Puts a text in the place of the line that includes it."""
+    files[header] = files[header].decode().replace(f'#include "{included}"\n', text).encode()
 
 
 def _products(plan: Plan, precision: str) -> list[MatrixProduct]:
@@ -240,9 +303,7 @@ def _banner(name: str, sha256: str, plan: Plan, options: Options) -> str:
     lines = [
         f"Generated by vocosc {VERSION}: do not edit.",
         f"Checkpoint: sha256 {sha256}",
-        f"Options: --name {options.name} --chunk {','.join(map(str, plan.chunks))} --precision {options.precision} "
-        f"--target {options.target} --link {options.link} --weights {options.weights}"
-        f"{' --no-libc' if options.no_libc else ''}",
+        f"Options: --name {options.name} --chunk {','.join(map(str, plan.chunks))} {options.text}",
     ]
     if name.endswith(".mk"):
         return "".join(f"# {line}\n" for line in lines) + "\n"
@@ -256,13 +317,14 @@ def _rename(text: str, name: str) -> str:
 def _render(source: Path, name: str, values: Mapping[str, Any]) -> tuple[str, str]:
     """The file's name and text under the model's prefix."""
     text = _rename(source.read_text(), name)
-    if source.parent.name == "templates":
-        text = (
-            _environment()
-            .from_string(re.sub(r"^ *//%(-?) (.*)$", r"<%\1 \2 %>", text, flags=re.MULTILINE))
-            .render(values)
-        )
+    if source.is_relative_to(ROOT / "templates"):
+        text = _environment().from_string(_jinja(text)).render(values)
     return _rename(source.name, name), _align_comments(text)
+
+
+def _jinja(text: str) -> str:
+    """Lines that begin with //% as Jinja's own."""
+    return re.sub(r"^ *//%(-?) (.*)$", r"<%\1 \2 %>", text, flags=re.MULTILINE)
 
 
 def _align_comments(text: str) -> str:
@@ -292,6 +354,7 @@ def _environment() -> jinja2.Environment:
         variable_start_string="${",
         variable_end_string="}",
         undefined=jinja2.StrictUndefined,
+        loader=jinja2.FunctionLoader(lambda name: _jinja((ROOT / "templates" / name).read_text())),
         keep_trailing_newline=True,
         autoescape=False,
     )

@@ -9,7 +9,9 @@ from typing import Any
 
 from compiler import VERSION
 from compiler.accuracy import Accuracy
+from compiler.cuda import Device
 from compiler.emit import Measured, Options
+from compiler.nvrtc import Image
 from compiler.pack import Table
 from compiler.plan import STEPS, Plan
 
@@ -20,8 +22,10 @@ def report(
     checkpoint_sha256: str,
     options: Options,
     *,
-    measured: Measured | None,
-    accuracy: Accuracy | None,
+    measured: Measured | None = None,
+    accuracy: Accuracy | None = None,
+    device: Device | None = None,
+    images: Sequence[Image] = (),
 ) -> dict[str, Any]:
     """The report's figures; bytes, unless a key says otherwise. What only a build can tell is null until then."""
     config = plan.config
@@ -74,6 +78,31 @@ def report(
             for b in plan.scratch
         ],
         "tables": [{"name": table.name, "bytes": table.data.nbytes, "layout": table.layout} for table in tables],
+        **({"cuda": _cuda(device, images)} if device else {}),
+    }
+
+
+def _cuda(device: Device, images: Sequence[Image]) -> dict[str, Any]:
+    return {
+        "batch": device.batch,
+        "weights": device.weights_text,
+        "weight_bytes": device.weight_bytes,
+        "state_bytes": device.state_bytes,
+        "scratch_bytes": device.scratch_bytes,
+        "launches": [
+            {"step": launch.step, "blocks": launch.grid[0] * launch.grid[1], "threads": launch.block}
+            for launch in device.launches
+        ],
+        "images": [
+            {
+                "architecture": image.architecture,
+                "kind": "ptx" if image.is_ptx else "cubin",
+                "bytes": len(image.code),
+                "most_registers": max((kernel.registers for kernel in image.kernels), default=None),
+                "spilled_bytes": sum(kernel.spilled for kernel in image.kernels) if image.kernels else None,
+            }
+            for image in images
+        ],
     }
 
 
@@ -98,6 +127,7 @@ def to_text(figures: dict[str, Any]) -> str:
             f"  {b['name']:<12} {b['offset_bytes']:>10} {b['bytes']:>10}  {b['from']} .. {b['to']}"
             for b in figures["scratch"]
         ),
+        *_cuda_text(figures.get("cuda")),
     ]
     return "\n".join(lines)
 
@@ -108,6 +138,26 @@ def _accuracy(figures: dict[str, Any]) -> list[str]:
         return []
     text = f"dB     to {accuracy['against']}, on {accuracy['frames']} frames of speech"
     return [f"  {'accuracy':<12} {accuracy['snr_db']:>10.1f} {text}"]
+
+
+def _cuda_text(cuda: dict[str, Any] | None) -> list[str]:
+    if cuda is None:
+        return []
+    images = ", ".join(
+        f"compute_{image['architecture']} (PTX)"
+        if image["kind"] == "ptx"
+        else f"sm_{image['architecture']} ({image['most_registers']} registers, {image['spilled_bytes']} bytes spilled)"
+        for image in cuda["images"]
+    )
+    return [
+        "",
+        f"on a GPU, {len(cuda['launches'])} kernels a call, which has up to {cuda['batch']} streams; weights are "
+        f"{cuda['weights']}:",
+        f"  {'weights':<12} {cuda['weight_bytes']:>10} bytes  shared by all streams",
+        f"  {'state':<12} {cuda['state_bytes']:>10} bytes  each stream",
+        f"  {'scratch':<12} {cuda['scratch_bytes']:>10} bytes  each call under way",
+        f"  {images}",
+    ]
 
 
 def _memory(figures: dict[str, Any]) -> list[str]:

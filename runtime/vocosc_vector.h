@@ -2,7 +2,7 @@
  * Vectors of float, one set of operations for every instruction set.
  *
  * The kernels are compiled once per instruction set, with VOCOSC_ISA_... saying which. Each header below defines:
- *   VEC_LANES                      floats in a vector: 1 (portable), 4 (NEON), 8 (AVX2), 16 (AVX-512)
+ *   VEC_LANES                      floats in a vector: 1 (portable, CUDA), 4 (NEON), 8 (AVX2), 16 (AVX-512)
  *   vec, vec_bits                  floats, and the same lanes as 32-bit integers
  *   vec_load, vec_store            any alignment
  *   vec_load_half                  of IEEE binary16 as uint16_t, widened exactly
@@ -39,6 +39,8 @@
 #elif defined(VOCOSC_ISA_NEON)
 #include "vocosc_vector_neon.h"
 #define VOCOSC_FOR_ISA(name) name##_neon
+#elif defined(VOCOSC_ISA_CUDA)
+#include "vocosc_vector_cuda.h"
 #else
 #include "vocosc_vector_portable.h"
 #define VOCOSC_FOR_ISA(name) name##_portable

@@ -28,6 +28,9 @@ TOOL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L -O2 -Wall -Wextra -Wconversion 
 
 objects = vocosc_api.o vocosc_target.o vocosc_tables.o ${"vocosc_weights.o " if options.baked else ""}${"vocosc_memory.o " if options.no_libc else ""}\
           ${objects | join(" ")}
+//% if device
+objects += vocosc_cuda_api.o vocosc_cuda_tables.o vocosc_cuda_data.o
+//% endif
 tool_objects = ${tool_objects | join(" ")}
 
 all: vocosc.o libvocosc.a vocosc
@@ -43,6 +46,12 @@ libvocosc.a: vocosc.o
 
 vocosc_api.o: vocosc.c
 	$(CC) $(CFLAGS) -c -o $@ vocosc.c
+//% if device
+vocosc_cuda_api.o: vocosc_cuda.c
+	$(CC) $(CFLAGS) -c -o $@ vocosc_cuda.c
+vocosc_cuda_data.o: vocosc_cuda_data.S vocosc_cuda_images.bin vocosc_cuda_weights.bin
+	$(CC) -c -o $@ vocosc_cuda_data.S
+//% endif
 //% if options.baked
 vocosc_weights.o: ${weights_source} ${weights_data}
 	$(CC) $(TARGET_CFLAGS) -c -o $@ ${weights_source}

@@ -4,6 +4,7 @@
 #define VOCOSC_GENERATOR "${generator}"
 #define VOCOSC_CHECKPOINT_SHA256 "${sha256}"
 #define VOCOSC_PRECISION "${options.precision}"
+#define VOCOSC_HAS_CUDA ${options.gpus | length and 1} /* whether the object has code for GPUs: see ${options.name}_cuda.h */
 #define VOCOSC_CHUNKS_TEXT "${plan.chunks | join(",")}" /* the chunk sizes asked for */
 
 #define VOCOSC_SAMPLE_RATE ${config.sample_rate}

@@ -1,0 +1,334 @@
+"""Plans and packs the model for a GPU: kernels and their grids, device memory, and the weights in the order of reading.
+
+A matrix product is cut into shards of outputs, one a thread block, about as many as a large chip has multiprocessors.
+A shard's outputs come in `groups` of `columns`; a group's inputs are split over `splits` warps, 256 each, of which a
+lane has eight: four in each half of the 256. So a thread has one or two loads of 16 bytes an output, and a warp's loads
+are in one piece. See templates/cuda/vocosc_cuda_kernels.cu, which reads all this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.errors import CompileError
+from compiler.fold import Folded, Product
+from compiler.mel import hann
+from compiler.pack import half_scales
+from compiler.plan import Plan
+
+MAX_BATCH = 128  # the first kernel's parameter holds the jobs: 3 KB of the 4 KB that every driver takes
+PROCESSORS = 132  # multiprocessors of the chip that grids are cut for (H100, H200); others take them in turn
+LANES = 32
+LANE_INPUTS = 8
+MAX_COLUMNS = 4  # outputs of a lane: times the rows they must not be more than the lanes, which share their sums
+MAX_ROWS = 8  # frames of a pass
+MAX_TILES = 8  # of streams: with the shards, as many thread blocks as a large chip holds at a time
+MAX_THREADS = 1024
+SHARED_BYTES = 48 * 1024  # of a thread block, without asking the driver for more
+SYNTHESIS_THREADS = 512
+FLUSH_THREADS = 256
+WARP_INPUTS = LANES * LANE_INPUTS
+
+
+@dataclass(frozen=True)
+class Shards:
+    """How a matrix product is cut. `inputs` and `outputs` are those of the table, padded."""
+
+    inputs: int
+    outputs: int
+    columns: int
+    groups: int
+    splits: int
+    shards: int
+
+    @property
+    def width(self) -> int:
+        """Outputs of a shard."""
+        return self.columns * self.groups
+
+    @property
+    def threads(self) -> int:
+        """Threads of a block."""
+        return LANES * self.groups * self.splits
+
+    @property
+    def padded(self) -> int:
+        """Outputs of all shards."""
+        return self.width * self.shards
+
+
+@dataclass(frozen=True)
+class Start:
+    """The kernel between the embedding and the blocks: channels of a thread block, its threads, the blocks."""
+
+    width: int
+    threads: int
+    shards: int
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One kernel of a chunk."""
+
+    step: str
+    grid: tuple[int, int, int]
+    block: int
+    overlaps_previous: bool
+
+
+@dataclass(frozen=True)
+class Area:
+    """A scratch buffer at `offset`, in floats."""
+
+    name: str
+    layout: str
+    floats: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class DeviceTable:
+    """A table in the GPU's weights, at `offset` in bytes."""
+
+    name: str
+    layout: str
+    offset: int
+    data: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Device:
+    """The model on a GPU. Strides, slot offsets and scratch offsets in floats, the rest as named."""
+
+    batch: int
+    is_half: bool
+    rows: int
+    tile_jobs: int
+    tiles: int
+    mels_stride: int
+    dim_stride: int
+    hidden_stride: int
+    bins_stride: int
+    products: dict[str, Shards]
+    start: Start
+    fft_frames: int
+    slot_mel_history: int
+    slot_history: int
+    slot_overlap: int
+    state_bytes: int
+    scratch: tuple[Area, ...]
+    scratch_bytes: int
+    tables: tuple[DeviceTable, ...]
+    weight_bytes: int
+    launches: tuple[Launch, ...]
+    flush: Launch
+
+    synthesis_threads: int = SYNTHESIS_THREADS
+    flush_threads: int = FLUSH_THREADS
+
+    @property
+    def shards(self) -> int:
+        """Of the blocks' second layer, to name a number."""
+        return self.products["contract"].shards
+
+    @property
+    def weights_text(self) -> str:
+        """What the weights are."""
+        return "halves" if self.is_half else "floats"
+
+    @property
+    def weights(self) -> bytes:
+        """All tables at their offsets, little-endian."""
+        blob = bytearray(self.weight_bytes)
+        for table in self.tables:
+            data = table.data.astype(table.data.dtype.newbyteorder("<")).tobytes()
+            blob[table.offset : table.offset + len(data)] = data
+        return bytes(blob)
+
+
+def plan_device(plan: Plan, folded: Folded, batch: int, precision: str) -> Device:
+    """Plans and packs a model for calls of up to `batch` streams. The weights are float for f32, else halves."""
+    if not 1 <= batch <= MAX_BATCH:
+        raise CompileError(f"--batch {batch}: a call has 1 to {MAX_BATCH} streams")
+    config = plan.config
+    mels, dim, hidden, bins = (_round_up(n, 4) for n in (config.n_mels, config.dim, config.hidden, plan.bins))
+    rows = min(MAX_ROWS, plan.max_frames)
+    products = {
+        "embed": _cut("the embedding", config.kernel_size * mels, config.dim),
+        "expand": _cut("a block's first layer", dim, hidden),
+        "contract": _cut("a block's second layer", hidden, config.dim),
+        "head": _cut("the head", dim, plan.bins, pairs=True),
+    }
+    fft_bytes = 4 * 4 * plan.fft.complex_length
+    rows = min(rows, SHARED_BYTES * 3 // 4 // (4 * dim), SHARED_BYTES * 3 // 4 // (4 * mels) - plan.context)
+    if rows < 1 or fft_bytes > SHARED_BYTES:
+        raise CompileError("--target cuda: too wide a layer or too long an FFT for the shared memory of a thread block")
+    width = -(-config.dim // PROCESSORS)
+    start = Start(width, min(MAX_THREADS, _round_up(max(LANES * rows, width * rows), LANES)), -(-config.dim // width))
+    tiles = min(batch, MAX_TILES)
+    tile_jobs = -(-batch // tiles)
+    tiles = -(-batch // tile_jobs)
+
+    slot_mel_history = 0
+    slot_history = slot_mel_history + plan.context * config.n_mels
+    slot_overlap = slot_history + config.num_layers * plan.context * config.dim
+    all_rows = batch * plan.max_frames
+    call_bytes = 32 + 24 * batch
+    scratch = _areas(
+        call_bytes,
+        [
+            ("EMBEDDED", "[rows][DIM_STRIDE]", all_rows * dim),
+            ("RESIDUAL", "[rows][DIM_STRIDE], x", all_rows * dim),
+            ("CONVOLVED", "[rows][DIM_STRIDE]", all_rows * dim),
+            ("HIDDEN", "[rows][HIDDEN_STRIDE]", all_rows * hidden),
+            ("SPECTRUM", "[rows][re, im][BINS_STRIDE]", all_rows * 2 * bins),
+        ],
+    )
+    tables = _tables(plan, folded, products, is_half=precision != "f32", mels_stride=mels)
+    last = tables[-1]
+    return Device(
+        batch=batch,
+        is_half=precision != "f32",
+        rows=rows,
+        tile_jobs=tile_jobs,
+        tiles=tiles,
+        mels_stride=mels,
+        dim_stride=dim,
+        hidden_stride=hidden,
+        bins_stride=bins,
+        products=products,
+        start=start,
+        fft_frames=min(plan.max_frames, SHARED_BYTES // fft_bytes),
+        slot_mel_history=slot_mel_history,
+        slot_history=slot_history,
+        slot_overlap=slot_overlap,
+        state_bytes=_round_up(4 * (slot_overlap + plan.overlap_floats), 256),
+        scratch=scratch,
+        scratch_bytes=_round_up(4 * (scratch[-1].offset + scratch[-1].floats), 256),
+        tables=tables,
+        weight_bytes=_round_up(last.offset + last.data.nbytes, 256),
+        launches=_launches(config.num_layers, products, start, tiles, batch),
+        flush=Launch("flush", (batch, 1, 1), FLUSH_THREADS, False),
+    )
+
+
+def _round_up(count: int, unit: int) -> int:
+    return -(-count // unit) * unit
+
+
+def _cut(text: str, inputs: int, outputs: int, pairs: bool = False) -> Shards:
+    """Cuts a product. With pairs, an output is two: the shard's first groups have the ones, its last the others."""
+    splits = -(-inputs // WARP_INPUTS)
+    wanted = -(-outputs // PROCESSORS)
+    groups = -(-wanted // MAX_COLUMNS)
+    columns = -(-wanted // groups)
+    shards = -(-outputs // (columns * groups))
+    found = Shards(inputs, outputs, columns, groups * (2 if pairs else 1), splits, shards)
+    if found.threads > MAX_THREADS:
+        raise CompileError(f"--target cuda: {text}, {inputs} x {outputs}, is too large for a thread block")
+    return found
+
+
+def _areas(call_bytes: int, buffers: Sequence[tuple[str, str, int]]) -> tuple[Area, ...]:
+    found = []
+    offset = _round_up(call_bytes, 256) // 4
+    for name, layout, floats in buffers:
+        found.append(Area(name, layout, floats, offset))
+        offset += _round_up(floats, 64)
+    return tuple(found)
+
+
+def _launches(layers: int, products: dict[str, Shards], start: Start, tiles: int, batch: int) -> tuple[Launch, ...]:
+    def product(step: str, name: str) -> Launch:
+        return Launch(step, (products[name].shards, tiles, 1), products[name].threads, name != "embed")
+
+    blocks = [product(f"{name}_{i}", name) for i in range(layers) for name in ("expand", "contract")]
+    return (
+        product("embed", "embed"),
+        Launch("start", (start.shards, tiles, 1), start.threads, False),
+        *blocks,
+        product("head", "head"),
+        Launch("synthesis", (batch, 1, 1), SYNTHESIS_THREADS, True),
+    )
+
+
+# ---- tables ----
+
+
+def _tables(
+    plan: Plan, folded: Folded, products: dict[str, Shards], *, is_half: bool, mels_stride: int
+) -> tuple[DeviceTable, ...]:
+    found: list[DeviceTable] = []
+
+    def put(name: str, layout: str, data: NDArray[Any]) -> None:
+        end = found[-1].offset + found[-1].data.nbytes if found else 0
+        found.append(DeviceTable(name, layout, _round_up(end, 256), data))
+
+    def product(name: str, cut: Shards, matrix: Product) -> None:
+        header, weights = pack_product(cut, matrix, is_half)
+        put(name, f"[bias, scale][outputs: {cut.padded}]", header)
+        shape = ", ".join(
+            f"{what}: {count}"
+            for what, count in zip(("shards", "groups", "splits", "columns"), weights.shape, strict=False)
+        )
+        put(f"{name}_weights", f"[{shape}][inputs: {WARP_INPUTS}] in {'half' if is_half else 'float'}", weights)
+
+    config = folded.config
+    taps = folded.embed.weight.reshape(config.kernel_size, config.n_mels, config.dim)
+    taps = np.pad(taps, ((0, 0), (0, mels_stride - config.n_mels), (0, 0)))
+    product("embed", products["embed"], Product(taps.reshape(-1, config.dim), folded.embed.bias))
+    put("embed_norm", "[scale, shift][DIM]", folded.embed_norm)
+    for i, block in enumerate(folded.blocks):
+        put(f"conv_{i}", "[bias, taps][DIM]", block.conv)
+        product(f"expand_{i}", products["expand"], block.expand)
+        product(f"contract_{i}", products["contract"], block.contract)
+    product("head", products["head"], _pairs(products["head"], folded.magnitude, folded.phase))
+    fft = plan.fft
+    for name, values in (
+        ("twiddle_cosines", fft.cosines),
+        ("twiddle_sines", fft.sines),
+        ("half_cosines", fft.half_cosines),
+        ("half_sines", fft.half_sines),
+        ("synthesis_window", (hann(config.n_fft) / config.n_fft).astype(np.float32)),
+    ):
+        put(name, f"[{values.size}], as on the CPU", values)
+    return tuple(found)
+
+
+def _pairs(cut: Shards, first: Product, second: Product) -> Product:
+    """Two products as one whose shards have some outputs of the first and then the same ones of the second."""
+    width = cut.width // 2
+
+    def shards(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        padded = np.zeros((*values.shape[:-1], cut.shards * width), np.float32)
+        padded[..., : values.shape[-1]] = values
+        return padded.reshape(*values.shape[:-1], cut.shards, width)
+
+    def join(one: NDArray[np.float32], two: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.concatenate([shards(one), shards(two)], axis=-1).reshape(*one.shape[:-1], -1)
+
+    return Product(join(first.weight, second.weight), join(first.bias, second.bias))
+
+
+def pack_product(cut: Shards, product: Product, is_half: bool) -> tuple[NDArray[np.float32], NDArray[Any]]:
+    """Header [bias, scale][outputs] and weights [shard][group][split][column][inputs], these in the lanes' order.
+
+    Halves: [lane][half of the 256][4], a lane's 16 bytes in one piece. Floats: [half of the 256][lane][4].
+    """
+    inputs, outputs = product.weight.shape
+    scale = half_scales(product) if is_half else np.ones(outputs, np.float32)
+    header = np.zeros((2, cut.padded), np.float32)
+    header[0, :outputs] = product.bias / scale
+    header[1, :outputs] = scale
+    weights = np.zeros((cut.splits * WARP_INPUTS, cut.padded), np.float32)
+    weights[:inputs, :outputs] = product.weight / scale
+    shape = (cut.splits, 2, LANES, LANE_INPUTS // 2, cut.shards, cut.groups, cut.columns)
+    order = (4, 5, 0, 6, 2, 1, 3) if is_half else (4, 5, 0, 6, 1, 2, 3)
+    packed = weights.reshape(shape).transpose(order).reshape(cut.shards, cut.groups, cut.splits, cut.columns, -1)
+    packed = np.ascontiguousarray(packed)
+    return header, packed.astype(np.float16).view(np.uint16) if is_half else packed

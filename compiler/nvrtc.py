@@ -1,0 +1,182 @@
+"""Compiles the CUDA sources with NVRTC, NVIDIA's run-time compiler: a library; no GPU nor host compiler is needed."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from compiler.errors import CompileError
+
+ARCHITECTURES = (80, 86, 89, 90, 100)
+PACKAGE = "nvidia-cuda-nvrtc==13.0.88"
+LIBRARY_VARIABLE = "NVRTC_LIBRARY"  # an environment variable that names the library, instead of the places below
+
+# No contraction: which products are fused with which sums is written out, as for the CPU.
+OPTIONS = ("--device-as-default-execution-space", "--std=c++17", "--fmad=false", "--ptxas-options=-v")
+# What NVRTC lacks without the toolkit's headers, as far as the sources need it.
+STANDARD_HEADERS = {
+    "stddef.h": "",
+    "string.h": "",
+    "stdint.h": "typedef signed char int8_t;\ntypedef short int16_t;\ntypedef int int32_t;\n"
+    "typedef unsigned char uint8_t;\ntypedef unsigned short uint16_t;\ntypedef unsigned int uint32_t;\n"
+    "typedef unsigned long long uint64_t;\n",
+}
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What the assembler says of one kernel, a thread and a block: registers, bytes spilled, bytes of shared memory."""
+
+    name: str
+    registers: int
+    spilled: int
+    shared_bytes: int
+
+
+@dataclass(frozen=True)
+class Image:
+    """Code for one architecture (10 * major + minor): a cubin, or PTX, which later chips' drivers compile."""
+
+    architecture: int
+    is_ptx: bool
+    code: bytes
+    kernels: tuple[Kernel, ...] = ()
+    offset: int = 0
+
+    @property
+    def text(self) -> str:
+        """What it is."""
+        return f"PTX of compute_{self.architecture}" if self.is_ptx else f"cubin of sm_{self.architecture}"
+
+
+class Nvrtc:
+    """The library. Raises CompileError if there is none."""
+
+    def __init__(self) -> None:
+        self._library = _load()
+        major, minor = ctypes.c_int(), ctypes.c_int()
+        self._library.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
+        self.version = f"{major.value}.{minor.value}"
+
+    @property
+    def architectures(self) -> tuple[int, ...]:
+        """Those that it compiles for."""
+        count = ctypes.c_int()
+        self._library.nvrtcGetNumSupportedArchs(ctypes.byref(count))
+        found = (ctypes.c_int * count.value)()
+        self._library.nvrtcGetSupportedArchs(found)
+        return tuple(found)
+
+    def compile(self, source: str, files: Mapping[str, str], architecture: int, *, is_ptx: bool = False) -> Image:
+        """Compiles the file `source` of `files`, the others being its headers."""
+        headers = {**STANDARD_HEADERS, **{name: text for name, text in files.items() if name != source}}
+        texts = (ctypes.c_char_p * len(headers))(*(text.encode() for text in headers.values()))
+        names = (ctypes.c_char_p * len(headers))(*(name.encode() for name in headers))
+        program = ctypes.c_void_p()
+        self._check(
+            self._library.nvrtcCreateProgram(
+                ctypes.byref(program), files[source].encode(), source.encode(), len(headers), texts, names
+            )
+        )
+        try:
+            kind = "compute" if is_ptx else "sm"
+            options = [*OPTIONS, f"--gpu-architecture={kind}_{architecture}"]
+            words = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
+            failed = self._library.nvrtcCompileProgram(program, len(options), words)
+            log = self._get(program, "ProgramLog").rstrip(b"\0").decode(errors="replace")
+            if failed:
+                line = next((line for line in log.splitlines() if "error" in line), log[:200] or self._text(failed))
+                raise CompileError(f"NVRTC {self.version}, {kind}_{architecture}: {line}")
+            code = self._get(program, "PTX" if is_ptx else "CUBIN")
+        finally:
+            self._library.nvrtcDestroyProgram(ctypes.byref(program))
+        return Image(architecture, is_ptx, code, () if is_ptx else kernels_of(log))
+
+    def _get(self, program: ctypes.c_void_p, what: str) -> bytes:
+        size = ctypes.c_size_t()
+        self._check(getattr(self._library, f"nvrtcGet{what}Size")(program, ctypes.byref(size)))
+        data = ctypes.create_string_buffer(size.value)
+        self._check(getattr(self._library, f"nvrtcGet{what}")(program, data))
+        return data.raw
+
+    def _check(self, status: int) -> None:
+        if status:
+            raise CompileError(f"NVRTC {self.version}: {self._text(status)}")
+
+    def _text(self, status: int) -> str:
+        self._library.nvrtcGetErrorString.restype = ctypes.c_char_p
+        text: bytes = self._library.nvrtcGetErrorString(status)
+        return text.decode()
+
+
+def compile_images(source: str, files: Mapping[str, str], architectures: Sequence[int]) -> tuple[Image, ...]:
+    """A cubin for each architecture and PTX of the first, each at a multiple of 64 bytes."""
+    library = Nvrtc()
+    for architecture in architectures:
+        if architecture not in library.architectures:
+            known = ",".join(map(str, library.architectures))
+            raise CompileError(f"--gpu {architecture}: NVRTC {library.version} compiles for {known}")
+    images = [library.compile(source, files, architecture) for architecture in architectures]
+    images.append(library.compile(source, files, min(architectures), is_ptx=True))
+    placed, offset = [], 0
+    for image in images:
+        placed.append(Image(image.architecture, image.is_ptx, image.code, image.kernels, offset))
+        offset += -(-len(image.code) // 64) * 64
+    return tuple(placed)
+
+
+def images_bytes(images: Sequence[Image]) -> bytes:
+    """All images at their offsets."""
+    return b"".join(image.code + bytes(-len(image.code) % 64) for image in images)
+
+
+def kernels_of(log: str) -> tuple[Kernel, ...]:
+    """The kernels of an assembler's log (ptxas -v)."""
+    found = []
+    for part in re.split(r"Compiling entry function '", log)[1:]:
+        registers = re.search(r"Used (\d+) registers", part)
+        spilled = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", part)
+        shared = re.search(r"(\d+) bytes smem", part)
+        if registers and spilled:
+            found.append(
+                Kernel(
+                    name=part.split("'")[0],
+                    registers=int(registers[1]),
+                    spilled=int(spilled[1]) + int(spilled[2]),
+                    shared_bytes=int(shared[1]) if shared else 0,
+                )
+            )
+    return tuple(found)
+
+
+def _load() -> ctypes.CDLL:
+    named = os.environ.get(LIBRARY_VARIABLE)
+    for path in [Path(named)] if named else candidates():
+        try:
+            return ctypes.CDLL(str(path))
+        except OSError:
+            continue
+    where = f"{LIBRARY_VARIABLE}={named} cannot be loaded" if named else "NVRTC not found"
+    raise CompileError(
+        f"--target cuda: {where}: install the CUDA Toolkit (12 or later), or pip install {PACKAGE}; for the CPU alone, "
+        "another --target needs neither"
+    )
+
+
+def candidates() -> list[Path]:
+    """Where the library may be: a Python package, the toolkit, the loader's own places; the newest first."""
+    found: list[Path] = []
+    roots: list[str | None] = [os.environ.get("CUDA_PATH"), os.environ.get("CUDA_HOME"), "/usr/local/cuda"]
+    package = importlib.util.find_spec("nvidia")
+    for root in (package.submodule_search_locations or []) if package else []:
+        found += sorted(Path(root).glob("*/lib/libnvrtc.so.*"), reverse=True)
+    for toolkit in roots:
+        if toolkit:
+            found += sorted(Path(toolkit).glob("lib64/libnvrtc.so.*"), reverse=True)
+    found = [path for path in found if re.fullmatch(r"libnvrtc\.so\.\d+", path.name)]
+    return found + [Path(f"libnvrtc.so{version}") for version in (".13", ".12", "")]

@@ -1,0 +1,30 @@
+/* What a kernel is called with. C and CUDA include this; VOCOSC_CUDA_BATCH is defined before. Private to the object. */
+#ifndef VOCOSC_CUDA_CALL_H
+#define VOCOSC_CUDA_CALL_H
+
+#include <stdint.h>
+
+/* Device addresses, each of 256-byte alignment. */
+struct vocosc_cuda_memory {
+  uint64_t weights; /* [VOCOSC_CUDA_WEIGHT_BYTES] */
+  uint64_t state;   /* slots of VOCOSC_CUDA_STATE_BYTES; all zeros is silence */
+  uint64_t scratch; /* [VOCOSC_CUDA_SCRATCH_BYTES]; begins with the copy of the call that the first kernel leaves */
+};
+
+/* One stream's part of a call. */
+struct vocosc_cuda_job {
+  uint64_t mel;   /* address of float [frames][VOCOSC_MELS] */
+  uint64_t audio; /* address of float [frames * VOCOSC_HOP]; for flush [VOCOSC_TAIL] */
+  int32_t slot;
+  int32_t reserved;
+};
+
+/* The parameter of the first kernel and of flush; the others take the memory alone. */
+struct vocosc_cuda_call {
+  struct vocosc_cuda_memory memory;
+  int32_t count;  /* jobs, at most VOCOSC_CUDA_BATCH; 0 does nothing */
+  int32_t frames; /* of each, at most VOCOSC_MAX_FRAMES */
+  struct vocosc_cuda_job jobs[VOCOSC_CUDA_BATCH];
+};
+
+#endif /* VOCOSC_CUDA_CALL_H */

@@ -1,0 +1,700 @@
+//% from "fft_steps.h" import column, constants, from_halves, twiddles with context
+/*
+ * The network on a GPU: a chunk is ${device.launches | length} kernels, one after the other. See vocosc_network.c for the steps.
+ *
+ *   embed       mel -> embedding                      contract_I  hidden -> x, and the next block's convolution
+ *   start       norm -> x, the first convolution      head        norm, magnitude and phase -> spectrum
+ *   expand_I    norm, first layer, GELU -> hidden     synthesis   inverse FFT, window, overlap-add -> audio
+ *
+ * A chunk of a few frames is bound by latency and by the bytes of the weights: its multiply-adds take a large chip 3 us
+ * of some 40. Hence plain fused multiply-adds and no tensor cores, few kernels, and every weight read once a chunk:
+ *
+ * - A matrix product is cut into about ${device.shards} shards of outputs, one a thread block. A lane holds 8 inputs' weights of
+ *   up to 4 outputs in registers and uses them for all frames, ${device.rows} at a time, of all streams of its tile. It loads them
+ *   before it waits for the kernel before: that one's last microsecond hides the memory's latency.
+ * - The 32 lanes of a warp, and the warps that share an output, take different inputs; shuffles and then shared memory
+ *   add up their sums in a fixed order. So the audio does not depend on timing, nor on the number of streams; it
+ *   differs from the CPU's by rounding only, since the CPU adds in another order.
+ * - Depthwise convolutions want one channel of all frames, norms all channels of one frame. So the block that finishes a
+ *   channel of x convolves it for the next layer, and every block of the layer after norms the rows for itself.
+ *
+ * Activations are float rows in scratch, [jobs * frames][channels]; weights are ${device.weights_text} with float32 sums. There are no
+ * atomics, and blocks of one kernel never talk to each other.
+ */
+#define VOCOSC_ISA_CUDA
+#define VOCOSC_CUDA_BATCH ${device.batch}
+#include "vocosc_cuda_call.h"
+#include "vocosc_cuda_machine.h"
+#include "vocosc_vector_math.h"
+
+enum {
+  LANES = 32, /* of a warp */
+  ROWS = ${device.rows}, /* frames that a thread block takes at a time, all of one stream */
+  TILE_JOBS = ${device.tile_jobs}, /* streams that it takes in turn */
+
+  N_FFT = ${config.n_fft},
+  HOP = ${config.hop_length},
+  OVERLAP = ${plan.overlap_floats},
+  BINS = ${plan.bins},
+  MELS = ${config.n_mels},
+  DIM = ${config.dim},
+  TAPS = ${config.kernel_size},
+  CONTEXT = ${plan.context}, /* frames before the first that a convolution sees */
+
+  /* Floats from one frame's row to the next: whole float4. */
+  MELS_STRIDE = ${device.mels_stride},
+  DIM_STRIDE = ${device.dim_stride},
+  HIDDEN_STRIDE = ${device.hidden_stride},
+  BINS_STRIDE = ${device.bins_stride},
+
+  /* A stream's slot, offsets in floats */
+  SLOT_FLOATS = ${device.state_bytes // 4},
+  SLOT_MEL_HISTORY = ${device.slot_mel_history}, /* [CONTEXT][MELS] */
+  SLOT_HISTORY = ${device.slot_history}, /* [blocks][CONTEXT][DIM] */
+  SLOT_OVERLAP = ${device.slot_overlap}, /* [OVERLAP] */
+
+  /* Scratch, offsets in floats; the call's copy is in front. */
+//% for buffer in device.scratch
+  SCRATCH_${buffer.name} = ${buffer.offset}, /* ${buffer.layout} */
+//% endfor
+
+  /* Tables, offsets in bytes */
+//% for table in device.tables
+  TABLE_${table.name | upper} = ${table.offset}, /* ${table.layout} */
+//% endfor
+};
+
+#define NORM_EPSILON 1e-6f
+#define MAX_MAGNITUDE 100.0f
+#define SILENT_MEL (${silent_mel}f)
+#define FLOAT_MAX 0x1.fffffep127f
+
+typedef vocosc_cuda_memory device_memory;
+typedef vocosc_cuda_call device_call;
+
+static const float *table(const device_memory &memory, size_t offset) { return (const float *)(memory.weights + offset); }
+static float *scratch(const device_memory &memory, size_t offset) { return (float *)memory.scratch + offset; }
+static float *slot(const device_memory &memory, const device_call &call, int job) {
+  return (float *)memory.state + (size_t)call.jobs[job].slot * SLOT_FLOATS;
+}
+/* The call, as the first kernel left it for the others. */
+static const device_call &call_of(const device_memory &memory) { return *(const device_call *)memory.scratch; }
+
+static int least(int a, int b) { return a < b ? a : b; }
+
+/* The jobs of this thread block's tile: first .. last - 1. */
+struct tile_jobs {
+  int first, last;
+  explicit tile_jobs(const device_call &call)
+      : first(tile_index() * TILE_JOBS), last(least(call.count, (tile_index() + 1) * TILE_JOBS)) {}
+};
+
+/* The sum of the 32 lanes' values, in all lanes, by one tree. */
+static float sum_of_lanes(float value) {
+#pragma unroll
+  for (int mask = LANES / 2; mask > 0; mask /= 2) value += exchange(value, mask);
+  return value;
+}
+
+/* ---- matrix products ------------------------------------------------------------------------------------------- */
+
+//% if device.is_half
+/* A lane's weights of one output: 8 halves. */
+struct lane_weights {
+  uint4 halves;
+};
+enum { LANE_WEIGHT_BYTES = 16 };
+
+static lane_weights load_weights(const char *p, int lane) { return {load_words(p + lane * 16)}; }
+
+static void widen(const lane_weights &weights, float w[8]) {
+  const uint32_t words[4] = {weights.halves.x, weights.halves.y, weights.halves.z, weights.halves.w};
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    const float2 pair = widen_halves(words[i]);
+    w[2 * i] = pair.x;
+    w[2 * i + 1] = pair.y;
+  }
+}
+//% else
+/* A lane's weights of one output: 8 floats. */
+struct lane_weights {
+  float4 first, second;
+};
+enum { LANE_WEIGHT_BYTES = 32 };
+
+static lane_weights load_weights(const char *p, int lane) {
+  const float *from = (const float *)p;
+  return {load_floats(from + lane * 4), load_floats(from + LANES * 4 + lane * 4)};
+}
+
+static void widen(const lane_weights &weights, float w[8]) {
+  const float values[8] = {weights.first.x,  weights.first.y,  weights.first.z,  weights.first.w,
+                           weights.second.x, weights.second.y, weights.second.z, weights.second.w};
+#pragma unroll
+  for (int i = 0; i < 8; i++) w[i] = values[i];
+}
+//% endif
+
+/*
+ * A shard of a matrix product: WIDTH outputs, in GROUPS of COLUMNS. A group has SPLITS warps; each takes 256 of the
+ * inputs, of which a lane has 4 in the first half and 4 in the second, so that both loads of a warp are in one piece.
+ * A table is [shards][WIDTH] biases, as many scales, and [shards][group][split][column] weights of 256 inputs; an output
+ * is scale * (bias + sum).
+ */
+template <int INPUTS, int COLUMNS, int GROUPS, int SPLITS>
+struct shard {
+  static constexpr int WIDTH = COLUMNS * GROUPS;
+  static constexpr int WARPS = GROUPS * SPLITS;
+  static constexpr int THREADS = WARPS * LANES;
+  static constexpr int SUMS = COLUMNS * ROWS;
+  static constexpr int PADDED_SUMS = SUMS > 16 ? 32 : SUMS > 8 ? 16 : SUMS > 4 ? 8 : SUMS > 2 ? 4 : SUMS;
+  static constexpr int PARTIAL_FLOATS = WARPS * PADDED_SUMS; /* of shared memory */
+  static_assert(SUMS <= LANES, "a lane holds a sum at the end");
+  lane_weights weights[COLUMNS];
+
+  void load(const char *table) {
+    const int warp = thread_index() / LANES;
+    const char *from = table + ((size_t)block_index() * WARPS + warp) * COLUMNS * LANES * LANE_WEIGHT_BYTES;
+#pragma unroll
+    for (int c = 0; c < COLUMNS; c++) weights[c] = load_weights(from + c * LANES * LANE_WEIGHT_BYTES, thread_index() % LANES);
+  }
+
+  /* This warp's sums for the first `rows` of ROWS rows of x, `stride` apart, to `partial` [WARPS][PADDED_SUMS]. */
+  template <typename pointer>
+  void multiply(pointer x, int stride, int rows, shared_floats partial) const {
+    const int lane = thread_index() % LANES;
+    const int warp = thread_index() / LANES;
+    const int first = warp % SPLITS * 8 * LANES + 4 * lane;
+    const int second = first + 4 * LANES;
+    float sums[PADDED_SUMS] = {};
+    float w[COLUMNS][8];
+#pragma unroll
+    for (int c = 0; c < COLUMNS; c++) widen(weights[c], w[c]);
+#pragma unroll
+    for (int row = 0; row < ROWS; row++) {
+      if (row < rows) {
+        const float4 zero = {0.0f, 0.0f, 0.0f, 0.0f};
+        const float4 a = first < INPUTS ? load_floats(x + row * stride + first) : zero;
+        const float4 b = second < INPUTS ? load_floats(x + row * stride + second) : zero;
+#pragma unroll
+        for (int c = 0; c < COLUMNS; c++) {
+          float sum = a.x * w[c][0];
+          sum = fma_float(a.y, w[c][1], sum);
+          sum = fma_float(a.z, w[c][2], sum);
+          sum = fma_float(a.w, w[c][3], sum);
+          sum = fma_float(b.x, w[c][4], sum);
+          sum = fma_float(b.y, w[c][5], sum);
+          sum = fma_float(b.z, w[c][6], sum);
+          sum = fma_float(b.w, w[c][7], sum);
+          sums[row * COLUMNS + c] = sum;
+        }
+      }
+    }
+    /* Each exchange adds up half of the sums and gives away the other half; the last ones add up what is left. */
+#pragma unroll
+    for (int step = 0; step < 5; step++) {
+      const int mask = LANES / 2 >> step;
+      const int half = PADDED_SUMS / 2 >> step;
+      if (half == 0) {
+        sums[0] += exchange(sums[0], mask);
+      } else {
+        const bool upper = (lane & mask) != 0;
+#pragma unroll
+        for (int i = 0; i < half; i++) {
+          const float kept = upper ? sums[half + i] : sums[i];
+          const float given = upper ? sums[i] : sums[half + i];
+          sums[i] = kept + exchange(given, mask);
+        }
+      }
+    }
+    const int lanes_of_a_sum = LANES / PADDED_SUMS;
+    if (lane % lanes_of_a_sum == 0) partial[warp * PADDED_SUMS + lane / lanes_of_a_sum] = sums[0];
+  }
+
+  /* The whole sum of one output of the shard. */
+  static float sum(shared_floats partial, int row, int output) {
+    const int first = output / COLUMNS * SPLITS * PADDED_SUMS + row * COLUMNS + output % COLUMNS;
+    float whole = partial[first];
+#pragma unroll
+    for (int split = 1; split < SPLITS; split++) whole += partial[first + split * PADDED_SUMS];
+    return whole;
+  }
+};
+
+/* The bias and the scale of one output. */
+struct output_header {
+  float bias, scale;
+  void load(const char *table, int shards, int width, int output) {
+    const float *from = (const float *)table + block_index() * width + output;
+    bias = from[0];
+    scale = from[shards * width];
+  }
+  float finish(float sum) const { return scale * (bias + sum); }
+};
+
+/* ---- rows -------------------------------------------------------------------------------------------------------- */
+
+/* LayerNorm without its affine part: `count` rows of x to shared rows, one a warp; the padding becomes zero. */
+static void normalise(const float *x, shared_floats rows, int count) {
+  const int lane = thread_index() % LANES;
+  for (int row = thread_index() / LANES; row < count; row += block_threads() / LANES) {
+    const float *from = x + row * DIM_STRIDE;
+    const shared_floats to = rows + row * DIM_STRIDE;
+    float sum = 0.0f;
+#pragma unroll
+    for (int c = 4 * lane; c < DIM_STRIDE; c += 4 * LANES) {
+      float4 v = load_floats(from + c);
+//% if device.dim_stride != config.dim
+      v.y = c + 1 < DIM ? v.y : 0.0f;
+      v.z = c + 2 < DIM ? v.z : 0.0f;
+      v.w = c + 3 < DIM ? v.w : 0.0f;
+//% endif
+      store_floats(to + c, v);
+      sum += (v.x + v.y) + (v.z + v.w);
+    }
+    const float mean = sum_of_lanes(sum) / (float)DIM;
+    float squares = 0.0f;
+#pragma unroll
+    for (int c = 4 * lane; c < DIM_STRIDE; c += 4 * LANES) {
+      float4 v = load_floats(to + c);
+      v.x = v.x - mean;
+//% if device.dim_stride != config.dim
+      v.y = c + 1 < DIM ? v.y - mean : 0.0f;
+      v.z = c + 2 < DIM ? v.z - mean : 0.0f;
+      v.w = c + 3 < DIM ? v.w - mean : 0.0f;
+//% else
+      v.y = v.y - mean;
+      v.z = v.z - mean;
+      v.w = v.w - mean;
+//% endif
+      store_floats(to + c, v);
+      squares = fma_float(v.x, v.x, squares);
+      squares = fma_float(v.y, v.y, squares);
+      squares = fma_float(v.z, v.z, squares);
+      squares = fma_float(v.w, v.w, squares);
+    }
+    const float variance = sum_of_lanes(squares) / (float)DIM;
+    const float scale = 1.0f / sqrtf(variance + NORM_EPSILON);
+#pragma unroll
+    for (int c = 4 * lane; c < DIM_STRIDE; c += 4 * LANES) {
+      float4 v = load_floats(to + c);
+      v.x *= scale;
+      v.y *= scale;
+      v.z *= scale;
+      v.w *= scale;
+      store_floats(to + c, v);
+    }
+  }
+}
+
+/*
+ * A value of mel as the network takes it: denormals count as zero, and what is no number as silence. A host that cannot
+ * see device memory cannot refuse it; so it costs a frame and never the stream.
+ */
+static float clean(float value) {
+  if (!(value >= -FLOAT_MAX && value <= FLOAT_MAX)) return SILENT_MEL;
+  return value > -1e-20f && value < 1e-20f ? 0.0f : value;
+}
+
+/* Mel `frame` of a job, from the stream's history before the first. */
+static float mel_at(const device_call &call, int job, const float *history, int frame, int mel) {
+  if (frame < 0) return history[(CONTEXT + frame) * MELS + mel];
+  return clean(((const float *)call.jobs[job].mel)[frame * MELS + mel]);
+}
+
+/* The weights of one channel of a depthwise convolution; the table is [bias, taps, oldest first][DIM]. */
+struct channel_taps {
+  float bias, taps[TAPS];
+  void load(const float *table, int channel) {
+    bias = table[channel];
+#pragma unroll
+    for (int tap = 0; tap < TAPS; tap++) taps[tap] = table[(1 + tap) * DIM + channel];
+  }
+};
+
+/*
+ * The end of a pass over `rows` frames of x for the WIDTH channels of this block, of which each thread brings one value
+ * of one channel (`column`) and row, or none (row >= rows): stores x, convolves it to y, and keeps the last CONTEXT
+ * frames of x, in `window` [WIDTH][CONTEXT + ROWS] for the next pass or, at the chunk's end, in the stream's history.
+ */
+template <int WIDTH>
+static void convolve(const channel_taps &taps, shared_floats window, float value, int column, int row, int rows,
+                     bool is_last, float *x, float *y, float *history) {
+  const int first_channel = block_index() * WIDTH;
+  const int channel = first_channel + column;
+  const bool is_used = row < rows && channel < DIM;
+  const shared_floats own = window + column * (CONTEXT + ROWS);
+  if (is_used) {
+    own[CONTEXT + row] = value;
+    x[row * DIM_STRIDE + channel] = value;
+  }
+  barrier();
+  if (is_used) {
+    float sum = taps.bias;
+#pragma unroll
+    for (int tap = 0; tap < TAPS; tap++) sum = fma_float(own[row + tap], taps.taps[tap], sum);
+    y[row * DIM_STRIDE + channel] = sum;
+  }
+  if (is_last) {
+    for (int i = thread_index(); i < WIDTH * CONTEXT; i += block_threads()) {
+      const int c = i / CONTEXT;
+      const int from = i % CONTEXT;
+      if (first_channel + c < DIM) history[from * DIM + first_channel + c] = window[c * (CONTEXT + ROWS) + rows + from];
+    }
+  }
+  barrier();
+  if (!is_last) {
+    for (int c = thread_index(); c < WIDTH; c += block_threads()) {
+      const shared_floats moved = window + c * (CONTEXT + ROWS);
+      for (int i = 0; i < CONTEXT; i++) moved[i] = moved[rows + i];
+    }
+  }
+}
+
+/* The window's first CONTEXT frames, from a stream's history. */
+template <int WIDTH>
+static void load_window(shared_floats window, const float *history) {
+  const int first_channel = block_index() * WIDTH;
+  for (int i = thread_index(); i < WIDTH * CONTEXT; i += block_threads()) {
+    const int c = i / CONTEXT;
+    const int from = i % CONTEXT;
+    if (first_channel + c < DIM) window[c * (CONTEXT + ROWS) + from] = history[from * DIM + first_channel + c];
+  }
+}
+
+/* ---- kernels ------------------------------------------------------------------------------------------------------ */
+//% macro shard_type(p)
+shard<${p.inputs}, ${p.columns}, ${p.groups}, ${p.splits}>
+//%- endmacro
+
+/* The call's copy for the other kernels; the embedding of each job's mel. */
+//% set p = device.products.embed
+typedef ${shard_type(p)} embed_shard;
+KERNEL(embed_shard::THREADS) vocosc_embed(PARAMETER(vocosc_cuda_call) call) {
+  SHARED_FLOATS(mels, (CONTEXT + ROWS) * MELS_STRIDE);
+  SHARED_FLOATS(partial, embed_shard::PARTIAL_FLOATS);
+  const device_memory &memory = call.memory;
+  const int thread = thread_index();
+  if (block_index() == 0 && tile_index() == 0) {
+    const uint32_t *from = (const uint32_t *)&call;
+    uint32_t *to = (uint32_t *)memory.scratch;
+    const int words = (int)((sizeof(device_call) - sizeof call.jobs + (size_t)call.count * sizeof *call.jobs) / sizeof *to);
+    for (int i = thread; i < words; i += block_threads()) to[i] = from[i];
+  }
+  embed_shard product;
+  product.load((const char *)table(memory, TABLE_EMBED_WEIGHTS));
+  const int row = thread / embed_shard::WIDTH;
+  const int output = thread % embed_shard::WIDTH;
+  output_header header;
+  header.load((const char *)table(memory, TABLE_EMBED), ${p.shards}, embed_shard::WIDTH, output);
+  const int channel = block_index() * embed_shard::WIDTH + output;
+  start_next();
+  const tile_jobs jobs(call);
+  for (int job = jobs.first; job < jobs.last; job++) {
+    const float *history = slot(memory, call, job) + SLOT_MEL_HISTORY;
+    for (int frame = 0; frame < call.frames; frame += ROWS) {
+      const int rows = least(ROWS, call.frames - frame);
+      for (int i = thread; i < (CONTEXT + rows) * MELS_STRIDE; i += block_threads()) {
+        const int from = frame + i / MELS_STRIDE - CONTEXT;
+        const int mel = i % MELS_STRIDE;
+        mels[i] = mel < MELS ? mel_at(call, job, history, from, mel) : 0.0f;
+      }
+      barrier();
+      product.multiply(mels, MELS_STRIDE, rows, partial);
+      barrier();
+      if (row < rows && channel < DIM) {
+        float *to = scratch(memory, SCRATCH_EMBEDDED) + (size_t)(job * call.frames + frame + row) * DIM_STRIDE;
+        to[channel] = header.finish(embed_shard::sum(partial, row, output));
+      }
+    }
+  }
+}
+
+/* The norm of the embedding, with its affine part, to x; the first block's convolution. Moves the mel's history on. */
+KERNEL(${device.start.threads}) vocosc_start(PARAMETER(vocosc_cuda_memory) memory) {
+  enum { WIDTH = ${device.start.width} };
+  SHARED_FLOATS(normalised, ROWS * DIM_STRIDE);
+  SHARED_FLOATS(window, WIDTH * (CONTEXT + ROWS));
+  const int thread = thread_index();
+  const int row = thread / WIDTH;
+  const int column = thread % WIDTH;
+  const int channel = block_index() * WIDTH + column;
+  float scale = 0.0f;
+  float shift = 0.0f;
+  channel_taps taps = {};
+  if (channel < DIM) {
+    scale = table(memory, TABLE_EMBED_NORM)[channel];
+    shift = table(memory, TABLE_EMBED_NORM)[DIM + channel];
+    taps.load(table(memory, TABLE_CONV_0), channel);
+  }
+  const device_call &call = call_of(memory);
+  const tile_jobs jobs(call);
+  const int frames = call.frames;
+  wait_for_previous();
+  start_next();
+  for (int job = jobs.first; job < jobs.last; job++) {
+    float *history = slot(memory, call, job) + SLOT_HISTORY;
+    load_window<WIDTH>(window, history);
+    for (int frame = 0; frame < frames; frame += ROWS) {
+      const int rows = least(ROWS, frames - frame);
+      const size_t first = (size_t)(job * frames + frame) * DIM_STRIDE;
+      normalise(scratch(memory, SCRATCH_EMBEDDED) + first, normalised, rows);
+      barrier();
+      const float value = row < rows && channel < DIM ? fma_float(normalised[row * DIM_STRIDE + channel], scale, shift) : 0.0f;
+      convolve<WIDTH>(taps, window, value, column, row, rows, frame + ROWS >= frames,
+                      scratch(memory, SCRATCH_RESIDUAL) + first, scratch(memory, SCRATCH_CONVOLVED) + first, history);
+    }
+    if (block_index() == 0) { /* a column a thread: it moves the oldest frames first */
+      float *mels = slot(memory, call, job) + SLOT_MEL_HISTORY;
+      for (int mel = thread; mel < MELS; mel += block_threads()) {
+        for (int i = 0; i < CONTEXT; i++) mels[i * MELS + mel] = mel_at(call, job, mels, frames - CONTEXT + i, mel);
+      }
+    }
+  }
+}
+
+/* A block's norm, first layer and GELU. */
+//% set p = device.products.expand
+typedef ${shard_type(p)} expand_shard;
+static void expand(const device_memory &memory, size_t headers, size_t weights) {
+  SHARED_FLOATS(normalised, ROWS * DIM_STRIDE);
+  SHARED_FLOATS(partial, expand_shard::PARTIAL_FLOATS);
+  expand_shard product;
+  product.load((const char *)table(memory, weights));
+  const int row = thread_index() / expand_shard::WIDTH;
+  const int output = thread_index() % expand_shard::WIDTH;
+  output_header header;
+  header.load((const char *)table(memory, headers), ${p.shards}, expand_shard::WIDTH, output);
+  const int channel = block_index() * expand_shard::WIDTH + output;
+  const device_call &call = call_of(memory);
+  const tile_jobs jobs(call);
+  const int frames = call.frames;
+  wait_for_previous();
+  start_next();
+  for (int job = jobs.first; job < jobs.last; job++) {
+    for (int frame = 0; frame < frames; frame += ROWS) {
+      const int rows = least(ROWS, frames - frame);
+      const size_t first = (size_t)(job * frames + frame);
+      normalise(scratch(memory, SCRATCH_CONVOLVED) + first * DIM_STRIDE, normalised, rows);
+      barrier();
+      product.multiply(normalised, DIM_STRIDE, rows, partial);
+      barrier();
+      if (row < rows && channel < HIDDEN_STRIDE) {
+        float *to = scratch(memory, SCRATCH_HIDDEN) + (first + row) * HIDDEN_STRIDE;
+        to[channel] = vec_gelu(header.finish(expand_shard::sum(partial, row, output)));
+      }
+    }
+  }
+}
+
+/* A block's second layer, onto x; the next block's convolution, if there is a next. */
+//% set p = device.products.contract
+typedef ${shard_type(p)} contract_shard;
+template <bool HAS_NEXT>
+static void contract(const device_memory &memory, size_t headers, size_t weights, size_t next_conv, int next_history) {
+  SHARED_FLOATS(window, contract_shard::WIDTH * (CONTEXT + ROWS));
+  SHARED_FLOATS(partial, contract_shard::PARTIAL_FLOATS);
+  contract_shard product;
+  product.load((const char *)table(memory, weights));
+  const int row = thread_index() / contract_shard::WIDTH;
+  const int output = thread_index() % contract_shard::WIDTH;
+  output_header header;
+  header.load((const char *)table(memory, headers), ${p.shards}, contract_shard::WIDTH, output);
+  const int channel = block_index() * contract_shard::WIDTH + output;
+  channel_taps taps = {};
+  if (HAS_NEXT && row < ROWS && channel < DIM) taps.load(table(memory, next_conv), channel);
+  const device_call &call = call_of(memory);
+  const tile_jobs jobs(call);
+  const int frames = call.frames;
+  /* No other kernel of the chunk writes this history: the first stream's may be read before the wait. */
+  if (HAS_NEXT && jobs.first < jobs.last) {
+    load_window<contract_shard::WIDTH>(window, slot(memory, call, jobs.first) + SLOT_HISTORY + next_history);
+  }
+  wait_for_previous();
+  start_next();
+  for (int job = jobs.first; job < jobs.last; job++) {
+    float *history = slot(memory, call, job) + SLOT_HISTORY + next_history;
+    if (HAS_NEXT && job > jobs.first) load_window<contract_shard::WIDTH>(window, history);
+    for (int frame = 0; frame < frames; frame += ROWS) {
+      const int rows = least(ROWS, frames - frame);
+      const size_t first = (size_t)(job * frames + frame);
+      float *x = scratch(memory, SCRATCH_RESIDUAL) + first * DIM_STRIDE;
+      const bool is_used = row < rows && channel < DIM;
+      float value = is_used ? x[row * DIM_STRIDE + channel] : 0.0f;
+      product.multiply((const float *)scratch(memory, SCRATCH_HIDDEN) + first * HIDDEN_STRIDE, HIDDEN_STRIDE, rows, partial);
+      barrier();
+      if (is_used) value += header.finish(contract_shard::sum(partial, row, output));
+      if (HAS_NEXT) {
+        convolve<contract_shard::WIDTH>(taps, window, value, output, row, rows, frame + ROWS >= frames, x,
+                                        scratch(memory, SCRATCH_CONVOLVED) + first * DIM_STRIDE, history);
+      } else {
+        if (is_used) x[row * DIM_STRIDE + channel] = value;
+        barrier();
+      }
+    }
+  }
+}
+//% for i in range(config.num_layers)
+//% set is_last = i + 1 == config.num_layers
+
+KERNEL(expand_shard::THREADS) vocosc_expand_${i}(PARAMETER(vocosc_cuda_memory) memory) {
+  expand(memory, TABLE_EXPAND_${i}, TABLE_EXPAND_${i}_WEIGHTS);
+}
+KERNEL(contract_shard::THREADS) vocosc_contract_${i}(PARAMETER(vocosc_cuda_memory) memory) {
+  contract<${"false" if is_last else "true"}>(memory, TABLE_CONTRACT_${i}, TABLE_CONTRACT_${i}_WEIGHTS, ${0 if is_last else "TABLE_CONV_%d" | format(i + 1)}, ${0 if is_last else "%d * CONTEXT * DIM" | format(i + 1)});
+}
+//% endfor
+
+/* The last norm; magnitude and phase of a bin, from which its real and imaginary part. A shard has the magnitudes of its
+ * bins first, then their phases. */
+//% set p = device.products.head
+typedef ${shard_type(p)} head_shard;
+KERNEL(head_shard::THREADS) vocosc_head(PARAMETER(vocosc_cuda_memory) memory) {
+  enum { WIDTH = head_shard::WIDTH / 2 };
+  SHARED_FLOATS(normalised, ROWS * DIM_STRIDE);
+  SHARED_FLOATS(partial, head_shard::PARTIAL_FLOATS);
+  head_shard product;
+  product.load((const char *)table(memory, TABLE_HEAD_WEIGHTS));
+  const int row = thread_index() / WIDTH;
+  const int output = thread_index() % WIDTH;
+  output_header magnitude, phase;
+  magnitude.load((const char *)table(memory, TABLE_HEAD), ${p.shards}, head_shard::WIDTH, output);
+  phase.load((const char *)table(memory, TABLE_HEAD), ${p.shards}, head_shard::WIDTH, WIDTH + output);
+  const int bin = block_index() * WIDTH + output;
+  const device_call &call = call_of(memory);
+  const tile_jobs jobs(call);
+  const int frames = call.frames;
+  wait_for_previous();
+  start_next();
+  for (int job = jobs.first; job < jobs.last; job++) {
+    for (int frame = 0; frame < frames; frame += ROWS) {
+      const int rows = least(ROWS, frames - frame);
+      const size_t first = (size_t)(job * frames + frame);
+      normalise(scratch(memory, SCRATCH_RESIDUAL) + first * DIM_STRIDE, normalised, rows);
+      barrier();
+      product.multiply(normalised, DIM_STRIDE, rows, partial);
+      barrier();
+      if (row < rows && bin < BINS) {
+        float *to = scratch(memory, SCRATCH_SPECTRUM) + (first + row) * 2 * BINS_STRIDE;
+        const float size = vec_min(vec_exp(magnitude.finish(head_shard::sum(partial, row, output))), MAX_MAGNITUDE);
+        float sine, cosine;
+        vec_sincos(phase.finish(head_shard::sum(partial, row, WIDTH + output)), &sine, &cosine);
+        to[bin] = size * cosine;
+        to[BINS_STRIDE + bin] = size * sine;
+      }
+    }
+  }
+}
+
+/* ---- synthesis ---------------------------------------------------------------------------------------------------- */
+
+enum {
+  FFT_LENGTH = ${fft.complex_length}, /* complex buffers are [2][FFT_LENGTH]: real parts, then imaginary parts */
+  FFT_FRAMES = ${device.fft_frames}, /* frames that are transformed at a time */
+  SYNTHESIS_THREADS = ${device.synthesis_threads},
+};
+${constants() | chomp}
+
+/* The sum of the overlap and of `count` windowed frames: what is complete goes out, the rest becomes the overlap. */
+static void overlap_add(const shared_floats samples, int count, const float *window, float *overlap, float *audio) {
+  const int complete = count * HOP;
+  /* A thread has all positions that are `complete` apart: it alone reads and writes their places in the overlap. */
+  for (int start = thread_index(); start < complete; start += SYNTHESIS_THREADS) {
+    for (int i = start; i < complete + OVERLAP; i += complete) {
+      float sum = i < OVERLAP ? overlap[i] : 0.0f;
+      for (int frame = 0; frame < count; frame++) {
+        const int at = i - frame * HOP;
+        if (at >= 0 && at < N_FFT) sum = fma_float(samples[frame * 2 * FFT_LENGTH + at], window[at], sum);
+      }
+      if (i < complete) {
+        audio[i] = sum;
+      } else {
+        overlap[i - complete] = sum;
+      }
+    }
+  }
+}
+
+/* A stream a block: the inverse FFTs of its frames side by side, then their overlap-add. */
+KERNEL(SYNTHESIS_THREADS) vocosc_synthesis(PARAMETER(vocosc_cuda_memory) memory) {
+  SHARED_FLOATS(first_buffer, FFT_FRAMES * 2 * FFT_LENGTH);
+  SHARED_FLOATS(second_buffer, FFT_FRAMES * 2 * FFT_LENGTH);
+  const int job = block_index();
+  const device_call &call = call_of(memory);
+  const int frames = call.frames;
+  wait_for_previous();
+  start_next();
+  if (job >= call.count) return;
+  for (int frame = 0; frame < frames; frame += FFT_FRAMES) {
+    const int count = least(FFT_FRAMES, frames - frame);
+    const float *spectrum = scratch(memory, SCRATCH_SPECTRUM) + (size_t)(job * frames + frame) * 2 * BINS_STRIDE;
+    shared_floats to = first_buffer;
+    shared_floats from = second_buffer;
+//% if fft.is_even
+    for (int i = thread_index(); i < count * FFT_LENGTH; i += SYNTHESIS_THREADS) {
+      const int transform = i / FFT_LENGTH;
+      const int k = i % FFT_LENGTH;
+      const float *re = spectrum + transform * 2 * BINS_STRIDE;
+      const float *im = re + BINS_STRIDE;
+      const shared_floats work = to + transform * 2 * FFT_LENGTH;
+      if (k == 0) {
+        work[0] = re[0] + re[FFT_LENGTH];
+        work[FFT_LENGTH] = re[0] - re[FFT_LENGTH];
+        continue;
+      }
+      const float *half_cosines = table(memory, TABLE_HALF_COSINES);
+      const float *half_sines = table(memory, TABLE_HALF_SINES);
+${from_halves("") | chomp | indent(2, first=True)}
+    }
+//% else
+    for (int i = thread_index(); i < count * BINS; i += SYNTHESIS_THREADS) {
+      const int transform = i / BINS;
+      const int k = i % BINS;
+      const float *re = spectrum + transform * 2 * BINS_STRIDE;
+      const float *im = re + BINS_STRIDE;
+      const shared_floats work = to + transform * 2 * FFT_LENGTH;
+      work[k] = re[k];
+      work[FFT_LENGTH + k] = k == 0 ? 0.0f : im[k];
+      if (k > 0) {
+        work[FFT_LENGTH - k] = re[k];
+        work[2 * FFT_LENGTH - k] = -im[k];
+      }
+    }
+//% endif
+    barrier();
+//% for step in fft.passes
+//% set butterflies = step.groups * step.columns
+
+    /* Pass ${loop.index}, radix ${step.radix}: groups ${step.groups}, columns ${step.columns}. */
+    from = ${"first" if loop.index is odd else "second"}_buffer;
+    to = ${"second" if loop.index is odd else "first"}_buffer;
+    for (int i = thread_index(); i < count * ${butterflies}; i += SYNTHESIS_THREADS) {
+      const int buffer = i / ${butterflies} * 2 * FFT_LENGTH;
+      const int group = i % ${butterflies} / ${step.columns};
+      const int column = i % ${step.columns};
+      const shared_floats in = from + buffer + ${step.columns} * group + column;
+      const shared_floats out = to + buffer + ${"2 * column" if loop.last and fft.is_even else "%d * group + column" | format(step.columns * step.radix)};
+//% if step.groups > 1
+      const float *twiddle_cosines = table(memory, TABLE_TWIDDLE_COSINES);
+      const float *twiddle_sines = table(memory, TABLE_TWIDDLE_SINES);
+${twiddles(step, "", "") | chomp | indent(2, first=True)}
+//% endif
+${column(step, "", loop.last) | chomp | indent(2, first=True)}
+    }
+    barrier();
+//% endfor
+
+    overlap_add(to, count, table(memory, TABLE_SYNTHESIS_WINDOW), slot(memory, call, job) + SLOT_OVERLAP,
+                (float *)call.jobs[job].audio + (size_t)frame * HOP);
+    barrier();
+  }
+}
+
+/* The overlap's tail, which nothing will be added to any more. The slot stays as it is: the host resets it. */
+KERNEL(${device.flush_threads}) vocosc_flush(PARAMETER(vocosc_cuda_call) call) {
+  if (block_index() >= call.count) return;
+  const float *overlap = slot(call.memory, call, block_index()) + SLOT_OVERLAP;
+  float *audio = (float *)call.jobs[block_index()].audio;
+  for (int i = thread_index(); i < OVERLAP; i += block_threads()) audio[i] = overlap[i];
+}

@@ -1,0 +1,60 @@
+/*
+ * What the kernels need of the machine beside plain C++: shared memory, barriers, shuffles, halves, and the overlap with
+ * the kernel before. The tests have a header of the same content for a host's C++ compiler.
+ */
+#ifndef VOCOSC_CUDA_MACHINE_H
+#define VOCOSC_CUDA_MACHINE_H
+
+#include <stdint.h>
+
+#define KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads, 1)
+
+/* The kernel's one parameter. */
+#define PARAMETER(type) const __grid_constant__ type
+
+/* An array of the block's shared memory, and a pointer into one. */
+#define SHARED_FLOATS(name, count) __shared__ __align__(16) float name[count]
+typedef float *shared_floats;
+
+static __forceinline__ int thread_index() { return (int)threadIdx.x; }
+static __forceinline__ int block_index() { return (int)blockIdx.x; }
+static __forceinline__ int tile_index() { return (int)blockIdx.y; }
+static __forceinline__ int block_threads() { return (int)blockDim.x; }
+
+/* Waits for all threads of the block; orders their memory accesses. */
+static __forceinline__ void barrier() { __syncthreads(); }
+
+/* The value of the lane whose number differs in the bits of `mask`. All 32 lanes take part. */
+static __forceinline__ float exchange(float value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
+
+/*
+ * Programmatic dependent launch: from sm_90 on a kernel may start while the one before it runs. Before
+ * wait_for_previous it may read only what no kernel of the chunk writes: the weights. start_next lets the next kernel
+ * start in its turn; it comes after the wait, so that never more than two kernels run at once.
+ */
+static __forceinline__ void wait_for_previous() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+static __forceinline__ void start_next() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+/* 16 bytes at an address of that alignment. */
+static __forceinline__ uint4 load_words(const void *p) { return *(const uint4 *)p; }
+static __forceinline__ float4 load_floats(const float *p) { return *(const float4 *)p; }
+static __forceinline__ void store_floats(float *p, float4 value) { *(float4 *)p = value; }
+
+/* The two halves of a word. */
+static __forceinline__ float2 widen_halves(uint32_t word) {
+  float2 values;
+  asm("{\n .reg .b16 low, high;\n mov.b32 {low, high}, %2;\n cvt.f32.f16 %0, low;\n cvt.f32.f16 %1, high;\n}"
+      : "=f"(values.x), "=f"(values.y)
+      : "r"(word));
+  return values;
+}
+
+#endif /* VOCOSC_CUDA_MACHINE_H */

@@ -1,0 +1,34 @@
+/* The kernels of this model: how they are launched, and where their code and their weights are. Private to the object. */
+#ifndef VOCOSC_CUDA_MODEL_H
+#define VOCOSC_CUDA_MODEL_H
+
+#include <stdint.h>
+
+#define VOCOSC_CUDA_IMAGES ${images | length}
+
+/* A kernel's launch; shared memory is what it takes beside its own arrays. */
+struct vocosc_cuda_launch {
+  char kernel[112];
+  uint32_t grid[3];
+  uint32_t block;
+  uint32_t shared_bytes;
+  uint32_t overlaps_previous; /* may start before the one before it has finished, from sm_90 on */
+};
+
+/* Code for one architecture (10 * major + minor), at an offset in vocosc_cuda_images; PTX ends in a NUL. */
+struct vocosc_cuda_image {
+  uint32_t architecture;
+  uint32_t is_ptx;
+  uint64_t offset;
+  uint64_t bytes;
+};
+
+#pragma GCC visibility push(hidden)
+extern const struct vocosc_cuda_launch vocosc_cuda_launches[${device.launches | length}];
+extern const struct vocosc_cuda_launch vocosc_cuda_flush_launch;
+extern const struct vocosc_cuda_image vocosc_cuda_image_table[${images | length}];
+extern const unsigned char vocosc_cuda_images[${images_bytes}];
+extern const unsigned char vocosc_cuda_weights[${device.weight_bytes}];
+#pragma GCC visibility pop
+
+#endif /* VOCOSC_CUDA_MODEL_H */

@@ -1,0 +1,17 @@
+/* The launches of a call, in order, and the kernels' images. */
+#include "vocosc_cuda_model.h"
+
+const struct vocosc_cuda_launch vocosc_cuda_launches[${device.launches | length}] = {
+//% for launch in device.launches
+    {"vocosc_${launch.step}", {${launch.grid | join(", ")}}, ${launch.block}, 0, ${launch.overlaps_previous | int}},
+//% endfor
+};
+
+//% set launch = device.flush
+const struct vocosc_cuda_launch vocosc_cuda_flush_launch = {"vocosc_${launch.step}", {${launch.grid | join(", ")}}, ${launch.block}, 0, 0};
+
+const struct vocosc_cuda_image vocosc_cuda_image_table[${images | length}] = {
+//% for image in images
+    {${image.architecture}, ${image.is_ptx | int}, ${image.offset}, ${image.code | length}}, /* ${image.text} */
+//% endfor
+};

@@ -1,0 +1,165 @@
+/*
+ * The machine that the kernels run on in the tests: a host's C++ compiler in place of a GPU, with the names of
+ * templates/cuda/vocosc_cuda_machine.h. The compiler includes this in front of a model's kernels and skips that header.
+ *
+ * A block's threads are fibers; one runs until its next barrier or shuffle. Shared memory knows who touched it since
+ * the last barrier: reading what another thread wrote, writing what another thread read or wrote, and reading what
+ * nobody wrote are errors, whatever the order the threads ran in. So is a barrier or a shuffle that some threads never
+ * reach. Errors end the process with a line on stderr.
+ */
+#ifndef VOCOSC_TESTS_SHIM_H
+#define VOCOSC_TESTS_SHIM_H
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+struct float2 {
+  float x, y;
+};
+struct float4 {
+  float x, y, z, w;
+};
+struct uint4 {
+  uint32_t x, y, z, w;
+};
+
+struct shim_thread {
+  int thread, block_x, block_y, threads;
+};
+extern shim_thread shim_current;
+extern uint64_t shim_epoch;       /* goes up at every barrier, and when a block starts */
+extern uint64_t shim_block_epoch; /* the epoch in which the block started */
+
+extern "C" void shim_barrier();
+extern "C" float shim_exchange(float value, int mask);
+extern "C" void shim_wait_for_previous();
+extern "C" void shim_misuse(const char *what, const char *array, long index);
+
+#define KERNEL(threads) extern "C" void
+#define PARAMETER(type) const type &
+
+static inline int thread_index() { return shim_current.thread; }
+static inline int block_index() { return shim_current.block_x; }
+static inline int tile_index() { return shim_current.block_y; }
+static inline int block_threads() { return shim_current.threads; }
+static inline void barrier() { shim_barrier(); }
+static inline float exchange(float value, int mask) { return shim_exchange(value, mask); }
+static inline void wait_for_previous() { shim_wait_for_previous(); }
+static inline void start_next() {}
+
+static inline uint32_t __float_as_uint(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+static inline float __uint_as_float(uint32_t bits) {
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+/* Shared memory ------------------------------------------------------------------------------------------------- */
+
+struct shim_cell {
+  float value;
+  int writer, reader; /* threads; reader -1 is more than one */
+  uint64_t written, read;
+};
+
+struct shim_array {
+  const char *name;
+  shim_cell *cells;
+  long count;
+
+  shim_cell &at(long index) const {
+    if (index < 0 || index >= count) shim_misuse("out of bounds", name, index);
+    return cells[index];
+  }
+  float get(long index) const {
+    shim_cell &cell = at(index);
+    if (cell.written < shim_block_epoch) shim_misuse("read before it was written", name, index);
+    if (cell.written == shim_epoch && cell.writer != shim_current.thread) {
+      shim_misuse("read what another thread wrote, with no barrier between", name, index);
+    }
+    cell.reader = cell.read == shim_epoch && cell.reader != shim_current.thread ? -1 : shim_current.thread;
+    cell.read = shim_epoch;
+    return cell.value;
+  }
+  void set(long index, float value) const {
+    shim_cell &cell = at(index);
+    if (cell.written == shim_epoch && cell.writer != shim_current.thread) {
+      shim_misuse("wrote what another thread wrote, with no barrier between", name, index);
+    }
+    if (cell.read == shim_epoch && cell.reader != shim_current.thread) {
+      shim_misuse("wrote what another thread read, with no barrier between", name, index);
+    }
+    cell.value = value;
+    cell.writer = shim_current.thread;
+    cell.written = shim_epoch;
+  }
+};
+
+/* A pointer into an array of shared memory. */
+struct shared_floats {
+  shim_array *array;
+  long offset;
+
+  struct element {
+    shim_array *array;
+    long index;
+    operator float() const { return array->get(index); }
+    const element &operator=(float value) const {
+      array->set(index, value);
+      return *this;
+    }
+    const element &operator=(const element &other) const { return *this = (float)other; }
+  };
+
+  element operator[](long index) const { return {array, offset + index}; }
+  shared_floats operator+(long count) const { return {array, offset + count}; }
+};
+
+#define SHARED_FLOATS(name, count)                               \
+  static shim_cell name##_cells[count];                          \
+  static shim_array name##_array = {#name, name##_cells, count}; \
+  const shared_floats name = {&name##_array, 0}
+
+/* 16 bytes ----------------------------------------------------------------------------------------------------------
+ */
+
+static inline void shim_check_alignment(const void *p) {
+  if ((uintptr_t)p % 16 != 0) shim_misuse("access of 16 bytes that is not aligned", "global memory", 0);
+}
+static inline uint4 load_words(const void *p) {
+  uint4 value;
+  shim_check_alignment(p);
+  memcpy(&value, p, sizeof value);
+  return value;
+}
+static inline float4 load_floats(const float *p) {
+  float4 value;
+  shim_check_alignment(p);
+  memcpy(&value, p, sizeof value);
+  return value;
+}
+static inline float4 load_floats(shared_floats p) {
+  if (p.offset % 4 != 0) shim_misuse("access of 16 bytes that is not aligned", p.array->name, p.offset);
+  return {p[0], p[1], p[2], p[3]};
+}
+static inline void store_floats(shared_floats p, float4 value) {
+  if (p.offset % 4 != 0) shim_misuse("access of 16 bytes that is not aligned", p.array->name, p.offset);
+  p[0] = value.x;
+  p[1] = value.y;
+  p[2] = value.z;
+  p[3] = value.w;
+}
+
+/* The half's exponent and fraction in a float's place are 2^112 times too small; that also holds for subnormals. */
+static inline float shim_widen(uint32_t half) {
+  const float size = __uint_as_float((half & 0x7fffu) << 13) * 0x1p112f;
+  return __uint_as_float(__float_as_uint(size) | (half & 0x8000u) << 16);
+}
+static inline float2 widen_halves(uint32_t word) { return {shim_widen(word), shim_widen(word >> 16)}; }
+
+#endif /* VOCOSC_TESTS_SHIM_H */

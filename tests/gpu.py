@@ -1,0 +1,171 @@
+"""A model's CUDA kernels on the host: compiled against the shim (tests/cuda), launched one after the other."""
+
+import ctypes
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compiler.checkpoint import read_checkpoint
+from compiler.cuda import plan_device
+from compiler.emit import KERNELS, Options, emit_kernels
+from compiler.fold import fold
+from compiler.model import build_model
+from compiler.plan import plan
+from tests.objects import ROOT, Floats, run_ok
+
+SHIM = ROOT / "tests" / "cuda"
+ALIGNMENT = 256
+GUARD = 1024  # bytes before and behind a buffer
+GUARD_BYTE = 0xA7
+CALL_BYTES = 32
+JOB_BYTES = 24
+
+
+def kernel_sources(checkpoint: Path, name: str, chunks: Sequence[int], precision: str = "f32", batch: int = 1) -> Any:
+    """The plan, the device's plan and the CUDA sources (name to text) of a checkpoint."""
+    model = build_model(read_checkpoint(checkpoint), {})
+    layout = plan(model.config, chunks, precision)
+    device = plan_device(layout, fold(model), batch, precision)
+    options = Options(name=name, precision=precision, gpus=(80,), batch=batch)
+    files = emit_kernels(layout, device, "0" * 64, options)
+    return layout, device, {file: data.decode() for file, data in files.items()}
+
+
+def build_shim(files: Mapping[str, str], name: str, build: Path) -> Path:
+    """A shared library of the kernels, with shim_launch, from the CUDA sources (name to text)."""
+    build.mkdir(parents=True, exist_ok=True)
+    for file, text in files.items():
+        (build / file).write_text(text)
+    library = build / f"{name}_shim.so"
+    run_ok(
+        [
+            *("g++", "-std=c++17", "-O1", "-march=native", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC"),
+            *("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-U_FORTIFY_SOURCE"),
+            *(f"-D{name.upper()}_CUDA_MACHINE_H", "-include", SHIM / "shim.h", "-I", build, "-I", SHIM),
+            *("-shared", "-o", library, "-x", "c++", build / f"{name}_{KERNELS}", SHIM / "shim.cpp"),
+        ]
+    )
+    return library
+
+
+class Buffer:
+    """Aligned memory with guards around it: `bytes` is the memory."""
+
+    def __init__(self, size: int, fill: int = 0, offset: int = 0) -> None:
+        self._all = np.full(size + 2 * GUARD + ALIGNMENT, GUARD_BYTE, np.uint8)
+        start = GUARD + -(self._all.ctypes.data + GUARD) % ALIGNMENT + offset
+        self.bytes: NDArray[np.uint8] = self._all[start : start + size]
+        self.bytes[:] = fill
+        self.address = self.bytes.ctypes.data
+        self._start, self._end = start, start + size
+
+    @property
+    def floats(self) -> Floats:
+        return self.bytes.view(np.float32)
+
+    def check(self, what: str) -> None:
+        """Nothing was written outside."""
+        assert (self._all[: self._start] == GUARD_BYTE).all(), f"written in front of {what}"
+        assert (self._all[self._end :] == GUARD_BYTE).all(), f"written behind {what}"
+
+
+class Gpu:
+    """A checkpoint's kernels, and the memory that a host would give them; `slots` streams at silence."""
+
+    def __init__(self, checkpoint: Path, name: str, build: Path, chunks: Sequence[int], **options: Any) -> None:
+        self.slots: int = options.pop("slots", options.get("batch", 1))
+        self.plan, self.device, files = kernel_sources(checkpoint, name, chunks, **options)
+        library = build_shim(files, name, build)
+        self.name = name
+        self._library = ctypes.CDLL(str(library))
+        self.hop, self.mels = self.plan.config.hop_length, self.plan.config.n_mels
+        self.weights = Buffer(self.device.weight_bytes)
+        self.weights.bytes[:] = np.frombuffer(self.device.weights, np.uint8)
+        self.state = Buffer(self.slots * self.device.state_bytes)
+        self.scratch = Buffer(self.device.scratch_bytes)
+        self.order = 0
+
+    def reset(self, slot: int | None = None) -> None:
+        """One slot, or all, to silence."""
+        size = self.device.state_bytes
+        part = slice(None) if slot is None else slice(slot * size, (slot + 1) * size)
+        self.state.bytes[part] = 0
+
+    def call(self, jobs: Sequence[tuple[Buffer, Buffer, int]], frames: int) -> NDArray[np.uint8]:
+        """The parameter of a call; jobs are (mel, audio, slot)."""
+        parameter = np.zeros(CALL_BYTES + JOB_BYTES * self.device.batch, np.uint8)
+        parameter[:24].view(np.uint64)[:] = [self.weights.address, self.state.address, self.scratch.address]
+        parameter[24:32].view(np.int32)[:] = [len(jobs), frames]
+        for i, (mel, audio, slot) in enumerate(jobs):
+            job = parameter[CALL_BYTES + i * JOB_BYTES :][:JOB_BYTES]
+            job[:16].view(np.uint64)[:] = [mel.address, audio.address]
+            job[16:24].view(np.int32)[:] = [slot, -1]
+        return parameter
+
+    def launch(self, launch: Any, parameter: NDArray[np.uint8], hooks: Sequence[Callable[[], None]] = ()) -> None:
+        """Runs one kernel."""
+        step = f"{self.name}_{launch.step}"
+        assert launch.grid[2] == 1
+        functions = [ctypes.CFUNCTYPE(None)(hook) for hook in hooks]
+        self._library.shim_launch(
+            ctypes.c_char_p(step.encode()),
+            ctypes.cast(getattr(self._library, step), ctypes.c_void_p),
+            ctypes.c_void_p(parameter.ctypes.data),
+            *(ctypes.c_int(n) for n in (*launch.grid[:2], launch.block)),
+            ctypes.c_uint(self.order),
+            *(functions if functions else (None, None)),
+        )
+
+    def run(self, jobs: Sequence[tuple[Buffer, Buffer, int]], frames: int) -> None:
+        """All kernels of a call, over a poisoned scratch."""
+        parameter = self.call(jobs, frames)
+        self.scratch.bytes[:] = 0xFF  # NaN
+        for launch in self.device.launches:
+            self.launch(launch, parameter)
+
+    def decode_chunk(self, mels: Sequence[Floats], slots: Sequence[int]) -> list[Floats]:
+        """One call for some streams: a chunk of log-mel each. Mel and audio are aligned to 4 bytes only."""
+        frames = len(mels[0])
+        jobs = []
+        for mel, slot in zip(mels, slots, strict=True):
+            source = Buffer(mel.size * 4, offset=4)
+            source.floats[:] = mel.ravel()
+            jobs.append((source, Buffer(frames * self.hop * 4, 0xFF, offset=4), slot))
+        self.run(jobs, frames)
+        for i, (source, audio, _) in enumerate(jobs):
+            source.check(f"mel {i}")
+            audio.check(f"audio {i}")
+        for buffer, what in ((self.weights, "weights"), (self.state, "state"), (self.scratch, "scratch")):
+            buffer.check(what)
+        assert self.weights.bytes.tobytes() == self.device.weights, "the weights were written"
+        return [audio.floats.copy() for _, audio, _ in jobs]
+
+    def decode(self, mel: Floats, chunks: Iterable[int] | int | None = None, slot: int = 0) -> Floats:
+        """An utterance from silence, split into chunks of those sizes (as long as they last, then the largest)."""
+        self.reset(slot)
+        return self.continue_decode(mel, chunks, slot)
+
+    def continue_decode(self, mel: Floats, chunks: Iterable[int] | int | None = None, slot: int = 0) -> Floats:
+        size = chunks if isinstance(chunks, int) else self.plan.max_frames
+        sizes = iter(()) if chunks is None or isinstance(chunks, int) else iter(chunks)
+        parts, start = [np.zeros(0, np.float32)], 0
+        while start < len(mel):
+            end = start + next(sizes, size)
+            parts += self.decode_chunk([mel[start:end]], [slot])
+            start = end
+        return np.concatenate(parts)
+
+    def flush(self, slots: Sequence[int]) -> list[Floats]:
+        """The tails of some streams, which are reset."""
+        audio = [Buffer(self.plan.overlap_floats * 4, 0xFF, offset=4) for _ in slots]
+        nothing = Buffer(4)
+        jobs = [(nothing, to, slot) for to, slot in zip(audio, slots, strict=True)]
+        self.launch(self.device.flush, self.call(jobs, 0))
+        for slot in slots:
+            self.reset(slot)
+        for to in audio:
+            to.check("the tail")
+        return [to.floats.copy() for to in audio]
