@@ -1,13 +1,22 @@
 #include "fake_driver.h"
 
 #include <assert.h>
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "vocosc_cuda_driver.h"
 
-enum { MAX_DEPTH = 8, MAX_OPERATIONS = 4096, PARAMETER_BYTES = 4096, INVALID_VALUE = 1, NOT_FOUND = 500 };
+enum {
+  MAX_DEPTH = 8,
+  MAX_OPERATIONS = 4096,
+  MAX_GRAPH = 512,
+  PARAMETER_BYTES = 4096,
+  INVALID_VALUE = 1,
+  NOT_FOUND = 500
+};
 enum { CAPTURE_UNSUPPORTED = 900, ILLEGAL_HANDLE = 400, INVALID_CONTEXT = 201 };
 
 struct CUctx_st {
@@ -23,8 +32,12 @@ struct CUfunc_st {
   int shared_bytes;
 };
 
+struct CUevent_st {
+  double milliseconds; /* when it was reached */
+};
+
 typedef struct {
-  enum { KERNEL, COPY, FILL } kind;
+  enum { KERNEL, COPY, FILL, EVENT } kind;
   fake_launch launch;
   void (*run)(const fake_launch *launch);
   unsigned char parameter[PARAMETER_BYTES];
@@ -32,11 +45,12 @@ typedef struct {
   const void *from;
   size_t bytes;
   int value;
+  struct CUevent_st *event;
 } operation;
 
 struct CUgraph_st {
   int count;
-  operation operations[64];
+  operation operations[MAX_GRAPH];
 };
 
 struct CUgraphExec_st {
@@ -99,11 +113,22 @@ static void run_operation(operation *work) {
     case FILL:
       memset(work->to, work->value, work->bytes);
       return;
+    case EVENT: {
+      struct timespec now;
+      clock_gettime(CLOCK_MONOTONIC, &now);
+      work->event->milliseconds = (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
+      return;
+    }
     case KERNEL:
       work->launch.parameter = work->parameter;
       machine.launches++;
       if (work->run != NULL) work->run(&work->launch);
   }
+}
+
+static void run_all(void) {
+  const int count = machine.pending;
+  for (int i = 0; i < count; i++) run_operation(&queue[i]);
 }
 
 static int add(struct CUstream_st *stream, const operation *work) {
@@ -113,10 +138,12 @@ static int add(struct CUstream_st *stream, const operation *work) {
     graph->operations[graph->count++] = *work;
     return CUDA_SUCCESS;
   }
-  assert(machine.pending < MAX_OPERATIONS);
+  if (machine.pending == MAX_OPERATIONS) run_all(); /* a driver may do so at any time */
   queue[machine.pending++] = *work;
   return CUDA_SUCCESS;
 }
+
+static const fake_kernel *shim_kernel(const char *name);
 
 static int has_context(void) { return machine.stack_depth > 0 ? CUDA_SUCCESS : INVALID_CONTEXT; }
 
@@ -254,13 +281,15 @@ int cuModuleUnload(struct CUmod_st *which) {
 int cuModuleGetFunction(struct CUfunc_st **function, struct CUmod_st *which, const char *name) {
   ENTER();
   assert(which == &module);
-  for (int i = 0; machine.kernels[i].name != NULL; i++) {
-    if (strcmp(machine.kernels[i].name, name) != 0) continue;
-    functions[i].kernel = &machine.kernels[i];
-    *function = &functions[i];
-    return CUDA_SUCCESS;
-  }
-  return NOT_FOUND;
+  const fake_kernel *kernel = machine.kernels != NULL ? machine.kernels : shim_kernel(name);
+  while (machine.kernels != NULL && kernel->name != NULL && strcmp(kernel->name, name) != 0) kernel++;
+  if (kernel == NULL || kernel->name == NULL) return NOT_FOUND;
+  int i = 0;
+  while (functions[i].kernel != NULL && functions[i].kernel != kernel) i++;
+  assert(i < (int)(sizeof functions / sizeof *functions));
+  functions[i].kernel = kernel;
+  *function = &functions[i];
+  return CUDA_SUCCESS;
 }
 
 int cuFuncSetAttribute(struct CUfunc_st *function, int attribute, int value) {
@@ -357,8 +386,7 @@ int cuStreamSynchronize(struct CUstream_st *stream) {
   ENTER();
   if (has_context() != CUDA_SUCCESS) return INVALID_CONTEXT;
   if (stream != NULL && stream->capture != NULL) return CAPTURE_UNSUPPORTED;
-  const int count = machine.pending;
-  for (int i = 0; i < count; i++) run_operation(&queue[i]);
+  run_all();
   return CUDA_SUCCESS;
 }
 
@@ -430,6 +458,90 @@ int cuGraphDestroy(struct CUgraph_st *graph) {
   free(graph);
   ENTER();
   return CUDA_SUCCESS;
+}
+
+/* ---- functions that the runtime does not use, but programs do (bench/gpu_driver.h) ---- */
+
+int cuDeviceGetName(char *name, int bytes, int device);
+int cuMemHostAlloc(void **memory, size_t bytes, unsigned flags);
+int cuEventCreate(struct CUevent_st **event, unsigned flags);
+int cuEventRecord(struct CUevent_st *event, struct CUstream_st *stream);
+int cuEventElapsedTime(float *milliseconds, struct CUevent_st *from, struct CUevent_st *to);
+
+int cuDeviceGetName(char *name, int bytes, int device) {
+  ENTER();
+  (void)device;
+  snprintf(name, (size_t)bytes, "a fake");
+  return CUDA_SUCCESS;
+}
+
+int cuMemHostAlloc(void **memory, size_t bytes, unsigned flags) {
+  ENTER();
+  (void)flags;
+  *memory = calloc(1, bytes);
+  return CUDA_SUCCESS;
+}
+
+int cuEventCreate(struct CUevent_st **event, unsigned flags) {
+  ENTER();
+  (void)flags;
+  *event = calloc(1, sizeof **event);
+  return CUDA_SUCCESS;
+}
+
+int cuEventRecord(struct CUevent_st *event, struct CUstream_st *stream) {
+  ENTER();
+  static operation work;
+  work = (operation){.kind = EVENT, .event = event};
+  return add(stream, &work);
+}
+
+int cuEventElapsedTime(float *milliseconds, struct CUevent_st *from, struct CUevent_st *to) {
+  ENTER();
+  *milliseconds = (float)(to->milliseconds - from->milliseconds);
+  return CUDA_SUCCESS;
+}
+
+/* ---- kernels of a shim library, see fake_driver.h ---- */
+
+enum { MAX_KERNELS = 64, MEMORY_BYTES = 24 };
+
+typedef void shim_launch_function(const char *name, void *kernel, const void *parameter, int grid_x, int grid_y,
+                                  int threads, unsigned order, void (*at_start)(void), void (*at_wait)(void));
+
+static void *shim;
+static fake_kernel shim_kernels[MAX_KERNELS + 1];
+
+static void run_in_shim(const fake_launch *launch) {
+  shim_launch_function *const run = (shim_launch_function *)(uintptr_t)dlsym(shim, "shim_launch");
+  assert(launch->grid[2] == 1 && launch->block[1] == 1 && launch->block[2] == 1);
+  run(launch->kernel, dlsym(shim, launch->kernel), launch->parameter, (int)launch->grid[0], (int)launch->grid[1],
+      (int)launch->block[0], 0, NULL, NULL);
+}
+
+/* The kernel of that name in the shim library, or null. */
+static const fake_kernel *shim_kernel(const char *name) {
+  if (shim == NULL || dlsym(shim, name) == NULL) return NULL;
+  int i = 0;
+  while (shim_kernels[i].name != NULL && strcmp(shim_kernels[i].name, name) != 0) i++;
+  assert(i < MAX_KERNELS);
+  if (shim_kernels[i].name == NULL) {
+    const char *calls = getenv("FAKE_CUDA_CALL_KERNELS");
+    const char *bytes = getenv("FAKE_CUDA_CALL_BYTES");
+    const char *found = calls == NULL ? NULL : strstr(calls, name);
+    const int takes_call = found != NULL && strchr(" ", found[strlen(name)]) != NULL;
+    assert(bytes != NULL);
+    shim_kernels[i] = (fake_kernel){name, takes_call ? strtoul(bytes, NULL, 10) : MEMORY_BYTES, run_in_shim};
+  }
+  return &shim_kernels[i];
+}
+
+__attribute__((constructor)) static void open_shim(void) {
+  const char *path = getenv("FAKE_CUDA_SHIM");
+  fake_reset();
+  if (path == NULL) return;
+  shim = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (shim == NULL) fprintf(stderr, "fake libcuda.so.1: %s\n", dlerror());
 }
 
 /* ---- for the test ---- */

@@ -3,7 +3,12 @@
  *
  * Device memory is the host's. Work is queued, as a real driver may do, and done, in the order of the calls, when
  * something synchronizes: so what a call was given by value must have been copied, and what was given by address must
- * still be there. Kernels are functions that the test registers.
+ * still be there. Kernels are functions that the test registers, or those of a library that was built with the shim
+ * (tests/cuda/shim.h), for programs that know nothing of the fake:
+ *
+ *   FAKE_CUDA_SHIM          path of that library
+ *   FAKE_CUDA_CALL_KERNELS  names of the kernels that take a whole call as their parameter, with spaces between
+ *   FAKE_CUDA_CALL_BYTES    the size of a call
  */
 #ifndef FAKE_DRIVER_H
 #define FAKE_DRIVER_H

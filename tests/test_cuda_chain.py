@@ -1,0 +1,142 @@
+"""The whole chain of a GPU build without a GPU: host tool, host code, driver, launches, kernels, audio.
+
+The object is the real one, but for machine code that nobody runs. Its driver is the fake one, whose launches run the
+model's kernels, compiled for the host against the shim.
+"""
+
+import ctypes
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.metrics import snr_db
+from compiler.checkpoint import read_checkpoint
+from compiler.cuda import plan_device
+from compiler.emit import Options, emit
+from compiler.fold import fold
+from compiler.model import build_model
+from compiler.nvrtc import Image
+from compiler.pack import pack
+from compiler.plan import plan
+from tests.gpu import CALL_BYTES, JOB_BYTES, Gpu
+from tests.make_checkpoint import write_checkpoint
+from tests.objects import CFLAGS, ROOT, TINY, Floats, build_c, config, run_ok, some_mel
+
+CHUNKS = (3, 4)
+FRAMES = 11
+BATCH = 3
+F16_DB, F32_DB = 55.0, 100.0
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A GPU build, and the environment in which its programs find the fake driver and the kernels."""
+
+    directory: Path
+    name: str
+    environment: dict[str, str]
+
+    def run(self, *command: object, expect: int = 0, without_driver: bool = False) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **({} if without_driver else self.environment)}
+        words = [str(word) for word in command]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300, env=environment)
+        assert done.returncode == expect, f"{' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+    def decode(self, mel: Path, *options: object) -> Floats:
+        out = mel.with_suffix(".audio.npy")
+        self.run(self.directory / self.name, "decode", "--flush", *options, mel, out)
+        audio: Floats = np.load(out)
+        return audio
+
+
+def has_driver() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def build_chain(checkpoint: Path, directory: Path, precision: str) -> Chain:
+    name = checkpoint.stem
+    read = read_checkpoint(checkpoint)
+    model = build_model(read, {})
+    layout, folded = plan(model.config, CHUNKS, precision), fold(model)
+    device = plan_device(layout, folded, BATCH, precision)
+    options = Options(name=name, precision=precision, target="portable", gpus=(90,), batch=BATCH)
+    images = [Image(90, False, b"no machine code".ljust(64, b"\0"))]
+    directory.mkdir()
+    for file, data in emit(layout, pack(folded, precision), read.sha256, options, device=device, images=images).items():
+        (directory / file).write_bytes(data)
+    run_ok(["make", "-s", f"-j{os.cpu_count()}", "-f", f"{name}.mk", "EXTRA_CFLAGS=-O1", name], cwd=directory)
+    Gpu(checkpoint, name, directory / "kernels", CHUNKS, precision=precision, batch=BATCH)
+    library = directory / "driver" / "libcuda.so.1"
+    library.parent.mkdir()
+    fake, runtime = ROOT / "tests" / "cuda" / "fake" / "fake_driver.c", ROOT / "runtime"
+    run_ok(["cc", *CFLAGS, "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-I", runtime, fake, "-o", library])
+    environment = {
+        "LD_LIBRARY_PATH": str(library.parent),
+        "FAKE_CUDA_SHIM": str(directory / "kernels" / f"{name}_shim.so"),
+        "FAKE_CUDA_CALL_KERNELS": f"{name}_{device.launches[0].step} {name}_{device.flush.step}",
+        "FAKE_CUDA_CALL_BYTES": str(CALL_BYTES + JOB_BYTES * BATCH),
+    }
+    return Chain(directory, name, environment)
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory, odd_checkpoint: Path) -> Chain:
+    return build_chain(odd_checkpoint, tmp_path_factory.mktemp("chain") / "out", "f16")
+
+
+@pytest.fixture
+def mel(tmp_path: Path) -> Path:
+    path = tmp_path / "mel.npy"
+    np.save(path, some_mel(FRAMES, int(config("odd")["n_mels"])))
+    return path
+
+
+def test_the_tool_decodes_on_the_gpu_as_on_the_cpu(chain: Chain, mel: Path) -> None:
+    expected = chain.decode(mel)
+    for size in (1, max(CHUNKS)):
+        audio = chain.decode(mel, "--target", "cuda", "--chunk", size)
+        assert audio.shape == expected.shape
+        assert snr_db(expected, audio) >= F16_DB, f"chunks of {size}"
+
+
+def test_the_tool_measures_and_reports_the_gpu(chain: Chain) -> None:
+    tool = chain.directory / chain.name
+    few = ["--runs", 1, "--warmup", 0, "--frames", 5]
+    bench = json.loads(chain.run(tool, "bench", "--target", "cuda", *few, "--json").stdout)
+    assert bench["target"] == "cuda" and bench["max_per_chunk_ms"] > 0
+    info = json.loads(chain.run(tool, "info", "--json").stdout)
+    assert info["gpu"] == "sm_90, 132 multiprocessors, driver of CUDA 13.0"
+    assert info["cuda_batch"] == BATCH and info["cuda_architectures"] == [90]
+    assert "--threads" in chain.run(tool, "bench", "--target", "cuda", "--threads", "2", expect=1).stderr
+
+
+def test_without_a_driver_the_cpu_goes_on(chain: Chain, mel: Path) -> None:
+    tool, out = chain.directory / chain.name, mel.with_name("out.npy")
+    if has_driver():
+        pytest.skip("this machine has a CUDA driver")
+    done = chain.run(tool, "decode", "--target", "cuda", mel, out, expect=1, without_driver=True)
+    assert done.stderr == f"{chain.name}: GPU: no CUDA driver: libcuda.so.1 is missing, or does not start\n"
+    assert not out.exists()
+    chain.run(tool, "decode", mel, out, without_driver=True)
+    chain.run(tool, "info", without_driver=True)
+
+
+def test_the_program_of_make_test_gpu(tmp_path: Path) -> None:
+    """What `make test-gpu` runs on a GPU: every chunk size, batch and mode, streams, snapshots, NaN, capture."""
+    checkpoint = tmp_path / "tiny.ckpt"
+    write_checkpoint(checkpoint, TINY)
+    chain = build_chain(checkpoint, tmp_path / "out", "f32")
+    program = build_c("on_gpu.c", tmp_path / "build", chain.directory, chain.name, flags=["-I", ROOT / "bench"])
+    done = chain.run(program, F32_DB, 1)
+    assert "0 failures" in done.stdout and "FAIL" not in done.stdout
+    assert len(done.stdout.splitlines()) > 20
