@@ -41,6 +41,7 @@
 #define VOCOSC_FOR_ISA(name) name##_neon
 #elif defined(VOCOSC_ISA_CUDA)
 #include "vocosc_vector_cuda.h"
+#define VOCOSC_FOR_ISA(name) name##_cuda
 #else
 #include "vocosc_vector_portable.h"
 #define VOCOSC_FOR_ISA(name) name##_portable

@@ -23,6 +23,7 @@ from compiler.model import build_model
 from compiler.nvrtc import Image
 from compiler.pack import pack
 from compiler.plan import plan
+from compiler.weights import build_weights
 from tests.gpu import CALL_BYTES, JOB_BYTES, Gpu
 from tests.make_checkpoint import write_checkpoint
 from tests.objects import CFLAGS, ROOT, TINY, Floats, build_c, config, run_ok, some_mel
@@ -72,7 +73,9 @@ def build_chain(checkpoint: Path, directory: Path, precision: str) -> Chain:
     options = Options(name=name, precision=precision, target="portable", gpus=(90,), batch=BATCH)
     images = [Image(90, False, b"no machine code".ljust(64, b"\0"))]
     directory.mkdir()
-    for file, data in emit(layout, pack(folded, precision), read.sha256, options, device=device, images=images).items():
+    tables = pack(folded, precision)
+    weights = build_weights(layout, tables, precision, golden_hash=0)
+    for file, data in emit(layout, tables, weights, read.sha256, options, device=device, images=images).items():
         (directory / file).write_bytes(data)
     run_ok(["make", "-s", f"-j{os.cpu_count()}", "-f", f"{name}.mk", "EXTRA_CFLAGS=-O1", name], cwd=directory)
     Gpu(checkpoint, name, directory / "kernels", CHUNKS, precision=precision, batch=BATCH)
