@@ -14,7 +14,7 @@ SECONDS ?= 3600
 
 c_files = $(shell find runtime tests bench examples -name '*.[ch]' -o -name '*.cpp')
 
-.PHONY: help demo test fuzz lint lint-python lint-c object bench clean setup-build setup-test setup-bench
+.PHONY: help demo test fuzz lint lint-python lint-c object bench tiles clean setup-build setup-test setup-bench
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -42,6 +42,9 @@ bench: setup-bench $(if $(CKPT),,build/full.ckpt) ## [CKPT=FILE] [RUNS=1000] [WA
 	@mkdir -p bench/results
 	@cp build/bench.json bench/results/bench.json
 	@$(python) -m bench.chart bench/results/bench.json bench/results/chart.png
+
+tiles: setup-build build/full.ckpt ## every shape of tile, timed on this machine, into bench/results
+	@$(python) -m bench.tiles build/full.ckpt bench/results/tiles.json --date "$$(date +%F)" | tee bench/results/tiles.txt
 
 clean: ## remove all that was built; .venv stays
 	@rm -rf build .mypy_cache .pytest_cache .ruff_cache

@@ -207,7 +207,7 @@ def emit(
         "isa_names": options.isa_names,
         "precision": options.precision,
         "limits": limits(tables),
-        "products": _products(plan, options.precision),
+        "products": matrix_products(plan, options.precision),
         "tables": tables,
         "weight_bytes": sum(table.data.nbytes for table in tables),
         "weights": weights,
@@ -283,7 +283,8 @@ def _insert(files: dict[str, bytes], header: str, included: str, text: str) -> N
     files[header] = files[header].decode().replace(f'#include "{included}"\n', text).encode()
 
 
-def _products(plan: Plan, precision: str) -> list[MatrixProduct]:
+def matrix_products(plan: Plan, precision: str) -> list[MatrixProduct]:
+    """The network's matrix products, in the order of their use."""
     config = plan.config
     mel, dim, hidden, spectrum = config.n_mels, plan.dim_stride, plan.hidden_stride, plan.spectrum_stride
     edges, blocks = WEIGHTS[precision]

@@ -1,0 +1,167 @@
+"""Times every shape of tile on this machine: `python -m bench.tiles CHECKPOINT OUT.json`; some minutes.
+
+For each instruction set, precision, product and number of rows: all widths that leave registers for the weights, from
+memory with several prefetch distances, and from the cache. compiler/isa.py holds what was chosen by it.
+"""
+
+import argparse
+import dataclasses
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.report import this_machine
+from compiler.checkpoint import read_checkpoint
+from compiler.emit import MatrixProduct, Options, emit, matrix_products
+from compiler.fold import fold
+from compiler.isa import AVX2, AVX512, TARGETS, Isa, Tile
+from compiler.model import build_model
+from compiler.pack import pack
+from compiler.plan import plan
+from compiler.weights import build_weights
+
+SOURCE = Path(__file__).with_name("tiles.c")
+FLAGS = [
+    *("-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing"),
+    *("-D_GNU_SOURCE", "-Wno-unused-function"),
+]
+ISA_FLAGS = {
+    "avx2": ["-mavx2", "-mfma", "-mf16c", "-DTILES_ISA_AVX2"],
+    "avx512": [
+        *("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mavx512vnni", "-mfma"),
+        "-DTILES_ISA_AVX512",
+    ],
+}
+CPU_FLAGS = {"avx2": {"avx2", "fma", "f16c"}, "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"}}
+REGISTERS = {"avx2": 16, "avx512": 32}
+ROWS = {"avx2": (1, 2, 3, 5, 6), "avx512": (1, 2, 3, 5, 6, 8, 10, 12)}
+WIDTHS = (1, 2, 4, 8)  # vectors
+AHEAD = (0, 256, 512, 1024, 2048)  # weights
+FROM_MEMORY, FROM_CACHE = 32 << 20, 1 << 19  # bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A tile's speed in GFLOP/s: from memory, by the distance of the prefetch, and from the cache."""
+
+    isa: str
+    precision: str
+    product: str
+    rows: int
+    columns: int
+    from_memory: dict[int, float]
+    from_cache: float
+
+
+def candidates(isa: Isa) -> Isa:
+    """An instruction set with every tile that leaves registers for a row of weights and an input."""
+    tiles = []
+    for rows in ROWS[isa.name]:
+        widths = [v for v in WIDTHS if rows * v + min(v, 2) + 1 <= REGISTERS[isa.name]]
+        tiles.append(Tile(rows, tuple(reversed(widths))))
+    return dataclasses.replace(isa, tiles=tuple(tiles))
+
+
+def variants(isa: Isa, products: Iterable[MatrixProduct]) -> Iterator[tuple[MatrixProduct, int, int]]:
+    """Each product, rows and columns, in the order of variants.h."""
+    for product in products:
+        for tile in isa.tiles:
+            for vectors in tile.vectors:
+                yield product, tile.rows, vectors * isa.lanes
+
+
+def variants_header(isa: Isa, products: Iterable[MatrixProduct]) -> str:
+    """variants.h: what bench/tiles.c has to know of them."""
+    products = list(products)
+    lines = ["#ifndef INPUTS_embed", *(f"#define INPUTS_{p.name} {p.inputs}" for p in products), "#endif"]
+    for product, rows, columns in variants(isa, products):
+        arguments = "(const int16_t *)x, row_scales, " if product.is_int8 else "x, "
+        sizes = f"{product.weight_type}, {product.header}, {product.panel}"
+        lines.append(f"VARIANT({product.name}, {rows}, {columns}, {sizes}, {arguments})")
+    return "\n".join(lines) + "\n"
+
+
+def measure(checkpoint: Path, isa: Isa, precision: str) -> list[Result]:
+    """Emits, compiles and times the tiles of an instruction set and a precision."""
+    read = read_checkpoint(checkpoint)
+    model = build_model(read, {})
+    layout, tables = plan(model.config, [max(ROWS[isa.name])], precision), pack(fold(model), precision)
+    every = candidates(isa)
+    TARGETS["tiles"] = (every,)
+    options = Options(name="tiles", precision=precision, target="tiles")
+    files = emit(layout, tables, build_weights(layout, tables, precision, 0), read.sha256, options)
+    products = matrix_products(layout, precision)
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        for file, data in files.items():
+            (work / file).write_bytes(data)
+        (work / "variants.h").write_text(variants_header(every, products))
+        sources = [str(SOURCE), "tiles_tables.c", "tiles_weights.S"]
+        command = ["cc", *FLAGS, *ISA_FLAGS[isa.name], "-I.", *sources, "-o", "tiles"]
+        subprocess.run(command, cwd=work, check=True)
+
+        def run(ahead: int, size: int) -> list[float]:
+            done = subprocess.run([work / "tiles", str(ahead), str(size)], capture_output=True, text=True, check=True)
+            return [float(line) for line in done.stdout.split()]
+
+        memory = {ahead: run(ahead, FROM_MEMORY) for ahead in AHEAD}
+        cache = run(0, FROM_CACHE)
+    return [
+        Result(isa.name, precision, product.name, rows, columns, {a: memory[a][i] for a in AHEAD}, cache[i])
+        for i, (product, rows, columns) in enumerate(variants(every, products))
+    ]
+
+
+def table(results: Iterable[Result], isas: Iterable[Isa]) -> str:
+    """For each product and number of rows: the chosen tile and the fastest, from memory and from the cache."""
+    chosen = {(isa.name, tile.rows): tile.vectors[0] * isa.lanes for isa in isas for tile in isa.tiles}
+    near = {isa.name: isa.near_weights for isa in isas}
+    groups: dict[tuple[str, str, str, int], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.isa, result.precision, result.product, result.rows), []).append(result)
+    lines = ["isa     weights  product    rows  chosen        from memory, GFLOP/s: chosen, best      from the cache"]
+    for (isa, precision, product, rows), group in groups.items():
+        own = next((r for r in group if r.columns == chosen.get((isa, rows))), group[0])
+        best = max(group, key=lambda r: max(r.from_memory.values()))
+        ahead, speed = max(best.from_memory.items(), key=lambda item: item[1])
+        hot = max(group, key=lambda r: r.from_cache)
+        lines.append(
+            f"{isa:7} {precision:8} {product:10} {rows:4}  {rows}x{own.columns:<9}"
+            f"{own.from_memory[near[isa]]:8.1f}  {speed:6.1f} by {rows}x{best.columns}, {ahead} ahead".ljust(82)
+            + f"{own.from_cache:8.1f}  {hot.from_cache:6.1f} by {rows}x{hot.columns}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(prog="bench.tiles", description="Time every shape of tile on this machine.")
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("json", type=Path, metavar="OUT.json")
+    parser.add_argument("--precision", default="f32,f16,w8", metavar="P,P")
+    parser.add_argument("--isa", default="avx2,avx512", metavar="ISA,ISA")
+    parser.add_argument("--date", help="to note in it")
+    arguments = parser.parse_args()
+    machine = this_machine()
+    isas = [isa for isa in (AVX2, AVX512) if isa.name in arguments.isa.split(",")]
+    results = []
+    for isa in isas:
+        lacking = CPU_FLAGS[isa.name] - set(machine["cpu_flags"])
+        if lacking:
+            print(f"{isa.name}: this CPU lacks {', '.join(sorted(lacking))}", file=sys.stderr)
+            continue
+        for precision in arguments.precision.split(","):
+            print(f"timing {isa.name}, {precision}", file=sys.stderr)
+            results += measure(arguments.checkpoint, isa, precision)
+    print(table(results, isas))
+    tiles = [dataclasses.asdict(result) for result in results]
+    data: dict[str, Any] = {"date": arguments.date, "machine": machine, "tiles": tiles}
+    arguments.json.write_text(json.dumps(data, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""bench.tiles: which tiles it times, and what it says of them. The timing itself is no test's business."""
+
+import re
+
+import pytest
+
+from bench.tiles import AHEAD, REGISTERS, Result, candidates, table, variants_header
+from compiler.emit import MatrixProduct
+from compiler.isa import AVX2, AVX512, Isa
+
+EXPAND = MatrixProduct("expand", "", 512, 528, 1552, "int8")
+
+
+@pytest.mark.parametrize("isa", [AVX2, AVX512])
+def test_the_chosen_tiles_are_among_those_timed(isa: Isa) -> None:
+    timed = {(tile.rows, width) for tile in candidates(isa).tiles for width in tile.vectors}
+    rows = {tile.rows for tile in candidates(isa).tiles}
+    assert {(tile.rows, tile.vectors[0]) for tile in isa.tiles if tile.rows in rows} <= timed
+    assert all(rows * width < REGISTERS[isa.name] for rows, width in timed)
+
+
+def test_the_header_lists_each_tile_with_its_sizes() -> None:
+    lines = variants_header(candidates(AVX512), [EXPAND]).splitlines()
+    assert "#define INPUTS_expand 512" in lines
+    tiles = [line for line in lines if line.startswith("VARIANT")]
+    assert len(tiles) == sum(len(tile.vectors) for tile in candidates(AVX512).tiles)
+    # 16 biases and 16 scales in float, then 512 x 16 weights
+    assert "VARIANT(expand, 5, 64, int8_t, 128, 8320, (const int16_t *)x, row_scales, )" in tiles
+
+
+def test_the_table_names_the_fastest_beside_the_chosen() -> None:
+    slow = Result("avx512", "w8", "expand", 5, 64, dict.fromkeys(AHEAD, 100.0), 120.0)
+    fast = Result("avx512", "w8", "expand", 5, 32, {**dict.fromkeys(AHEAD, 50.0), 2048: 140.0}, 90.0)
+    (line,) = table([slow, fast], [AVX512]).splitlines()[1:]
+    pattern = r"avx512 +w8 +expand +5 +5x64 +100\.0 +140\.0 by 5x32, 2048 ahead +120\.0 +120\.0 by 5x64"
+    assert re.fullmatch(pattern, line), line
