@@ -65,8 +65,7 @@ AVX512 = Isa(
     lanes=16,
     tiles=(
         Tile(1, (8, 1)),
-        *(Tile(rows, (8, 4, 1)) for rows in range(2, 4)),
-        *(Tile(rows, (4, 1)) for rows in range(4, 7)),
+        *(Tile(rows, (4, 1)) for rows in range(2, 7)),
         *(Tile(rows, (2, 1)) for rows in range(7, 13)),
     ),
     block_panels=4,
