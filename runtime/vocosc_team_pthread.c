@@ -112,26 +112,30 @@ void vocosc_team_pthread_stop(vocosc_team_pthread *team) { end_members(team, tea
 
 typedef struct {
   vocosc_team_pthread *team;
-  vocosc_stream *stream;
+  const vocosc_job *jobs;
+  int count;
   vocosc_scratch *scratch;
-  const float *mel;
   int frames;
-  float *audio;
   int result; /* worker 0's; all get the same */
 } decode_call;
 
 static void decode_job(void *context, int worker) {
   decode_call *call = context;
   const vocosc_team team = {worker, call->team->workers, vocosc_team_pthread_barrier, call->team};
-  const int result = vocosc_decode_team(call->stream, call->scratch, call->mel, call->frames, call->audio, &team);
+  const int result = vocosc_decode_batch(call->jobs, call->count, call->scratch, call->frames, &team);
   if (worker == 0) call->result = result;
+}
+
+int vocosc_team_pthread_decode_batch(vocosc_team_pthread *team, const vocosc_job *jobs, int count,
+                                     vocosc_scratch *scratch, int frames) {
+  decode_call call = {team, jobs, count, scratch, frames, VOCOSC_BAD_ARGUMENT};
+  vocosc_team_pthread_run(team, decode_job, &call);
+  return call.result;
 }
 
 int vocosc_team_pthread_decode(vocosc_team_pthread *team, vocosc_stream *stream, vocosc_scratch *scratch,
                                const float *mel, int frames, float *audio) {
-  decode_call call = {.team = team, .stream = stream, .scratch = scratch, .mel = mel, .frames = frames};
-  call.audio = audio;
-  call.result = VOCOSC_BAD_ARGUMENT;
-  vocosc_team_pthread_run(team, decode_job, &call);
-  return call.result;
+  vocosc_job job = {.stream = stream, .mel = mel};
+  job.audio = audio;
+  return vocosc_team_pthread_decode_batch(team, &job, 1, scratch, frames);
 }

@@ -1,6 +1,6 @@
 /*
- * A team of POSIX threads for vocosc_decode_team, for hosts that have them. The library itself starts no threads and
- * does not need this file: an RTOS brings its own tasks and barrier.
+ * A team of POSIX threads for vocosc_decode_team and vocosc_decode_batch, for hosts that have them. The library itself
+ * starts no threads and does not need this file: an RTOS brings its own tasks and barrier.
  *
  *   static vocosc_team_pthread team;
  *   vocosc_team_pthread_start(&team, 2);
@@ -58,9 +58,11 @@ void vocosc_team_pthread_run(vocosc_team_pthread *team, vocosc_team_job job, voi
 /* Waits, inside a job, until all workers have come here. `context` is the team, as vocosc_team has it. */
 void vocosc_team_pthread_barrier(void *context);
 
-/* vocosc_decode by the whole team: same arguments, same audio, same return value. */
+/* vocosc_decode and vocosc_decode_batch by the whole team: same arguments, same audio, same return value. */
 int vocosc_team_pthread_decode(vocosc_team_pthread *team, vocosc_stream *stream, vocosc_scratch *scratch,
                                const float *mel, int frames, float *audio);
+int vocosc_team_pthread_decode_batch(vocosc_team_pthread *team, const vocosc_job *jobs, int count,
+                                     vocosc_scratch *scratch, int frames);
 
 /* Ends the team's threads. */
 void vocosc_team_pthread_stop(vocosc_team_pthread *team);

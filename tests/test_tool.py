@@ -277,6 +277,8 @@ def test_bench(tool: str, mel_file: Path) -> None:
         "runs": 2,
         "warmup": 1,
     }
+    assert bench["streams"] == 1
+    assert bench["p50_per_chunk_per_stream_ms"] == bench["p50_per_chunk_ms"]
     assert bench["audio_seconds"] == pytest.approx(3.24)
     assert bench["target"] in json.loads(run_ok(tool, "info", "--json"))["targets"]
     assert bench["avg_latency_ms"] == pytest.approx(100 + bench["avg_proc_per_chunk_ms"])
@@ -291,6 +293,19 @@ def test_bench(tool: str, mel_file: Path) -> None:
     assert json.loads(run_ok(tool, "bench", "--json", *options, "--mel", mel_file))["frames"] == FRAMES
     assert json.loads(run_ok(tool, "bench", "--json", *options, "--frames", 3))["frames"] == 3
     assert "37 frames" in error_line(run(tool, "bench", "--mel", mel_file, "--frames", FRAMES + 1))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("streams", "frames"), [(3, 5), (16, 1)])
+def test_bench_of_several_streams(tool: str, streams: int, frames: int, threads: int) -> None:
+    options = ["--streams", streams, "--chunk", frames, "--threads", threads, "--frames", 12]
+    bench = json.loads(run_ok(tool, "bench", "--json", "--runs", 3, "--warmup", 1, *options))
+    assert (bench["streams"], bench["chunk_frames"], bench["threads"]) == (streams, frames, threads)
+    # The utterance is that of one stream, the times are those of all.
+    assert (bench["frames"], bench["audio_seconds"]) == (12, pytest.approx(0.24))
+    assert bench["avg_rtf"] == pytest.approx(bench["avg_total_processing_time_ms"] / 240, abs=1e-6)
+    assert bench["p50_per_chunk_per_stream_ms"] > 0
+    assert bench["p50_per_chunk_per_stream_ms"] == pytest.approx(bench["p50_per_chunk_ms"] / streams, abs=1e-6)
 
 
 def test_help(tool: str) -> None:
@@ -319,6 +334,10 @@ def test_help(tool: str) -> None:
         (["copy", "--chunk", "-1", "in.wav", "out.wav"], "1 to 16"),
         (["bench", "--chunk", "17"], "1 to 16"),
         (["bench", "--runs", "0"], "--runs"),
+        (["bench", "--streams", "0"], "1 to "),
+        (["bench", "--streams", "4", "--chunk", "5"], "20 frames a call, at most 16 (give a smaller --chunk, or "),
+        (["bench", "--streams", "1000000"], "compile with --chunk 16000000"),
+        (["decode", "--streams", "2", "mel.npy", "out.wav"], "--streams"),
         (["decode", "--threads", "0", "mel.npy", "out.wav"], "1 to 64"),
         (["decode", "--threads", "65", "mel.npy", "out.wav"], "1 to 64"),
         (["decode", "--target", "cray", "mel.npy", "out.wav"], "'cray'"),

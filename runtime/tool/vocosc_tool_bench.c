@@ -3,7 +3,9 @@
  *
  * Keys and meanings are those of the reference's harness. The time of a chunk is that of its call; the first chunk of a
  * run finds the stream just reset; latency is the time to gather a chunk's frames plus the time to decode them; total
- * is the sum over one utterance; RTF is the total over the audio's duration.
+ * is the sum over one utterance; RTF is the total over the audio's duration. With several streams a call decodes a
+ * chunk of each, all of the same utterance: its time is that of all of them, and so is the total (at an RTF of 1 every
+ * stream keeps up); p50_per_chunk_per_stream_ms is the median call's over the streams.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -19,11 +21,13 @@
 enum { DEFAULT_FRAMES = 162, SMOOTH_FRAMES = 8 };
 
 static tool_decoder decoder;
-static float audio[VOCOSC_MAX_FRAMES * VOCOSC_HOP];
+static float audio[VOCOSC_MAX_FRAMES * VOCOSC_HOP]; /* of all streams, one after the other */
 
 typedef struct {
   const float *mel;
   int frames;
+  vocosc_stream *streams;
+  vocosc_job *jobs; /* one for each stream */
   int chunks;       /* per utterance */
   double *chunk_ms; /* [runs][chunks] */
   double *total_ms; /* [runs] */
@@ -58,14 +62,22 @@ static float *make_mel(int frames) {
 }
 
 /* Decodes one utterance from silence, and adds up its time. `chunk_ms` has room for each chunk's time. */
-static bool run_once(const benchmark *bench, int chunk, double *chunk_ms, double *total_ms) {
+static bool run_once(const benchmark *bench, const command_options *options, double *chunk_ms, double *total_ms) {
   if (!decoder_reset(&decoder)) return false;
+  for (int i = 0; i < options->streams; i++) bench->streams[i] = decoder.stream;
   *total_ms = 0.0;
   for (int i = 0; i < bench->chunks; i++) {
-    const int first = i * chunk;
-    const int frames = bench->frames - first < chunk ? bench->frames - first : chunk;
+    const int first = i * options->chunk;
+    const int frames = bench->frames - first < options->chunk ? bench->frames - first : options->chunk;
+    for (int j = 0; j < options->streams; j++) {
+      bench->jobs[j].stream = &bench->streams[j];
+      bench->jobs[j].mel = bench->mel + (size_t)first * VOCOSC_MELS;
+      bench->jobs[j].audio = audio + (size_t)j * (size_t)frames * VOCOSC_HOP;
+    }
     const double start = now_ms();
-    if (!decoder_run(&decoder, bench->mel + (size_t)first * VOCOSC_MELS, frames, audio)) return false;
+    const bool ok = options->streams == 1 ? decoder_run(&decoder, bench->jobs->mel, frames, audio)
+                                          : decoder_run_batch(&decoder, bench->jobs, options->streams, frames);
+    if (!ok) return false;
     chunk_ms[i] = now_ms() - start;
     *total_ms += chunk_ms[i];
   }
@@ -75,12 +87,12 @@ static bool run_once(const benchmark *bench, int chunk, double *chunk_ms, double
 static bool run_all(const benchmark *bench, const command_options *options) {
   const int64_t all = (int64_t)options->warmup + options->runs;
   for (int i = 0; i < options->warmup; i++) {
-    if (!run_once(bench, options->chunk, bench->chunk_ms, bench->total_ms)) return false;
+    if (!run_once(bench, options, bench->chunk_ms, bench->total_ms)) return false;
     progress_show(i + 1, all, "runs");
   }
   for (int i = 0; i < options->runs; i++) {
     double *chunk_ms = bench->chunk_ms + (size_t)i * (size_t)bench->chunks;
-    if (!run_once(bench, options->chunk, chunk_ms, bench->total_ms + i)) return false;
+    if (!run_once(bench, options, chunk_ms, bench->total_ms + i)) return false;
     progress_show(options->warmup + (int64_t)i + 1, all, "runs");
   }
   progress_clear();
@@ -122,6 +134,7 @@ static bool report(const benchmark *bench, const command_options *options) {
   report_begin(options->json);
   report_count("chunk_frames", options->chunk);
   report_count("threads", options->threads);
+  report_count("streams", options->streams);
   report_text("target", decoder_target(options));
   report_count("frames", bench->frames);
   report_number("audio_seconds", audio_seconds);
@@ -137,6 +150,7 @@ static bool report(const benchmark *bench, const command_options *options) {
   report_number("p90_total_ms", percentile(bench->total_ms, runs, 90.0));
   report_number("p99_total_ms", percentile(bench->total_ms, runs, 99.0));
   report_number("p50_per_chunk_ms", percentile(bench->chunk_ms, calls, 50.0));
+  report_number("p50_per_chunk_per_stream_ms", percentile(bench->chunk_ms, calls, 50.0) / options->streams);
   report_number("p99_per_chunk_ms", percentile(bench->chunk_ms, calls, 99.0));
   report_number("max_per_chunk_ms", bench->chunk_ms[calls - 1]);
   return report_end();
@@ -145,12 +159,17 @@ static bool report(const benchmark *bench, const command_options *options) {
 static bool measure(const command_options *options, const float *mel, int frames) {
   benchmark bench = {.mel = mel, .frames = frames, .chunks = (frames + options->chunk - 1) / options->chunk};
   const size_t runs = (size_t)options->runs;
+  const size_t streams = (size_t)options->streams;
   /* calloc refuses sizes that overflow. */
+  bench.streams = calloc(streams, sizeof *bench.streams);
+  bench.jobs = calloc(streams, sizeof *bench.jobs);
   bench.chunk_ms = calloc(runs, (size_t)bench.chunks * sizeof(double));
   bench.total_ms = calloc(runs, sizeof(double));
-  const bool ok = bench.chunk_ms != NULL && bench.total_ms != NULL
-                      ? run_all(&bench, options) && report(&bench, options)
-                      : fail("bench", "not enough memory (give fewer --runs or --frames)");
+  const bool enough = bench.streams != NULL && bench.jobs != NULL && bench.chunk_ms != NULL && bench.total_ms != NULL;
+  const bool ok = enough ? run_all(&bench, options) && report(&bench, options)
+                         : fail("bench", "not enough memory (give fewer --runs, --frames or --streams)");
+  free(bench.streams);
+  free(bench.jobs);
   free(bench.chunk_ms);
   free(bench.total_ms);
   return ok;

@@ -31,7 +31,9 @@ bool decoder_start(tool_decoder *decoder, const command_options *options) {
   const vocosc_target target = options->target;
   const int threads = options->threads;
   decoder->on_gpu = options->gpu;
-  if (options->gpu) return threads == 1 ? gpu_start() : fail("--threads", "are the CPU's (leave out --target cuda)");
+  if (options->gpu && threads > 1) return fail("--threads", "are the CPU's (leave out --target cuda)");
+  if (options->gpu && options->streams > 1) return fail("--streams", "are the CPU's (leave out --target cuda)");
+  if (options->gpu) return gpu_start();
 #if VOCOSC_BAKED
   const int status = vocosc_init_target(&decoder->stream, target);
 #else
@@ -55,9 +57,14 @@ bool decoder_start(tool_decoder *decoder, const command_options *options) {
 
 bool decoder_run(tool_decoder *decoder, const float *mel, int frames, float *audio) {
   if (decoder->on_gpu) return gpu_run(mel, frames, audio);
-  const int result = decoder->threads == 1 ? vocosc_decode(&decoder->stream, &decoder->scratch, mel, frames, audio)
-                                           : vocosc_team_pthread_decode(&decoder->team, &decoder->stream,
-                                                                        &decoder->scratch, mel, frames, audio);
+  const vocosc_job job = {&decoder->stream, mel, audio};
+  return decoder_run_batch(decoder, &job, 1, frames);
+}
+
+bool decoder_run_batch(tool_decoder *decoder, const vocosc_job *jobs, int count, int frames) {
+  const int result = decoder->threads == 1
+                         ? vocosc_decode_batch(jobs, count, &decoder->scratch, frames, NULL)
+                         : vocosc_team_pthread_decode_batch(&decoder->team, jobs, count, &decoder->scratch, frames);
   return result >= 0 || fail("decoder", "%s", vocosc_status_text(result));
 }
 

@@ -29,6 +29,9 @@ bool decoder_run(tool_decoder *decoder, const float *mel, int frames, float *aud
 bool decoder_reset(tool_decoder *decoder);
 int decoder_flush(tool_decoder *decoder, float *tail);
 
+/* As decoder_run, for count streams of the caller's, which take the place of the decoder's own. */
+bool decoder_run_batch(tool_decoder *decoder, const vocosc_job *jobs, int count, int frames);
+
 void decoder_stop(tool_decoder *decoder);
 
 /* The name of what a decoder with these options decodes with. */

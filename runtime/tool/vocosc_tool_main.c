@@ -32,8 +32,8 @@ static const command_entry commands[] = {
     {"mel", vocosc_tool_mel, "", 2},
     {"copy", vocosc_tool_copy, " --chunk " WEIGHTS_OPTION, 2},
     {"info", vocosc_tool_info, " --json ", 0},
-    {"bench", vocosc_tool_bench, " --chunk --threads --target --warmup --runs --frames --mel --json " WEIGHTS_OPTION,
-     0},
+    {"bench", vocosc_tool_bench,
+     " --chunk --threads --streams --target --warmup --runs --frames --mel --json " WEIGHTS_OPTION, 0},
 };
 
 static void print_usage(FILE *file) {
@@ -42,8 +42,8 @@ static void print_usage(FILE *file) {
           "       %s mel WAV OUT.npy\n"
           "       %s copy [--chunk N] WAV OUT.wav\n"
           "       %s info [--json]\n"
-          "       %s bench [--chunk N] [--threads T] [--target NAME] [--warmup W] [--runs R] [--frames F] [--mel MEL] "
-          "[--json]\n",
+          "       %s bench [--chunk N] [--threads T] [--streams B] [--target NAME] [--warmup W] [--runs R] "
+          "[--frames F] [--mel MEL] [--json]\n",
           VOCOSC_NAME, VOCOSC_NAME, VOCOSC_NAME, VOCOSC_NAME, VOCOSC_NAME);
   fprintf(file,
           "\n"
@@ -59,6 +59,7 @@ static void print_usage(FILE *file) {
           "\n"
           "--chunk N      frames per call, 1 to %d (default %d)\n"
           "--threads T    1 to %d (default 1)\n"
+          "--streams B    so many streams decoded by each call; B x N is at most %d (default 1)\n"
           "--target NAME  instruction set (default: the best; `info` lists them), or cuda\n"
           "--flush        also write the %d samples that frames still to come would have added to\n"
           "--warmup W     utterances decoded before timing starts (default 100)\n"
@@ -66,7 +67,8 @@ static void print_usage(FILE *file) {
           "--frames F     frames per utterance (default 162, or all of --mel)\n"
           "--mel MEL      the utterance, .npy (default: a made-up one)\n"
           "--json         print one JSON object\n" WEIGHTS_USAGE,
-          VOCOSC_MELS, VOCOSC_SAMPLE_RATE, VOCOSC_MAX_FRAMES, VOCOSC_MAX_FRAMES, VOCOSC_TEAM_PTHREAD_MAX, VOCOSC_TAIL);
+          VOCOSC_MELS, VOCOSC_SAMPLE_RATE, VOCOSC_MAX_FRAMES, VOCOSC_MAX_FRAMES, VOCOSC_TEAM_PTHREAD_MAX,
+          VOCOSC_MAX_FRAMES, VOCOSC_TAIL);
 }
 
 static int run_command(const command_entry *command, int count, char **arguments) {

@@ -9,7 +9,7 @@
 #include "vocosc_tool_decoder.h"
 #include "vocosc_tool_error.h"
 
-enum { MAX_RUNS = 1000000, MAX_BENCH_FRAMES = 1000000, LONGEST_OPTION = 16 };
+enum { MAX_RUNS = 1000000, MAX_BENCH_FRAMES = 1000000, MAX_STREAMS = 1000000, LONGEST_OPTION = 16 };
 
 static bool parse_number(const char *option, const char *text, int smallest, int largest, int *number) {
   char *end;
@@ -51,12 +51,23 @@ static bool set_flag(command_options *options, const char *name) {
 static bool set_value(command_options *options, const char *name, const char *text) {
   if (strcmp(name, "--chunk") == 0) return parse_number(name, text, 1, VOCOSC_MAX_FRAMES, &options->chunk);
   if (strcmp(name, "--threads") == 0) return parse_number(name, text, 1, VOCOSC_TEAM_PTHREAD_MAX, &options->threads);
+  if (strcmp(name, "--streams") == 0) return parse_number(name, text, 1, MAX_STREAMS, &options->streams);
   if (strcmp(name, "--target") == 0) return parse_target(name, text, options);
   if (strcmp(name, "--warmup") == 0) return parse_number(name, text, 0, MAX_RUNS, &options->warmup);
   if (strcmp(name, "--runs") == 0) return parse_number(name, text, 1, MAX_RUNS, &options->runs);
   if (strcmp(name, "--frames") == 0) return parse_number(name, text, 1, MAX_BENCH_FRAMES, &options->frames);
   *(strcmp(name, "--weights") == 0 ? &options->weights : &options->mel) = text;
   return true;
+}
+
+/* Whether a call can take a chunk of each stream. */
+static bool check_streams(const command_options *options) {
+  if (options->streams <= VOCOSC_MAX_FRAMES / options->chunk) return true;
+  const long long frames = (long long)options->streams * options->chunk;
+  return fail("--streams",
+              "%d streams x --chunk %d are %lld frames a call, at most %d (give a smaller --chunk, or compile with "
+              "--chunk %lld)",
+              options->streams, options->chunk, frames, VOCOSC_MAX_FRAMES, frames);
 }
 
 /* Whether ` name ` is in the list. */
@@ -90,6 +101,7 @@ bool options_parse(command_options *options, const char *command, const char *al
   memset(options, 0, sizeof *options);
   options->chunk = VOCOSC_MAX_FRAMES;
   options->threads = 1;
+  options->streams = 1;
   options->target = VOCOSC_BEST;
   options->warmup = 100;
   options->runs = 1000;
@@ -110,6 +122,6 @@ bool options_parse(command_options *options, const char *command, const char *al
       options->files[found++] = argument;
     }
   }
-  if (found == files) return true;
+  if (found == files) return check_streams(options);
   return fail(command, "needs %d files, found %d (try `" VOCOSC_NAME " --help`)", files, found);
 }

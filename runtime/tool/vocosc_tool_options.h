@@ -9,6 +9,7 @@
 typedef struct {
   int chunk;
   int threads;
+  int streams; /* streams * chunk is at most VOCOSC_MAX_FRAMES */
   vocosc_target target;
   bool gpu; /* --target cuda: target is not used */
   int warmup;

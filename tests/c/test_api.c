@@ -264,6 +264,15 @@ static void test_teams_give_the_same_bits(void **state) {
         assert_int_equal(vocosc_team_pthread_decode(&team, &stream, &scratch, from, chunk, to), chunk * VOCOSC_HOP);
       }
       check(SAME_BITS(audio, expected), "%d workers, %s", sizes[i], vocosc_target_name(target));
+      /* A batch of two: each stream's audio is that of one alone. */
+      static vocosc_stream other;
+      const int half = VOCOSC_MAX_FRAMES / 2;
+      const vocosc_job jobs[] = {{&stream, mel, audio}, {&other, mel, audio + half * VOCOSC_HOP}};
+      assert_int_equal(vocosc_reset(&stream), VOCOSC_OK);
+      other = stream;
+      assert_int_equal(vocosc_team_pthread_decode_batch(&team, jobs, 2, &scratch, half), half * VOCOSC_HOP);
+      assert_memory_equal(jobs[0].audio, expected, (size_t)half * VOCOSC_HOP * sizeof(float));
+      assert_memory_equal(jobs[1].audio, expected, (size_t)half * VOCOSC_HOP * sizeof(float));
       /* All members get the same error, and the team goes on. */
       memset(audio, 7, sizeof audio);
       const int bad = vocosc_team_pthread_decode(&team, &stream, &scratch, mel, 0, audio);
