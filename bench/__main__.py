@@ -29,13 +29,20 @@ from bench.peers import (
     read_report,
     unpack_checkpoint,
 )
-from bench.report import RowLimit, RowResult, as_json, heading, table, this_machine
+from bench.quiet import quiet_peers
+from bench.report import RowLimit, RowResult, as_json, heading, tables, this_machine
 
 FRAMES = 162
 """Frames of the utterance unless one is given: 3.24 s at 50 frames a second."""
 
 WHOLE_CHUNK = 54
 """Largest chunk of the object that decodes the whole utterance: 3 x 54 frames, and 54 fills row tiles of 6 exactly."""
+
+BATCH_STREAMS, BATCH_CHUNK = 16, 5
+"""The batch: so many streams decoded at once, each in chunks of so many frames."""
+
+QUIET_CHUNK = 5
+"""Frames per chunk of the quiet inputs, unless all chunks of the bench are smaller."""
 
 OWN = "vocosc"
 """Our own peers are this and the precision."""
@@ -61,6 +68,10 @@ class Effort:
     warmup: int
     runs: int
     rounds: int
+
+    def for_streams(self, streams: int) -> "Effort":
+        """As many utterances, but at least a run a round: a run of a batch decodes one for each stream."""
+        return Effort(-(-self.warmup // streams), max(self.rounds, -(-self.runs // streams)), self.rounds)
 
 
 class ProgressLine:
@@ -119,7 +130,8 @@ def run_row(row: Row, peers: Sequence[Peer], effort: Effort, progress: ProgressL
         try:
             if number == 0:
                 result.facts[peer.name] = peer.prepare(row)
-                audio[peer.name] = peer.decode(row)
+                if row.plain:
+                    audio[peer.name] = peer.decode(row)
             time.sleep(REST_S)
             # Every round warms up anew: what ran in between has emptied the caches.
             warmup = -(-effort.warmup // effort.rounds)
@@ -203,6 +215,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--chunks", type=positive_list, default=[1, 2, 5, 10], metavar="N,N", help="frames per chunk")
     parser.add_argument("--no-whole", action="store_true", help="leave out the whole utterance at once")
+    parser.add_argument("--no-batch", action="store_true", help=f"leave out the {BATCH_STREAMS} streams at once")
+    parser.add_argument("--no-quiet", action="store_true", help="leave out the quiet inputs")
     parser.add_argument("--threads", type=positive_list, default=[1, 2], metavar="T,T")
     parser.add_argument("--warmup", type=int, default=100, help="untimed runs a row, per peer (%(default)s)")
     parser.add_argument("--runs", type=positive, default=1000, help="timed runs a row, per peer (%(default)s)")
@@ -233,6 +247,13 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         action="append",
         default=[],
         help=f"and this, for chunks of {WHOLE_CHUNK}, for the whole: one for each --object",
+    )
+    parser.add_argument(
+        "--batch-object",
+        type=Path,
+        action="append",
+        default=[],
+        help=f"and this, for chunks of {BATCH_STREAMS * BATCH_CHUNK}, for {BATCH_STREAMS} streams at once: likewise",
     )
     parser.add_argument("--compiler-python", default=sys.executable, help="the Python that runs the compiler")
     parser.add_argument("--mel", type=Path, help=f".npy, frames x mels (default: {FRAMES} frames made up)")
@@ -297,32 +318,52 @@ def compile_peers(
 ) -> list[CompiledPeer]:
     """Our own peers, one a precision; `missing` is told what the compiler refuses. Raises PeerError if it is all."""
 
-    def peer(precision: str, stream: Path, whole: Path) -> CompiledPeer:
+    def peer(precision: str, stream: Path, whole: Path, batch: Path) -> CompiledPeer:
         paths = (stream.resolve(), whole.resolve())
-        return CompiledPeer(*paths, WHOLE_CHUNK, inputs.mel, inputs.work, f"{OWN} {precision}")
+        name = f"{OWN} {precision}"
+        return CompiledPeer(*paths, WHOLE_CHUNK, inputs.mel, inputs.work, name, batch.resolve())
 
     if args.object:
         wholes = args.object if args.no_whole else args.whole_object
-        if len(wholes) != len(args.object):
-            raise PeerError("as many --whole-object as --object are needed, or --no-whole")
+        batches = args.object if args.no_batch else args.batch_object
+        for objects, name in [(wholes, "whole"), (batches, "batch")]:
+            if len(objects) != len(args.object):
+                raise PeerError(f"as many --{name}-object as --object are needed, or --no-{name}")
         return [
-            peer(read_report(stream).get("precision", "f32"), stream, whole)
-            for stream, whole in zip(args.object, wholes, strict=True)
+            peer(read_report(stream).get("precision", "f32"), stream, whole, batch)
+            for stream, whole, batch in zip(args.object, wholes, batches, strict=True)
         ]
+    wanted = {"stream": args.chunks}
+    if not args.no_whole:
+        wanted["whole"] = [WHOLE_CHUNK]
+    if not args.no_batch:
+        wanted["batch"] = [BATCH_STREAMS * BATCH_CHUNK]
     peers = []
     for precision in args.precision:
         try:
-            paths = []
-            for name, chunks in [("stream", args.chunks), *([] if args.no_whole else [("whole", [WHOLE_CHUNK])])]:
+            paths = {}
+            for name, chunks in wanted.items():
                 progress.show(f"compiling {precision} for chunks of {','.join(map(str, chunks))}", always=True)
                 directory = inputs.work / f"{name}-{precision}"
-                paths.append(compile_object(args.compiler_python, args.checkpoint, directory, chunks, precision))
-            peers.append(peer(precision, paths[0], paths[-1]))
+                paths[name] = compile_object(args.compiler_python, args.checkpoint, directory, chunks, precision)
+            stream = paths["stream"]
+            peers.append(peer(precision, stream, paths.get("whole", stream), paths.get("batch", stream)))
         except PeerError as error:
             missing[f"{OWN} {precision}"] = str(error)
     if not peers:
         raise PeerError("; ".join(missing.values()))
     return peers
+
+
+def rows_of(args: argparse.Namespace) -> list[Row]:
+    """What is measured, in turn: the rows for all peers, and those for our own."""
+    chunks: list[int | None] = [*args.chunks, *([] if args.no_whole else [None])]
+    rows = [Row(chunk, threads) for threads in args.threads for chunk in chunks]
+    if not args.no_batch:
+        rows += [Row(BATCH_CHUNK, threads, BATCH_STREAMS) for threads in args.threads]
+    if not args.no_quiet:
+        rows.append(Row(min(QUIET_CHUNK, max(args.chunks)), 1, quiet=True))
+    return rows
 
 
 class LimitsMeter:
@@ -331,8 +372,7 @@ class LimitsMeter:
     def __init__(self, args: argparse.Namespace, inputs: Inputs, own: Sequence[CompiledPeer]) -> None:
         self._program = compile_limits(inputs.work)
         self._threads: list[int] = args.threads
-        rows = [Row(1, 1), *([] if args.no_whole else [Row(None, 1)])]
-        self._sizes = sorted({peer.cost(row).weight_bytes for peer in own for row in rows}, reverse=True)
+        self._sizes = sorted({peer.cost(row).weight_bytes for peer in own for row in rows_of(args)}, reverse=True)
         self.limits: dict[int, Limits] = {}
         """By thread count: the best of all measurements so far."""
 
@@ -344,12 +384,21 @@ class LimitsMeter:
             self.limits[threads] = best_of(self.limits.get(threads, found), found)
 
     def apply(self, result: RowResult, own: Sequence[CompiledPeer], frames: int) -> None:
-        """Note in a row what the limits are for our own peers."""
-        limits = self.limits[result.row.threads]
+        """Note in a row what the limits are for our own peers; the quiet inputs have none of their own."""
+        row = result.row
+        if row.quiet:
+            return
+        limits = self.limits[row.threads]
         for peer in own:
-            cost, chunk = peer.cost(result.row), peer.chunk(result.row)
-            least = (limits.bytes_ms(cost), limits.frame_ms(cost), limits.call_ms(cost, chunk))
-            result.limits[peer.name] = RowLimit(*least, limits.run_ms(cost, frames, chunk))
+            cost, in_call, in_run = peer.cost(row), peer.chunk(row) * row.streams, frames * row.streams
+            result.limits[peer.name] = RowLimit(
+                bytes_ms=limits.bytes_ms(cost),
+                frame_ms=limits.frame_ms(cost),
+                call_ms=limits.call_ms(cost, in_call),
+                run_ms=limits.run_ms(cost, in_run, in_call),
+                run_fma_ms=limits.frame_ms(cost) * in_run,
+                peak_gflops=limits.peak_gflops,
+            )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -360,11 +409,10 @@ def run(args: argparse.Namespace) -> int:
     missing: dict[str, str] = {}
     others = find_other_peers(args, inputs, machine["cpu_flags"], missing)
     own = compile_peers(args, inputs, progress, missing)
-    peers: list[Peer] = [*others, *own]
+    quiet = quiet_peers(own, np.load(inputs.mel, allow_pickle=False), inputs.work)
     meter = LimitsMeter(args, inputs, own)
     meter.measure(progress)
-    chunks: list[int | None] = [*args.chunks, *([] if args.no_whole else [None])]
-    rows = [Row(chunk, threads) for threads in args.threads for chunk in chunks]
+    rows = rows_of(args)
     effort = Effort(args.warmup, args.runs, min(args.rounds, args.runs))
     settings = {**asdict(effort), "frames": inputs.frames, "whole_chunk": WHOLE_CHUNK}
     results: list[RowResult] = []
@@ -380,10 +428,12 @@ def run(args: argparse.Namespace) -> int:
         args.json.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
 
     with ExitStack() as stack:
-        for peer in peers:
-            stack.callback(peer.close)
+        for other in others:
+            stack.callback(other.close)
         for i, row in enumerate(rows):
-            results.append(run_row(row, peers, effort, progress, f"row {i + 1}/{len(rows)}:"))
+            peers: Sequence[Peer] = quiet if row.quiet else [*others, *own] if row.plain else own
+            place = f"row {i + 1}/{len(rows)}:"
+            results.append(run_row(row, peers, effort.for_streams(row.streams), progress, place))
             meter.apply(results[-1], own, inputs.frames)
             write_json()  # after every row: a long bench that is interrupted has still measured something
     # The machine may have been slower at the start than it can be: a limit is the best that was ever seen.
@@ -396,7 +446,7 @@ def run(args: argparse.Namespace) -> int:
         f"\n{args.runs} runs of {inputs.frames} frames a row and peer, {args.warmup} to warm up, {effort.rounds} rounds"
     )
     print(f"times in ms, medians over the rounds; whole: {WHOLE_CHUNK} frames a call for {OWN}, one call for others\n")
-    print(table(results))
+    print(tables(results))
     if verdicts := judge(results):
         print(f"\n{bars_table(verdicts)}")
     return 1 if any(result.errors for result in results) else 0

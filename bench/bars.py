@@ -1,22 +1,25 @@
 """How fast the compiled object has to be, and whether it is."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bench.metrics import ratio
 from bench.peers import Row
+from bench.quiet import QUIET, SPEECH, quiet_name
 from bench.report import RowResult, aligned
 
 ONE_THREAD = "itself on 1 thread"
+FMA_PEAK = "the FMA peak"
 
 
 @dataclass(frozen=True)
 class Bar:
     """A peer's speed on a row has to be `factor` times that of another.
 
-    Other peers are taken at the better of their thread counts, up to the row's.
+    Other peers are taken at the better of their thread counts, up to the row's. Instead of another peer it may be the
+    peer itself on one thread, or all the multiply-adds that the machine does on the row's threads.
     """
 
     peer: str
@@ -26,7 +29,14 @@ class Bar:
 
 
 def _bars(peer: str, row: Row, **factors: float) -> list[Bar]:
-    return [Bar(peer, row, ONE_THREAD if name == "itself" else name, factor) for name, factor in factors.items()]
+    names = {"itself": ONE_THREAD, "fma_peak": FMA_PEAK}
+    return [Bar(peer, row, names.get(name, name), factor) for name, factor in factors.items()]
+
+
+def _quiet_bars(peer: str) -> list[Bar]:
+    """At most 10 % more time than speech."""
+    row = Row(5, 1, quiet=True)
+    return [Bar(quiet_name(peer, mel), row, quiet_name(peer, SPEECH), 1 / 1.1) for mel in QUIET]
 
 
 BARS: Sequence[Bar] = (
@@ -45,6 +55,13 @@ BARS: Sequence[Bar] = (
     *_bars("vocosc w8", Row(5, 2), pytorch=21, onnxruntime=4),
     *_bars("vocosc w8", Row(None, 1), pytorch=1.6),
     *_bars("vocosc w8", Row(None, 2), itself=1.85),
+    *_bars("vocosc f32", Row(5, 1, streams=16), fma_peak=0.85),
+    *_bars("vocosc f32", Row(5, 2, streams=16), itself=1.85),
+    *_bars("vocosc w8", Row(5, 1, streams=16), fma_peak=1.4),
+    *_bars("vocosc w8", Row(5, 2, streams=16), itself=1.85),
+    *_quiet_bars("vocosc f32"),
+    *_quiet_bars("vocosc f16"),
+    *_quiet_bars("vocosc w8"),
 )
 
 
@@ -70,10 +87,17 @@ def judge(results: Sequence[RowResult], bars: Iterable[Bar] = BARS) -> list[Verd
     verdicts = []
     for bar in bars:
         own = next((r for r in results if r.row == bar.row and bar.peer in r.rounds), None)
+        if own is not None and bar.against == FMA_PEAK:
+            verdicts.append(Verdict(bar, own.fma_share(bar.peer)))
+            continue
         against = bar.peer if bar.against == ONE_THREAD else bar.against
         most_threads = 1 if bar.against == ONE_THREAD else bar.row.threads
         others = [
-            r for r in results if r.row.chunk == bar.row.chunk and r.row.threads <= most_threads and against in r.rounds
+            r
+            for r in results
+            if replace(r.row, threads=bar.row.threads) == bar.row
+            and r.row.threads <= most_threads
+            and against in r.rounds
         ]
         if own is None or not others:
             continue
@@ -97,6 +121,6 @@ def bars_table(verdicts: Sequence[Verdict]) -> str:
     for verdict in verdicts:
         bar = verdict.bar
         measured = "failed" if verdict.measured is None else f"{verdict.measured:.2f}"
-        row = [bar.peer, bar.row.label, str(bar.row.threads), bar.against, f"{bar.factor:g}", measured]
+        row = [bar.peer, bar.row.label, str(bar.row.threads), bar.against, f"{bar.factor:.3g}", measured]
         lines.append([*row, "pass" if verdict.passed else "miss"])
     return aligned(lines)

@@ -33,11 +33,25 @@ class Row:
 
     chunk: int | None
     threads: int
+    streams: int = 1
+    """How many a call decodes: a chunk of each."""
+    quiet: bool = False
+    """Whether quiet inputs take turns with speech: `bench/quiet.py`."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is for all peers: one stream of speech. The others are for our own."""
+        return self.streams == 1 and not self.quiet
+
+    @property
+    def chunk_text(self) -> str:
+        """`5` or `whole`."""
+        return "whole" if self.chunk is None else str(self.chunk)
 
     @property
     def label(self) -> str:
-        """`5` or `whole`."""
-        return "whole" if self.chunk is None else str(self.chunk)
+        """`5`, `whole` or `5 (16 streams)`."""
+        return self.chunk_text if self.streams == 1 else f"{self.chunk_text} ({self.streams} streams)"
 
 
 @dataclass(frozen=True)
@@ -208,7 +222,10 @@ class PyTorchPeer(WorkerPeer):
 
 @dataclass
 class CompiledPeer:
-    """The compiled object, through its host tool. The whole utterance streams through another with larger chunks."""
+    """The compiled object, through its host tool.
+
+    The whole utterance streams through another with larger chunks, and a batch of streams through a third.
+    """
 
     stream_object: Path
     whole_object: Path
@@ -216,23 +233,30 @@ class CompiledPeer:
     mel: Path
     work: Path
     name: str = "vocosc f32"
+    batch_object: Path | None = None
 
     def chunk(self, row: Row) -> int:
-        """Frames a call."""
+        """Frames a call, of each stream."""
         return self.whole_chunk if row.chunk is None else row.chunk
 
     def cost(self, row: Row) -> Cost:
         """What the compiler's report says that decoding costs. Raises PeerError."""
-        report = read_report(self.whole_object if row.chunk is None else self.stream_object)
+        report = read_report(self._directory(row))
         try:
             return Cost(int(report["weight_bytes"]), int(report["macs_per_frame"]))
         except (KeyError, TypeError, ValueError) as error:
             raise PeerError(f"{self.name}: the report lacks {error}") from None
 
+    def _directory(self, row: Row) -> Path:
+        if row.streams == 1:
+            return self.whole_object if row.chunk is None else self.stream_object
+        if self.batch_object is None:
+            raise PeerError(f"{self.name}: no object for {row.streams} streams at once")
+        return self.batch_object
+
     def _call(self, row: Row, command: str, *args: str) -> str:
-        directory = self.whole_object if row.chunk is None else self.stream_object
         options = ["--chunk", str(self.chunk(row)), "--threads", str(row.threads)]
-        line = [str(host_tool(directory)), command, *options, *args]
+        line = [str(host_tool(self._directory(row))), command, *options, *args]
         done = subprocess.run(line, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise PeerError(f"{' '.join(line)}: {exit_reason(done.returncode)}: {last_line(done.stderr)}")
@@ -240,6 +264,8 @@ class CompiledPeer:
 
     def _measure(self, row: Row, warmup: int, runs: int) -> dict[str, Any]:
         options = ["--mel", str(self.mel), "--warmup", str(warmup), "--runs", str(runs), "--json"]
+        if row.streams > 1:
+            options += ["--streams", str(row.streams)]
         text = self._call(row, "bench", *options)
         try:
             data = json.loads(text)

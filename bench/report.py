@@ -3,7 +3,7 @@
 import math
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from bench.limits import Limits
 from bench.metrics import Ratio, Summary, combine, ratio
 from bench.peers import Row
+from bench.quiet import on_speech
 
 _CPU_FLAGS = (
     *("avx2", "fma", "f16c", "avx_vnni"),
@@ -38,6 +39,14 @@ HEADINGS = (
 )
 
 
+BATCH_HEADINGS = (
+    *("streams", "chunk", "threads", "peer", "ms a call", "ms a stream", "limit ms", "% of limit"),
+    *("GFLOP/s", "% of FMA peak"),
+)
+
+QUIET_HEADINGS = ("chunk", "threads", "peer", "proc/chunk", "p50 chunk", "max chunk", "time / speech")
+
+
 @dataclass(frozen=True)
 class RowLimit:
     """The least time that the machine allows, in milliseconds."""
@@ -49,11 +58,14 @@ class RowLimit:
     call_ms: float
     """For one full call: the longer of its reading and its arithmetic."""
     run_ms: float
+    run_fma_ms: float
+    """For the arithmetic of a run alone."""
+    peak_gflops: float
 
 
 @dataclass
 class RowResult:
-    """What was measured for one row. The first peer of `rounds` is the reference."""
+    """What was measured for one row."""
 
     row: Row
     load_average: float
@@ -66,14 +78,18 @@ class RowResult:
     limits: dict[str, RowLimit] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
 
-    @property
-    def reference(self) -> list[Summary] | None:
-        """The reference's rounds, if it ran."""
-        return next(iter(self.rounds.values()), None)
+    def reference(self, peer: str) -> list[Summary] | None:
+        """The rounds that a peer's speed is told against, if they ran.
+
+        Those of the first peer; for a quiet input those of the same peer on speech; for a batch none.
+        """
+        if self.row.quiet:
+            return self.rounds.get(on_speech(peer))
+        return next(iter(self.rounds.values()), None) if self.row.plain else None
 
     def speedup(self, peer: str) -> Ratio | None:
         """A peer's speed over the reference's; none for the reference itself, or where one of the two failed."""
-        rounds, reference = self.rounds.get(peer), self.reference
+        rounds, reference = self.rounds.get(peer), self.reference(peer)
         if not rounds or not reference or rounds is reference:
             return None
         return ratio(reference, rounds)
@@ -86,24 +102,47 @@ class RowResult:
         rounds, limit = self.rounds.get(peer), self.limits.get(peer)
         return limit.run_ms / combine(rounds)["p50_total_ms"] if rounds and limit else None
 
+    def fma_share(self, peer: str) -> float | None:
+        """As `limit_share`, of the arithmetic alone: multiply-adds a second over what the machine does at most."""
+        rounds, limit = self.rounds.get(peer), self.limits.get(peer)
+        return limit.run_fma_ms / combine(rounds)["p50_total_ms"] if rounds and limit else None
+
+    def gflops(self, peer: str) -> float | None:
+        """Multiply-adds a second, each two operations, in billions; none where no limit is known."""
+        share = self.fma_share(peer)
+        return None if share is None else share * self.limits[peer].peak_gflops
+
+    def stream_ms(self, peer: str) -> float | None:
+        """A peer's median time per chunk of one stream: of a call, over its streams."""
+        rounds = self.rounds.get(peer)
+        return combine(rounds)["p50_per_chunk_ms"] / self.row.streams if rounds else None
+
 
 def _optional(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
+
+
+def _percent(share: float | None) -> str:
+    return _optional(None if share is None else 100 * share, ".0f")
+
+
+def _failed(start: Sequence[str], headings: Sequence[str]) -> list[str]:
+    return [*start, "failed", *[""] * (len(headings) - len(start) - 1)]
 
 
 def _lines(result: RowResult) -> list[list[str]]:
     lines = []
     for peer, rounds in result.rounds.items():
         start = [result.row.label, str(result.row.threads), peer]
-        if peer in result.errors or not rounds:
-            lines.append([*start, "failed", *[""] * (len(HEADINGS) - len(start) - 1)])
+        if not rounds:
+            lines.append(_failed(start, HEADINGS))
             continue
         median = combine(rounds)
-        speedup, limit, share = result.speedup(peer), result.limits.get(peer), result.limit_share(peer)
-        chunks = ""
-        if speedup is not None and result.row.chunk is not None and result.reference:
+        speedup, limit = result.speedup(peer), result.limits.get(peer)
+        chunks, reference = "", result.reference(peer)
+        if speedup is not None and result.row.chunk is not None and reference:
             # Chunks of the same size only: a whole utterance is one chunk for some peers and several for others.
-            chunks = f"{combine(result.reference)['p50_per_chunk_ms'] / median['p50_per_chunk_ms']:.2f}"
+            chunks = f"{combine(reference)['p50_per_chunk_ms'] / median['p50_per_chunk_ms']:.2f}"
         lines.append(
             [
                 *start,
@@ -115,13 +154,48 @@ def _lines(result: RowResult) -> list[list[str]]:
                 f"{median['p99_per_chunk_ms']:.3f}",
                 f"{median['max_per_chunk_ms']:.3f}",
                 _optional(limit.call_ms if limit else None, ".3f"),
-                _optional(None if share is None else 100 * share, ".0f"),
+                _percent(result.limit_share(peer)),
                 _optional(result.snr_db.get(peer), ".1f"),
                 _optional(result.snr_f32_db.get(peer), ".1f"),
                 chunks,
                 _optional(speedup.median if speedup else None, ".2f"),
             ]
         )
+    return lines
+
+
+def _batch_lines(result: RowResult) -> list[list[str]]:
+    lines, row = [], result.row
+    for peer, rounds in result.rounds.items():
+        start = [str(row.streams), row.chunk_text, str(row.threads), peer]
+        if not rounds:
+            lines.append(_failed(start, BATCH_HEADINGS))
+            continue
+        limit = result.limits.get(peer)
+        lines.append(
+            [
+                *start,
+                f"{combine(rounds)['p50_per_chunk_ms']:.3f}",
+                _optional(result.stream_ms(peer), ".4f"),
+                _optional(limit.call_ms / row.streams if limit else None, ".4f"),
+                _percent(result.limit_share(peer)),
+                _optional(result.gflops(peer), ".1f"),
+                _percent(result.fma_share(peer)),
+            ]
+        )
+    return lines
+
+
+def _quiet_lines(result: RowResult) -> list[list[str]]:
+    lines = []
+    for peer, rounds in result.rounds.items():
+        start = [result.row.chunk_text, str(result.row.threads), peer]
+        if not rounds:
+            lines.append(_failed(start, QUIET_HEADINGS))
+            continue
+        median, speedup = combine(rounds), result.speedup(peer)
+        times = [f"{median[key]:.3f}" for key in ("avg_proc_per_chunk_ms", "p50_per_chunk_ms", "max_per_chunk_ms")]
+        lines.append([*start, *times, _optional(1 / speedup.median if speedup else None, ".3f")])
     return lines
 
 
@@ -135,13 +209,27 @@ def aligned(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(text)
 
 
-def table(results: Sequence[RowResult]) -> str:
-    """The results as aligned text; times in milliseconds."""
-    lines: list[list[str]] = [list(HEADINGS)]
+def _table(
+    headings: Sequence[str], lines_of: Callable[[RowResult], list[list[str]]], results: Sequence[RowResult]
+) -> str:
+    """No text for no results."""
+    if not results:
+        return ""
+    lines: list[list[str]] = [list(headings)]
     for result in results:
-        lines += [*_lines(result), []]
+        lines += [*lines_of(result), []]
     errors = [f"{r.row.label} x {r.row.threads}, {peer}: {error}" for r in results for peer, error in r.errors.items()]
     return "\n".join([aligned(lines), *errors]).rstrip()
+
+
+def tables(results: Sequence[RowResult]) -> str:
+    """The results as aligned text; times in milliseconds. Batches and quiet inputs have tables of their own."""
+    parts = [
+        _table(HEADINGS, _lines, [result for result in results if result.row.plain]),
+        _table(BATCH_HEADINGS, _batch_lines, [result for result in results if result.row.streams > 1]),
+        _table(QUIET_HEADINGS, _quiet_lines, [result for result in results if result.row.quiet]),
+    ]
+    return "\n\n".join(filter(None, parts))
 
 
 def _plain_number(value: float | None) -> float | None:
@@ -157,6 +245,8 @@ def all_facts(results: Sequence[RowResult]) -> dict[str, dict[str, str]]:
     """What each peer said of itself; what differs between rows is listed, but for the row's own thread count."""
     facts: dict[str, dict[str, list[str]]] = {}
     for result in results:
+        if result.row.quiet:
+            continue  # the same peers once more
         for peer, values in result.facts.items():
             for key, value in values.items():
                 seen = facts.setdefault(peer, {}).setdefault(key, [])
@@ -168,33 +258,36 @@ def all_facts(results: Sequence[RowResult]) -> dict[str, dict[str, str]]:
     }
 
 
+def _row_json(result: RowResult) -> dict[str, Any]:
+    peers: dict[str, Any] = {}
+    for peer, rounds in result.rounds.items():
+        speedup, limit = result.speedup(peer), result.limits.get(peer)
+        peers[peer] = {
+            "median": _summary_json(combine(rounds)) if rounds else None,
+            "stream_ms": _plain_number(result.stream_ms(peer)),
+            "rounds_p50_total_ms": [_plain_number(summary["p50_total_ms"]) for summary in rounds],
+            "speedup": _plain_number(speedup.median) if speedup else None,
+            "speedup_range": [_plain_number(speedup.low), _plain_number(speedup.high)] if speedup else None,
+            "limit": {key: _plain_number(value) for key, value in asdict(limit).items()} if limit else None,
+            "limit_share": _plain_number(result.limit_share(peer)),
+            "gflops": _plain_number(result.gflops(peer)),
+            "fma_share": _plain_number(result.fma_share(peer)),
+            "snr_db": _plain_number(result.snr_db.get(peer)),
+            "snr_f32_db": _plain_number(result.snr_f32_db.get(peer)),
+            "error": result.errors.get(peer),
+        }
+    row = {"streams": result.row.streams, "chunk": result.row.chunk_text, "threads": result.row.threads}
+    return {**row, "load_average": result.load_average, "peers": peers}
+
+
 def as_json(results: Sequence[RowResult]) -> dict[str, Any]:
     """What was measured, as plain JSON types: medians, the median run of every round. An infinite SNR becomes null."""
-    rows = []
-    for result in results:
-        peers: dict[str, Any] = {}
-        for peer, rounds in result.rounds.items():
-            speedup, limit = result.speedup(peer), result.limits.get(peer)
-            peers[peer] = {
-                "median": _summary_json(combine(rounds)) if rounds else None,
-                "rounds_p50_total_ms": [_plain_number(summary["p50_total_ms"]) for summary in rounds],
-                "speedup": _plain_number(speedup.median) if speedup else None,
-                "speedup_range": [_plain_number(speedup.low), _plain_number(speedup.high)] if speedup else None,
-                "limit": {key: _plain_number(value) for key, value in asdict(limit).items()} if limit else None,
-                "limit_share": _plain_number(result.limit_share(peer)),
-                "snr_db": _plain_number(result.snr_db.get(peer)),
-                "snr_f32_db": _plain_number(result.snr_f32_db.get(peer)),
-                "error": result.errors.get(peer),
-            }
-        rows.append(
-            {
-                "chunk": result.row.label,
-                "threads": result.row.threads,
-                "load_average": result.load_average,
-                "peers": peers,
-            }
-        )
-    return {"peers": all_facts(results), "rows": rows}
+    return {
+        "peers": all_facts(results),
+        "rows": [_row_json(result) for result in results if result.row.plain],
+        "batch": [_row_json(result) for result in results if result.row.streams > 1],
+        "quiet": [_row_json(result) for result in results if result.row.quiet],
+    }
 
 
 def machine_facts(cpuinfo: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 import math
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from bench import chart
 from bench.__main__ import (
+    BATCH_CHUNK,
+    BATCH_STREAMS,
     OTHERS,
     WHOLE_CHUNK,
     Effort,
@@ -23,10 +26,12 @@ from bench.__main__ import (
     default_peer_python,
     find_other_peers,
     made_up_mel,
+    main,
     mel_bins,
+    rows_of,
     run_row,
 )
-from bench.bars import BARS, ONE_THREAD, Bar, bars_table, judge
+from bench.bars import BARS, FMA_PEAK, ONE_THREAD, Bar, bars_table, judge
 from bench.limits import Limits, best_of, compile_limits, measure_limits
 from bench.metrics import METRICS, RunTimes, Summary, combine, ratio, share, snr_db, summarise, summary_from
 from bench.peers import (
@@ -43,7 +48,19 @@ from bench.peers import (
     thread_environment,
     unpack_checkpoint,
 )
-from bench.report import HEADINGS, RowLimit, RowResult, aligned, as_json, heading, machine_facts, table
+from bench.quiet import FLOOR, QUIET, SPEECH, quiet_mels, quiet_name, quiet_peers
+from bench.report import (
+    BATCH_HEADINGS,
+    HEADINGS,
+    QUIET_HEADINGS,
+    RowLimit,
+    RowResult,
+    aligned,
+    as_json,
+    heading,
+    machine_facts,
+    tables,
+)
 from bench.worker import decode, timed
 from tests.objects import golden
 
@@ -124,12 +141,25 @@ def test_a_metric_that_is_missing_is_named() -> None:
 
 
 OWN = "vocosc f32"
+LIMIT = RowLimit(bytes_ms=1, frame_ms=0.25, call_ms=1.25, run_ms=1.5, run_fma_ms=1.25, peak_gflops=200)
 
 
 def result_of(row: Row, reference_ms: float, ours_ms: float) -> RowResult:
     rounds = {"pytorch": [flat_summary(reference_ms)] * 2, OWN: [flat_summary(ours_ms)] * 2}
-    limits = {OWN: RowLimit(bytes_ms=1, frame_ms=0.25, call_ms=1.25, run_ms=1.5)}
-    return RowResult(row, 0.5, rounds, {OWN: {"target": "avx2"}}, {OWN: 110.25}, {}, limits)
+    return RowResult(row, 0.5, rounds, {OWN: {"target": "avx2"}}, {OWN: 110.25}, {}, {OWN: LIMIT})
+
+
+def batch_of(threads: int, ms: float) -> RowResult:
+    return RowResult(Row(5, threads, 16), 0.5, {OWN: [flat_summary(ms)] * 2}, limits={OWN: LIMIT})
+
+
+def quiet_of(speech_ms: Sequence[float], silence_ms: Sequence[float]) -> RowResult:
+    """Of two precisions; the second takes twice as long."""
+    rounds = {}
+    for peer, factor in [(OWN, 1), ("vocosc w8", 2)]:
+        for mel, times in [(SPEECH, speech_ms), ("silence", silence_ms)]:
+            rounds[quiet_name(peer, mel)] = [flat_summary(factor * ms) for ms in times]
+    return RowResult(Row(5, 1, quiet=True), 0.5, rounds)
 
 
 def cells(line: str) -> list[str]:
@@ -137,7 +167,7 @@ def cells(line: str) -> list[str]:
 
 
 def test_table_has_every_number_in_its_column() -> None:
-    text = table([result_of(Row(5, 1), 10.0, 2.0)]).splitlines()
+    text = tables([result_of(Row(5, 1), 10.0, 2.0)]).splitlines()
     assert [column for column in HEADINGS if column not in text[0]] == []
     assert cells(text[2])[:3] == ["5", "1", "pytorch"]
     assert cells(text[3])[:4] == ["5", "1", "vocosc", "f32"]
@@ -148,8 +178,32 @@ def test_table_has_every_number_in_its_column() -> None:
 
 
 def test_whole_utterance_compares_no_chunks() -> None:
-    line = table([result_of(Row(None, 1), 10.0, 4.0)]).splitlines()[3]
+    line = tables([result_of(Row(None, 1), 10.0, 4.0)]).splitlines()[3]
     assert cells(line)[-3:] == ["38", "110.2", "2.50"]
+
+
+def test_a_batch_is_told_by_stream_and_against_the_fma_peak() -> None:
+    text = tables([batch_of(2, 4.0)]).splitlines()
+    assert [column for column in BATCH_HEADINGS if column not in text[0]] == []
+    # A call of 4 ms over 16 streams; the limit, 1.25 ms, likewise. A run of 4 ms has 1.25 ms of multiply-adds.
+    expected = ["16", "5", "2", *OWN.split(), "4.000", "0.2500", "0.0781", "38", "62.5", "31"]
+    assert cells(text[2]) == expected
+
+
+def test_quiet_inputs_are_told_against_speech_round_by_round() -> None:
+    text = tables([quiet_of([2, 20, 2], [2.1, 21, 2.1])]).splitlines()
+    assert [column for column in QUIET_HEADINGS if column not in text[0]] == []
+    speech, silence, _, w8_silence = map(cells, text[2:6])
+    assert speech == ["5", "1", "vocosc", "f32:", "speech", "2.000", "2.000", "20.000"]
+    assert silence == ["5", "1", "vocosc", "f32:", "silence", "2.100", "2.100", "21.000", "1.050"]
+    assert w8_silence[-1] == "1.050"
+
+
+def test_each_kind_of_row_has_a_table_of_its_own() -> None:
+    text = tables([result_of(Row(5, 1), 10, 2), batch_of(1, 4), quiet_of([2], [2])])
+    assert [text.count(heading) for heading in ("x total", "GFLOP/s", "time / speech")] == [1, 1, 1]
+    assert text.index("x total") < text.index("GFLOP/s") < text.index("time / speech")
+    assert "GFLOP/s" not in tables([result_of(Row(5, 1), 10, 2)])
 
 
 def test_columns_are_as_wide_as_their_widest_cell() -> None:
@@ -167,8 +221,8 @@ def test_json_is_plain() -> None:
     assert ours["median"] == flat_summary(0.333333)
     assert ours["rounds_p50_total_ms"] == [0.333333] * 2
     assert (ours["speedup"], ours["speedup_range"]) == (30, [30, 30])
-    assert ours["limit"] == {"bytes_ms": 1, "frame_ms": 0.25, "call_ms": 1.25, "run_ms": 1.5}
-    assert ours["limit_share"] == 4.5
+    assert ours["limit"] == asdict(LIMIT)
+    assert (ours["limit_share"], ours["fma_share"], ours["gflops"]) == (4.5, 3.75, 750)
     assert (ours["snr_db"], ours["error"]) == (None, None)
     assert first["peers"]["pytorch"]["speedup"] is None
     assert first["peers"]["pytorch"]["limit"] is None
@@ -176,10 +230,29 @@ def test_json_is_plain() -> None:
     assert data["peers"] == {OWN: {"target": "avx2"}}
 
 
+def test_batches_and_quiet_inputs_are_apart_in_the_json() -> None:
+    data = as_json([result_of(Row(5, 1), 10, 2), batch_of(2, 4), quiet_of([3, 3], [4, 4])])
+    assert [len(data[section]) for section in ("rows", "batch", "quiet")] == [1, 1, 1]
+    batch = data["batch"][0]
+    assert (batch["streams"], batch["chunk"], batch["threads"]) == (16, "5", 2)
+    ours = batch["peers"][OWN]
+    assert (ours["stream_ms"], ours["fma_share"], ours["gflops"]) == (0.25, 0.3125, 62.5)
+    assert ours["speedup"] is None  # no other peer to compare with
+    quiet = data["quiet"][0]["peers"]
+    assert quiet["vocosc w8: silence"]["speedup"] == 0.75
+    assert quiet["vocosc w8: speech"]["speedup"] is None
+
+
 def test_a_peer_that_failed_is_named() -> None:
     result = result_of(Row(5, 1), 10.0, 2.0)
     result.rounds[OWN], result.errors[OWN] = [], "signal SIGILL"
-    assert "5 x 1, vocosc f32: signal SIGILL" in table([result])
+    assert "5 x 1, vocosc f32: signal SIGILL" in tables([result])
+    for other in (batch_of(1, 4), quiet_of([1], [1])):
+        name = list(other.rounds)[-1]
+        other.rounds[name], other.errors[name] = [], "signal SIGILL"
+        text = tables([other])
+        assert f" x 1, {name}: signal SIGILL" in text
+        assert "failed" in text
     assert as_json([result])["rows"][0]["peers"][OWN]["error"] == "signal SIGILL"
 
 
@@ -227,6 +300,35 @@ def test_two_threads_are_compared_with_one() -> None:
     assert verdict.measured == pytest.approx(1.5)
 
 
+def test_rows_of_another_kind_are_no_competitors() -> None:
+    """Batches count against batches; what speech took among the quiet inputs counts there alone."""
+    results = [result_of(Row(5, 1), 10, 3), batch_of(1, 36), batch_of(2, 20), quiet_of([2], [2])]
+    bars = [Bar(OWN, Row(5, 2, 16), ONE_THREAD, 1.85), Bar(OWN, Row(5, 1), "pytorch", 1)]
+    assert [verdict.measured for verdict in judge(results, bars)] == [pytest.approx(1.8), pytest.approx(10 / 3)]
+    assert "5 (16 streams)" in bars_table(judge(results, bars))
+
+
+@pytest.mark.parametrize(("factor", "passed"), [(0.31, True), (0.32, False)])
+def test_a_bar_may_be_a_part_of_the_fma_peak(factor: float, passed: bool) -> None:
+    (verdict,) = judge([batch_of(1, 4)], [Bar(OWN, Row(5, 1, 16), FMA_PEAK, factor)])
+    assert verdict.measured == pytest.approx(0.3125)
+    assert verdict.passed is passed
+    failed = batch_of(1, 4)
+    failed.rounds[OWN] = []
+    (verdict,) = judge([failed], [Bar(OWN, Row(5, 1, 16), FMA_PEAK, factor)])
+    assert (verdict.measured, verdict.passed) == (None, False)
+
+
+@pytest.mark.parametrize(("silence_ms", "passed"), [(2.19, True), (2.21, False), (1.0, True)])
+def test_quiet_inputs_may_take_a_tenth_more_than_speech(silence_ms: float, passed: bool) -> None:
+    # The machine is slower in the second round, for all.
+    verdicts = judge([quiet_of([2, 6, 2], [silence_ms, 3 * silence_ms, silence_ms])])
+    assert [(verdict.bar.peer, verdict.passed) for verdict in verdicts] == [
+        ("vocosc f32: silence", passed),
+        ("vocosc w8: silence", passed),
+    ]
+
+
 def test_a_bar_without_its_peers_or_row_is_left_out() -> None:
     bars = [Bar(OWN, Row(5, 1), "openvino", 1), Bar("vocosc w8", Row(5, 1), "pytorch", 1), Bar(OWN, Row(1, 1), "x", 1)]
     assert judge([result_of(Row(5, 1), 1, 1)], bars) == []
@@ -242,9 +344,18 @@ def test_a_peer_that_failed_misses_its_bar(peer: str) -> None:
 
 
 def test_every_bar_names_a_peer_that_can_be_there() -> None:
-    names = {name.replace("-", " ") for name in OTHERS} | {ONE_THREAD}
-    assert {bar.against for bar in BARS} <= names
-    assert {bar.peer for bar in BARS} <= {f"vocosc {precision}" for precision in ("f32", "f16", "w8")}
+    own = {f"vocosc {precision}" for precision in ("f32", "f16", "w8")}
+    names = {name.replace("-", " ") for name in OTHERS} | {ONE_THREAD, FMA_PEAK}
+    loud = [bar for bar in BARS if not bar.row.quiet]
+    assert {bar.against for bar in loud} <= names
+    assert {bar.peer for bar in loud} <= own
+    quiet = [bar for bar in BARS if bar.row.quiet]
+    assert {bar.against for bar in quiet} == {quiet_name(peer, SPEECH) for peer in own}
+    assert {bar.peer for bar in quiet} == {quiet_name(peer, mel) for peer in own for mel in QUIET}
+
+
+def test_every_bar_has_its_row() -> None:
+    assert {bar.row for bar in BARS} <= set(rows_of(arguments(["model.ckpt"])))
 
 
 # --- limits
@@ -320,6 +431,21 @@ def fake_object(tmp_path: Path) -> Callable[[str], CompiledPeer]:
     return make
 
 
+FAKE_TOOL = f"""
+import numpy as np
+if argv[0] == "decode":
+    np.save(argv[-1], np.ones(51840, np.float32))
+    sys.exit()
+mel = np.load(argv[argv.index("--mel") + 1])
+ms = 3 if (mel == mel[0, 0]).all() and mel[0, 0] < -11 else 2
+if "--streams" in argv:
+    assert argv[argv.index("--streams") + 1] == "16"
+    ms = 8
+print(json.dumps(dict.fromkeys({METRICS}, ms)))
+"""
+
+PEAK = {"avx2": 1.0}
+
 ECHO = f"""
 value = float(argv[argv.index("--chunk") + 1]) + 100 * float(argv[argv.index("--runs") + 1])
 print(json.dumps({{"target": "avx2", "threads": 1, **dict.fromkeys({METRICS}, value)}}))
@@ -332,6 +458,15 @@ def test_the_host_tool_is_asked_for_the_row(fake_object: Callable[[str], Compile
     assert peer.run_round(Row(5, 1), 1, 3, done.append) == flat_summary(305)
     assert peer.run_round(Row(None, 1), 1, 3, done.append) == flat_summary(354)
     assert done == [3, 3]
+
+
+def test_a_batch_has_an_object_of_its_own(fake_object: Callable[[str], CompiledPeer]) -> None:
+    peer = fake_object(f"argv[argv.index('--chunk') + 1] = argv[argv.index('--streams') + 1]{ECHO}")
+    with pytest.raises(PeerError, match="vocosc f32: no object for 16 streams at once"):
+        peer.cost(Row(5, 1, 16))
+    peer = replace(peer, stream_object=peer.work, batch_object=peer.stream_object)
+    assert peer.cost(Row(5, 1, 16)) == Cost(8, 2)
+    assert peer.run_round(Row(5, 1, 16), 1, 3, lambda _: None) == flat_summary(316)
 
 
 @pytest.mark.parametrize(
@@ -366,7 +501,8 @@ def inputs_in(directory: Path) -> Inputs:
 
 def test_given_objects_are_not_compiled(fake_object: Callable[[str], CompiledPeer], tmp_path: Path) -> None:
     directory = str(fake_object(ECHO).stream_object)
-    args = arguments(["model.ckpt", "--object", directory, "--whole-object", directory, "--threads", "1"])
+    objects = [word for kind in ("", "whole-", "batch-") for word in (f"--{kind}object", directory)]
+    args = arguments(["model.ckpt", *objects, "--threads", "1"])
     (peer,) = compile_peers(args, inputs_in(tmp_path), ProgressLine(), {})
     assert (peer.name, peer.chunk(Row(2, 1)), peer.chunk(Row(None, 1))) == ("vocosc f16", 2, WHOLE_CHUNK)
     meter = LimitsMeter(args, inputs_in(tmp_path), [peer])
@@ -374,8 +510,15 @@ def test_given_objects_are_not_compiled(fake_object: Callable[[str], CompiledPee
     result = RowResult(Row(2, 1), 0)
     meter.apply(result, [peer], frames=10)
     assert result.limits["vocosc f16"].run_ms == pytest.approx(10 * 4e-6)  # 2 multiply-adds a frame, 1 GFLOP/s
-    with pytest.raises(PeerError, match="as many --whole-object"):
-        compile_peers(arguments(["model.ckpt", "--object", directory]), inputs_in(tmp_path), ProgressLine(), {})
+    batch = RowResult(Row(2, 1, 16), 0)
+    meter.apply(batch, [peer], frames=10)
+    limit = batch.limits["vocosc f16"]
+    assert [limit.call_ms, limit.run_fma_ms] == pytest.approx([32 * 4e-6, 160 * 4e-6])
+    for kind in ("whole", "batch"):
+        at = objects.index(f"--{kind}-object")
+        with pytest.raises(PeerError, match=f"as many --{kind}-object as --object are needed, or --no-{kind}"):
+            args = arguments(["model.ckpt", *objects[:at], *objects[at + 2 :]])
+            compile_peers(args, inputs_in(tmp_path), ProgressLine(), {})
 
 
 def test_a_precision_that_the_compiler_refuses_is_left_out(tmp_path: Path) -> None:
@@ -386,6 +529,7 @@ def test_a_precision_that_the_compiler_refuses_is_left_out(tmp_path: Path) -> No
     missing = dict[str, str]()
     peers = compile_peers(arguments([*line, "f32,w8"]), inputs_in(tmp_path), ProgressLine(), missing)
     assert [peer.name for peer in peers] == ["vocosc f32"]
+    assert (peers[0].stream_object.name, peers[0].batch_object) == ("stream-f32", tmp_path / "batch-f32")
     assert missing["vocosc w8"].endswith("exit status 2: no such precision")
     with pytest.raises(PeerError, match="no such precision"):
         compile_peers(arguments([*line, "w8"]), inputs_in(tmp_path), ProgressLine(), {})
@@ -609,6 +753,53 @@ def test_a_peer_that_fails_leaves_the_others_going(turns: list[str]) -> None:
     assert result.rounds[OWN] == []
 
 
+@pytest.mark.parametrize("row", [Row(5, 1, 16), Row(5, 1, quiet=True)])
+def test_batches_and_quiet_inputs_compare_no_audio(turns: list[str], row: Row) -> None:
+    peers = [FakePeer("a: speech", 2, turns, AUDIO), FakePeer("a: silence", 1, turns, AUDIO[:-1])]
+    result = run_row(row, peers, Effort(0, 1, 1), ProgressLine(), "")
+    assert (result.errors, result.snr_db) == ({}, {})
+    assert all(result.rounds.values())
+
+
+def test_a_batch_decodes_no_more_utterances_but_in_every_round() -> None:
+    assert Effort(100, 1000, 10).for_streams(16) == Effort(7, 63, 10)
+    assert Effort(3, 20, 10).for_streams(16) == Effort(1, 10, 10)
+    assert Effort(100, 1000, 10).for_streams(1) == Effort(100, 1000, 10)
+
+
+def test_rows_of_all_kinds_follow_the_options() -> None:
+    line = ["model.ckpt", "--chunks", "1,2", "--threads", "2", "--no-whole"]
+    batch, quiet = Row(BATCH_CHUNK, 2, BATCH_STREAMS), Row(2, 1, quiet=True)
+    assert rows_of(arguments(line)) == [Row(1, 2), Row(2, 2), batch, quiet]
+    assert rows_of(arguments([*line, "--no-batch", "--no-quiet"])) == [Row(1, 2), Row(2, 2)]
+
+
+def test_the_whole_bench_of_a_fake_object(
+    fake_object: Callable[[str], CompiledPeer],
+    small_checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """From the command line to tables and JSON; the tool takes 2 ms, but 3 for silence and 8 for a batch."""
+    monkeypatch.setattr("bench.__main__.REST_S", 0.0)
+    directory = fake_object(FAKE_TOOL).stream_object
+    objects = [word for kind in ("", "whole-", "batch-") for word in (f"--{kind}object", str(directory))]
+    monkeypatch.setattr("bench.__main__.measure_limits", lambda _, threads, sizes: Limits(threads, PEAK, {8: 1.0}))
+    out = tmp_path / "out" / "bench.json"
+    options = ["--peers", "none", "--runs", "2", "--warmup", "1", "--work", str(tmp_path), "--json", str(out)]
+    assert main([str(small_checkpoint), *objects, *options]) == 0
+    data = json.loads(out.read_text())
+    assert [len(data[section]) for section in ("rows", "batch", "quiet")] == [10, 2, 1]
+    assert data["batch"][1]["peers"]["vocosc f16"]["stream_ms"] == 0.5
+    speedups = {name: peer["speedup"] for name, peer in data["quiet"][0]["peers"].items()}
+    assert speedups["vocosc f16: silence"] == pytest.approx(2 / 3, abs=1e-5)
+    assert speedups["vocosc f16: decaying tail"] == 1
+    printed = capsys.readouterr().out
+    assert [line for line in printed.splitlines() if "vocosc f16: silence" in line and line.endswith("miss")]
+    assert "% of FMA peak" in printed
+
+
 def test_audio_that_is_too_short_is_an_error(turns: list[str]) -> None:
     peers = [FakePeer("pytorch", 10, turns, AUDIO), FakePeer("vocosc f32", 2, turns, AUDIO[:-1])]
     result = run_row(Row(5, 1), peers, Effort(0, 1, 1), ProgressLine(), "")
@@ -645,6 +836,32 @@ def test_the_made_up_mel_is_the_same_every_time_and_like_speech() -> None:
     assert mel.dtype == np.float32
     assert np.array_equal(mel, made_up_mel(162, 80))
     assert np.log(1e-5) - 1e-4 <= mel.min() < mel.max() < 5
+
+
+def test_quiet_inputs_are_quiet() -> None:
+    speech = made_up_mel(162, 80)
+    mels = quiet_mels(speech)
+    assert set(mels) == {SPEECH, *QUIET}
+    assert all(mel.shape == speech.shape and mel.dtype == np.float32 for mel in mels.values())
+    assert mels[SPEECH] is speech
+    assert (mels["silence"] == FLOOR).all()
+    tail = mels["decaying tail"]
+    assert np.array_equal(tail[0], speech[0])
+    assert (tail <= speech).all()
+    assert (tail[-1] == FLOOR).all()
+    assert (tail[40] > FLOOR).any(), "gone at once"
+    tiny = mels["mel of 1e-38"]
+    assert ((tiny > 0) & (tiny < np.finfo(np.float32).smallest_normal)).all()
+
+
+def test_each_of_our_own_peers_gets_each_quiet_input(
+    fake_object: Callable[[str], CompiledPeer], tmp_path: Path
+) -> None:
+    speech = made_up_mel(4, 3)
+    peers = quiet_peers([fake_object(ECHO)], speech, tmp_path)
+    assert [peer.name for peer in peers] == [quiet_name(OWN, mel) for mel in (SPEECH, *QUIET)]
+    for peer, mel in zip(peers, quiet_mels(speech).values(), strict=True):
+        assert np.array_equal(np.load(peer.mel), mel)
 
 
 def test_mel_bins_come_from_the_embedding(tmp_path: Path) -> None:
