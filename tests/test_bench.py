@@ -150,7 +150,8 @@ def result_of(row: Row, reference_ms: float, ours_ms: float) -> RowResult:
 
 
 def batch_of(threads: int, ms: float) -> RowResult:
-    return RowResult(Row(5, threads, 16), 0.5, {OWN: [flat_summary(ms)] * 2}, limits={OWN: LIMIT})
+    rounds = {OWN: [flat_summary(ms)] * 2, "vocosc w8": [flat_summary(ms / 2)] * 2}
+    return RowResult(Row(5, threads, 16), 0.5, rounds, limits={OWN: LIMIT})
 
 
 def quiet_of(speech_ms: Sequence[float], silence_ms: Sequence[float]) -> RowResult:
@@ -237,7 +238,7 @@ def test_batches_and_quiet_inputs_are_apart_in_the_json() -> None:
     assert (batch["streams"], batch["chunk"], batch["threads"]) == (16, "5", 2)
     ours = batch["peers"][OWN]
     assert (ours["stream_ms"], ours["fma_share"], ours["gflops"]) == (0.25, 0.3125, 62.5)
-    assert ours["speedup"] is None  # no other peer to compare with
+    assert batch["peers"]["vocosc w8"]["speedup"] is None  # there is no other peer to compare with
     quiet = data["quiet"][0]["peers"]
     assert quiet["vocosc w8: silence"]["speedup"] == 0.75
     assert quiet["vocosc w8: speech"]["speedup"] is None
@@ -439,7 +440,7 @@ if argv[0] == "decode":
 mel = np.load(argv[argv.index("--mel") + 1])
 ms = 3 if (mel == mel[0, 0]).all() and mel[0, 0] < -11 else 2
 if "--streams" in argv:
-    assert argv[argv.index("--streams") + 1] == "16"
+    assert (argv[argv.index("--streams") + 1], argv[argv.index("--runs") + 1]) == ("16", "1")
     ms = 8
 print(json.dumps(dict.fromkeys({METRICS}, ms)))
 """
@@ -787,11 +788,12 @@ def test_the_whole_bench_of_a_fake_object(
     objects = [word for kind in ("", "whole-", "batch-") for word in (f"--{kind}object", str(directory))]
     monkeypatch.setattr("bench.__main__.measure_limits", lambda _, threads, sizes: Limits(threads, PEAK, {8: 1.0}))
     out = tmp_path / "out" / "bench.json"
-    options = ["--peers", "none", "--runs", "2", "--warmup", "1", "--work", str(tmp_path), "--json", str(out)]
+    options = ["--peers", "none", "--runs", "16", "--rounds", "1", "--chunks", "5", "--threads", "1"]
+    options += ["--work", str(tmp_path), "--json", str(out)]
     assert main([str(small_checkpoint), *objects, *options]) == 0
     data = json.loads(out.read_text())
-    assert [len(data[section]) for section in ("rows", "batch", "quiet")] == [10, 2, 1]
-    assert data["batch"][1]["peers"]["vocosc f16"]["stream_ms"] == 0.5
+    assert [len(data[section]) for section in ("rows", "batch", "quiet")] == [2, 1, 1]
+    assert data["batch"][0]["peers"]["vocosc f16"]["stream_ms"] == 0.5
     speedups = {name: peer["speedup"] for name, peer in data["quiet"][0]["peers"].items()}
     assert speedups["vocosc f16: silence"] == pytest.approx(2 / 3, abs=1e-5)
     assert speedups["vocosc f16: decaying tail"] == 1
