@@ -1,4 +1,4 @@
-"""Inputs with little or nothing in them, which must take no longer than speech: no denormals, nothing that depends."""
+"""Inputs with little or nothing in them, denormal numbers among them: they may take no longer than speech."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
