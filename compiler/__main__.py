@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import hashlib
 import platform
 import re
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 try:
     from compiler.accuracy import measure
+    from compiler.budget import check_budget, parse_budget
     from compiler.build import build_object, build_tool
     from compiler.calibrate import calibrate, read_mels
     from compiler.checkpoint import read_checkpoint
-    from compiler.cuda import Device, plan_device
-    from compiler.emit import KERNELS, Measured, Options, emit, emit_kernels
+    from compiler.cuda import plan_device
+    from compiler.emit import KERNELS, Options, emit, emit_kernels
     from compiler.errors import CompileError
     from compiler.fold import fold
     from compiler.golden import golden_hash
@@ -62,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python3 -m compiler", description="Compiles a Streaming Vocos checkpoint into one static object."
     )
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=".ckpt, .pt, .bin or .safetensors")
-    parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="directory to write")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="directory to write")
     parser.add_argument("--name", default="vocos", help="prefix of files and symbols (default: vocos)")
     parser.add_argument("--chunk", default="5", metavar="N[,N...]", help="frames per call; the largest is the limit")
     parser.add_argument("--precision", default="f32", choices=list(WEIGHTS), help="of the weights (default: f32)")
@@ -89,12 +92,76 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-libc", action="store_true", help="bring memcpy, memset and memmove along")
     parser.add_argument("--sources-only", action="store_true", help="write the sources and the report, build nothing")
+    parser.add_argument("--report", action="store_true", help="print what it will take, and build and write nothing")
+    parser.add_argument("--json", action="store_true", help="with --report: as JSON")
+    parser.add_argument(
+        "--budget", metavar="flash=4M,ram=256K", help="fail if it takes more; also state, scratch, stack"
+    )
     for name, kind in OVERRIDES.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help="in place of what the checkpoint says")
     return parser
 
 
 def _compile(arguments: argparse.Namespace) -> None:
+    budget = parse_budget(arguments.budget) if arguments.budget is not None else {}
+    chunks = _chunks(arguments.chunk)
+    options = _options(arguments)
+    overrides = {name: getattr(arguments, name) for name in OVERRIDES if getattr(arguments, name) is not None}
+    checkpoint = read_checkpoint(arguments.checkpoint)
+    model = build_model(checkpoint, overrides)
+    layout = plan(model.config, chunks, options.precision, baked=options.baked)
+    folded = fold(model)
+    fed = None
+    if arguments.calibrate:
+        log_mels = read_mels(arguments.calibrate, model.config.n_mels)
+        fed = calibrate(folded, log_mels)
+        digest = hashlib.sha256(b"".join(log_mel.tobytes() for log_mel in log_mels)).hexdigest()
+        options = dataclasses.replace(options, calibration=digest)
+    tables = pack(folded, options.precision, panel=0 if options.link == "libs" else PANEL, fed=fed)
+    device = plan_device(layout, folded, options.batch, options.precision) if options.gpus else None
+
+    figures = functools.partial(report, layout, tables, checkpoint.sha256, options, device=device)
+    planned = figures()
+    if arguments.report:
+        print(to_json(planned) if arguments.json else to_text(planned), end="" if arguments.json else "\n")
+    check_budget(budget, planned)
+    if arguments.report:
+        return
+    golden = golden_hash(layout, tables, options.precision) if options.bit_exact else 0
+    weights = build_weights(layout, tables, options.precision, golden)
+    images: Sequence[Image] = ()
+    if device is not None:
+        kernels = emit_kernels(layout, device, checkpoint.sha256, options)
+        texts = {name: text.decode() for name, text in kernels.items()}
+        images = compile_images(f"{options.name}_{KERNELS}", texts, options.gpus)
+    figures = functools.partial(figures, images=images)
+    sources = functools.partial(emit, layout, tables, weights, checkpoint.sha256, options, device=device, images=images)
+
+    output: Path = arguments.output
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if output.exists() and not output.is_dir():
+        raise CompileError(f"{output}: is a file; -o names a directory")
+    # Everything is written and built in a directory beside, so that a failure leaves no half of it.
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as name:
+        work = Path(name)
+        _write(work, sources())
+        built = figures()
+        if not arguments.sources_only:
+            measured = build_object(work, options.name, options.target)
+            check_budget(budget, figures(measured=measured))
+            _write(work, sources(measured=measured))
+            build_tool(work, options.name, options.target)
+            built = figures(measured=measured, accuracy=measure(work / options.name, folded))
+        _write(work, {f"{options.name}.json": to_json(built).encode()})
+        output.mkdir(exist_ok=True)
+        for path in sorted(work.iterdir()):
+            path.replace(output / path.name)
+    print(to_text(built))
+    print(f"\nwritten to {output}")
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    """The options, as far as they can be checked without the checkpoint."""
     is_cuda = arguments.target == "cuda"
     options = Options(
         name=_name(arguments.name),
@@ -108,69 +175,17 @@ def _compile(arguments: argparse.Namespace) -> None:
     )
     if is_cuda and (options.link != "none" or options.weights != "incbin"):
         raise CompileError("--target cuda: works with --link none and --weights incbin only")
-    overrides = {name: getattr(arguments, name) for name in OVERRIDES if getattr(arguments, name) is not None}
-    chunks = _chunks(arguments.chunk)
-    checkpoint = read_checkpoint(arguments.checkpoint)
-    model = build_model(checkpoint, overrides)
-    layout = plan(model.config, chunks, options.precision, baked=options.baked)
     if options.link == "libs" and options.precision != "f32":
         raise CompileError(f"--link libs: works with --precision f32 only, not {options.precision}")
     if options.link == "libs" and not (options.baked and not options.no_libc):
         raise CompileError("--link libs: works with neither --weights blob nor --no-libc")
-    folded = fold(model)
-    fed = None
-    if arguments.calibrate:
-        if options.precision != "w8":
-            raise CompileError(f"--calibrate: only --precision w8 rounds by it, not {options.precision}")
-        log_mels = read_mels(arguments.calibrate, model.config.n_mels)
-        fed = calibrate(folded, log_mels)
-        digest = hashlib.sha256(b"".join(log_mel.tobytes() for log_mel in log_mels)).hexdigest()
-        options = dataclasses.replace(options, calibration=digest)
-    tables = pack(folded, options.precision, panel=0 if options.link == "libs" else PANEL, fed=fed)
-    golden = golden_hash(layout, tables, options.precision) if options.bit_exact else 0
-    weights = build_weights(layout, tables, options.precision, golden)
-    device: Device | None = None
-    images: tuple[Image, ...] = ()
-    if is_cuda:
-        device = plan_device(layout, folded, options.batch, options.precision)
-        kernels = emit_kernels(layout, device, checkpoint.sha256, options)
-        texts = {name: text.decode() for name, text in kernels.items()}
-        images = compile_images(f"{options.name}_{KERNELS}", texts, options.gpus)
-
-    def sources(measured: Measured | None) -> dict[str, bytes]:
-        sha256 = checkpoint.sha256
-        return emit(layout, tables, weights, sha256, options, measured=measured, device=device, images=images)
-
-    output: Path = arguments.output
-    output.parent.mkdir(parents=True, exist_ok=True)
-    if output.exists() and not output.is_dir():
-        raise CompileError(f"{output}: is a file; -o names a directory")
-    # Everything is written and built in a directory beside, so that a failure leaves no half of it.
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as name:
-        work = Path(name)
-        measured = accuracy = None
-        _write(work, sources(measured))
-        if not arguments.sources_only:
-            measured = build_object(work, options.name, options.target)
-            _write(work, sources(measured))
-            build_tool(work, options.name, options.target)
-            accuracy = measure(work / options.name, folded)
-        figures = report(
-            layout,
-            tables,
-            checkpoint.sha256,
-            options,
-            measured=measured,
-            accuracy=accuracy,
-            device=device,
-            images=images,
-        )
-        _write(work, {f"{options.name}.json": to_json(figures).encode()})
-        output.mkdir(exist_ok=True)
-        for path in sorted(work.iterdir()):
-            path.replace(output / path.name)
-    print(to_text(figures))
-    print(f"\nwritten to {output}")
+    if arguments.calibrate and options.precision != "w8":
+        raise CompileError(f"--calibrate: only --precision w8 rounds by it, not {options.precision}")
+    if arguments.json and not arguments.report:
+        raise CompileError("--json: goes with --report; NAME.json is written in any case")
+    if arguments.output is None and not arguments.report:
+        raise CompileError("-o DIR: say where to write, or ask for a --report")
+    return options
 
 
 def _name(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from compiler.errors import CompileError
@@ -29,6 +30,7 @@ class Isa:
     tiles: tuple[Tile, ...]
     block_panels: int
     near_weights: int
+    code_bytes: tuple[int, int]  # about, with float weights and with int8
 
     @property
     def max_rows(self) -> int:
@@ -38,7 +40,7 @@ class Isa:
     def for_frames(self, frames: int) -> Isa:
         """Without the tiles that a call of at most so many frames cannot need."""
         tiles = tuple(tile for tile in self.tiles if tile.rows <= frames)
-        return Isa(self.name, self.text, self.lanes, tiles, self.block_panels, self.near_weights)
+        return dataclasses.replace(self, tiles=tiles)
 
 
 # Accumulators: at least 8, so that the latency of a fused multiply-add (4 cycles, 2 a cycle) is hidden; at most what
@@ -50,6 +52,7 @@ PORTABLE = Isa(
     tiles=tuple(Tile(rows, (4,)) for rows in range(1, 5)),
     block_panels=4,
     near_weights=0,
+    code_bytes=(60_000, 300_000),
 )
 AVX2 = Isa(
     name="avx2",
@@ -58,6 +61,7 @@ AVX2 = Isa(
     tiles=(Tile(1, (8, 2)), Tile(2, (4, 2)), Tile(3, (4, 2)), Tile(4, (2,)), Tile(5, (2,)), Tile(6, (2,))),
     block_panels=2,
     near_weights=512,
+    code_bytes=(80_000, 90_000),
 )
 AVX512 = Isa(
     name="avx512",
@@ -70,6 +74,7 @@ AVX512 = Isa(
     ),
     block_panels=4,
     near_weights=512,
+    code_bytes=(170_000, 180_000),
 )
 # Not measured: chosen by count. 16 to 24 accumulators hide a latency of 4 cycles on cores that do two to four a cycle.
 NEON = Isa(
@@ -84,6 +89,7 @@ NEON = Isa(
     ),
     block_panels=4,
     near_weights=512,
+    code_bytes=(45_000, 50_000),
 )
 
 TARGETS = {"x86-64": (PORTABLE, AVX2, AVX512), "aarch64": (PORTABLE, NEON), "portable": (PORTABLE,)}

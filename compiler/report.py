@@ -38,6 +38,7 @@ def report(
         "precision": options.precision,
         "targets": list(options.isa_names),
         "link": options.link,
+        "baked": options.baked,
         "model": {
             "sample_rate": config.sample_rate,
             "n_fft": config.n_fft,
@@ -51,6 +52,7 @@ def report(
         "max_frames": plan.max_frames,
         "latency_samples": plan.overlap_floats,
         "flash_bytes": measured.flash_bytes if measured else None,
+        "flash_bytes_estimate": _flash_estimate(plan, weight_bytes, options),
         "weight_bytes": weight_bytes,
         "state_bytes": plan.state_bytes,
         "mel_state_bytes": plan.mel_state_bytes,
@@ -122,6 +124,8 @@ def to_text(figures: dict[str, Any]) -> str:
         *_memory(figures),
         *_accuracy(figures),
         "",
+        *_work(figures),
+        "",
         f"  {'scratch':<12} {'offset':>10} {'bytes':>10}  alive",
         *(
             f"  {b['name']:<12} {b['offset_bytes']:>10} {b['bytes']:>10}  {b['from']} .. {b['to']}"
@@ -156,18 +160,42 @@ def _cuda_text(cuda: dict[str, Any] | None) -> list[str]:
         f"  {'weights':<12} {cuda['weight_bytes']:>10} bytes  shared by all streams",
         f"  {'state':<12} {cuda['state_bytes']:>10} bytes  each stream",
         f"  {'scratch':<12} {cuda['scratch_bytes']:>10} bytes  each call under way",
-        f"  {images}",
+        *([f"  {images}"] if images else []),
     ]
 
 
 def _memory(figures: dict[str, Any]) -> list[str]:
+    estimate = figures["flash_bytes_estimate"] if figures["flash_bytes"] is None else None
     rows = [
         ("flash", figures["flash_bytes"], "code and tables, read-only"),
-        ("weights", figures["weight_bytes"], "of it"),
+        ("flash", estimate, "code and tables, read-only: an estimate, exact once built"),
+        ("weights", figures["weight_bytes"], "of it" if figures["baked"] else "beside it, in a file of their own"),
         ("state", figures["state_bytes"], "each stream"),
         ("mel state", figures["mel_state_bytes"], "each analysis stream"),
         ("scratch", figures["scratch_bytes"], f"each call under way, up to {figures['max_frames']} frames"),
         ("stack", figures["stack_bytes"], "deepest call"),
     ]
     known = [(name, value, text) for name, value, text in rows if value is not None]
-    return [f"  {name:<12} {value:>10} bytes  {text}" for name, value, text in known]
+    lines = [f"  {name:<12} {value:>10} bytes  {text}" for name, value, text in known]
+    return (
+        lines if figures["stack_bytes"] is not None else [*lines, f"  {'stack':<12} {'?':>10}        known once built"]
+    )
+
+
+def _work(figures: dict[str, Any]) -> list[str]:
+    return [
+        f"  {'chunk':<12} {'MACs/s':>12} {'weights read, bytes/s':>24} {'gathered in':>14}",
+        *(
+            f"  {chunk:<12} {work['macs_per_second']:>12} {work['weight_bytes_per_second']:>24} "
+            f"{work['buffering_ms']:>11.1f} ms"
+            for chunk, work in figures["chunks"].items()
+        ),
+    ]
+
+
+def _flash_estimate(plan: Plan, weight_bytes: int, options: Options) -> int:
+    """Before the build: the tables, and code of about the size that it had in other models."""
+    fft = plan.fft
+    tables = 4 * (2 * plan.config.n_fft + 2 * fft.cosines.size + 2 * fft.half_cosines.size + 2 * plan.bins)
+    code = sum(isa.code_bytes[options.precision == "w8"] for isa in options.isas)
+    return (64 + weight_bytes if options.baked else 0) + tables + code + 8192

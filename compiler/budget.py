@@ -1,0 +1,48 @@
+"""The budget (--budget flash=4M,ram=256K): what the object may take, and whether it does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from compiler.errors import CompileError
+
+_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
+# What counts as what, in bytes of the report. One stream, one analysis stream, one call under way.
+_PARTS = {
+    "flash": ("flash_bytes",),
+    "ram": ("state_bytes", "mel_state_bytes", "scratch_bytes", "stack_bytes"),
+    "state": ("state_bytes",),
+    "scratch": ("scratch_bytes",),
+    "stack": ("stack_bytes",),
+}
+
+
+def parse_budget(text: str) -> dict[str, int]:
+    """The limits in bytes. Raises CompileError."""
+    budget = {}
+    for part in text.split(","):
+        match = re.fullmatch(r"(\w+)=(\d+(?:\.\d+)?)([KMG]?)", part)
+        if match is None or match[1] not in _PARTS:
+            raise CompileError(f"--budget {text}: give limits such as flash=4M,ram=256K; there are {', '.join(_PARTS)}")
+        budget[match[1]] = int(float(match[2]) * _UNITS[match[3]])
+    return budget
+
+
+def check_budget(budget: Mapping[str, int], figures: Mapping[str, Any]) -> None:
+    """Raises CompileError, with the numbers, if the report's figures exceed the budget.
+
+    Before the build flash and stack are not known: of flash the baked weights count then, of stack nothing.
+    """
+    over = []
+    for name, limit in budget.items():
+        values = [figures[key] for key in _PARTS[name]]
+        least = sum(value for value in values if value is not None)
+        if name == "flash" and figures["flash_bytes"] is None:
+            least = figures["weight_bytes"] if figures["baked"] else 0
+        if least > limit:
+            at_least = "at least " if None in values else ""
+            over.append(f"{name} takes {at_least}{least} bytes of {limit}")
+    if over:
+        raise CompileError(f"--budget: it does not fit: {'; '.join(over)}")
