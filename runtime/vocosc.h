@@ -84,6 +84,7 @@ typedef struct {
  * One member of a team of workers that decode a chunk together. The library starts no threads: the caller has
  * `workers` of them (pthreads, tasks of an RTOS, bare cores) call vocosc_decode_team with the same arguments and
  * `worker` = 0 .. workers - 1. `barrier(context)` returns once all of the team have called it, and orders memory.
+ * A team that makes no sense is a VOCOSC_BAD_ARGUMENT and writes nothing, not even silence.
  */
 typedef struct {
   int worker;
@@ -153,7 +154,7 @@ int vocosc_decode_team(vocosc_stream *stream, vocosc_scratch *scratch, const flo
  * servers. count * frames = 1 .. VOCOSC_MAX_FRAMES. Each stream's audio is, bit for bit, what decoding it alone gives.
  * Streams must differ from each other and agree in their target. With a team as vocosc_decode_team; null is one worker.
  * Returns the number of samples for each stream or a negative status; on an error no stream has moved, and every job's
- * audio is silence.
+ * audio is silence, if every job has one.
  */
 int vocosc_decode_batch(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames,
                         const vocosc_team *team);

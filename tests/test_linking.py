@@ -168,7 +168,8 @@ def test_the_thread_sanitizer_finds_nothing(odd_checkpoint: Path, tmp_path: Path
     directory = compile_sources(odd_checkpoint, tmp_path / "out", "odd", "--chunk", "3", "--target", "portable")
     make_library(directory, "odd", "EXTRA_CFLAGS=-O1 -g -fsanitize=thread")
     inputs = [directory / "odd_team_pthread.c", directory / "libodd.a"]
-    run_c(build_c("test_api.c", tmp_path / "build", directory, "odd", flags=["-fsanitize=thread"], inputs=inputs))
+    for program in ("test_api.c", "test_reentrant.c"):
+        run_c(build_c(program, tmp_path / "build", directory, "odd", flags=["-fsanitize=thread"], inputs=inputs))
 
 
 def test_valgrind_finds_nothing(odd: Vocoder, tmp_path: Path) -> None:

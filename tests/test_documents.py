@@ -1,0 +1,102 @@
+"""What runtime/*.md names is there: tests, functions, macros, files, and the C library's functions that are used."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.make_checkpoint import write_checkpoint
+from tests.objects import ROOT, TINY, compile_sources, run_ok
+
+RUNTIME = ROOT / "runtime"
+DOCUMENTS = ("API.md", "LIBC.md", "LIMITS.md")
+# What a function of the C library is called in an object file, where that differs.
+LINKED_AS = {"__ctype_b_loc": "isspace", "__sysv_signal": "signal"}
+NO_FUNCTIONS = {"__errno_location", "stdin", "stdout", "stderr"}
+
+
+@pytest.fixture(scope="module")
+def tiny_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("documents")
+    write_checkpoint(folder / "tiny.ckpt", TINY)
+    return compile_sources(folder / "tiny.ckpt", folder / "out", "tiny", "--target", "portable")
+
+
+def text_of(document: str) -> str:
+    return (RUNTIME / document).read_text()
+
+
+def code(text: str) -> set[str]:
+    """What stands between backticks."""
+    return set(re.findall(r"`([^`\n]+)`", text))
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, "../README.md"])
+def test_tests_that_are_named_exist(document: str) -> None:
+    """As `test_x.py`, `tests/c/test_x.c` or `test_x.py::test_y`."""
+    for name in sorted(code(text_of(document))):
+        if found := re.fullmatch(r"(?:tests/)?(test_\w+\.py)(?:::(test_\w+))?", name):
+            path = ROOT / "tests" / found[1]
+            assert path.exists(), name
+            assert found[2] is None or re.search(rf"^def {found[2]}\(", path.read_text(), re.MULTILINE), name
+        elif name.startswith("tests/"):
+            assert (ROOT / name).exists(), name
+
+
+def test_every_promise_names_a_test() -> None:
+    glossary = text_of("API.md").split("## Glossary of promises")[1]
+    rows = [row.split("|")[1:-1] for row in glossary.splitlines() if row.startswith("|")][2:]
+    assert {"allocation-free", "library-free", "bit-exact", "reentrant"} <= {row[0].strip() for row in rows}
+    for row in rows:
+        assert re.search(r"`test_\w+\.py", row[2]), row[0]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_symbols_that_are_named_are_in_the_header(tiny_sources: Path, document: str) -> None:
+    header = (tiny_sources / "tiny.h").read_text()
+    for symbol in sorted(set(re.findall(r"\b(?:vocosc|VOCOSC)_\w+", text_of(document)))):
+        assert re.search(rf"\b{symbol.replace('vocosc', 'tiny').replace('VOCOSC', 'TINY')}\b", header), symbol
+
+
+def test_every_function_and_status_is_in_api_md(tiny_sources: Path) -> None:
+    header = re.sub(r"/\*.*?\*/", "", (tiny_sources / "tiny.h").read_text(), flags=re.DOTALL)
+    functions = set(re.findall(r"^[\w ]+[ *]tiny_(\w+)\(", header, re.MULTILINE))
+    assert {"init", "decode_batch", "flush_int16", "mel_flush", "status_text"} <= functions
+    named = code(text_of("API.md"))
+    for function in sorted(functions):
+        assert f"vocosc_{function}" in named, function
+    for status in re.findall(r"^  (TINY_\w+) = -?\d+,", header.split("} tiny_status;")[0], re.MULTILINE):
+        assert f"`{status.replace('TINY', 'VOCOSC')}`" in text_of("API.md"), status
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, "../README.md", "../examples/bare_metal/README.md"])
+def test_links_lead_somewhere(document: str) -> None:
+    folder = (RUNTIME / document).parent
+    for link in re.findall(r"\]\((?!http)([^)#]+)\)", text_of(document)):
+        assert (folder / link).exists(), link
+
+
+@pytest.mark.parametrize(("section", "sources"), [("## The team", "*_team_*.c"), ("## The host tool", "*_tool_*.c")])
+def test_the_librarys_functions_are_those_listed(
+    tiny_sources: Path, tmp_path: Path, section: str, sources: str
+) -> None:
+    """Each that an object file asks for is in LIBC.md, and each in LIBC.md is used in a source."""
+    part = text_of("LIBC.md").split(section)[1].split("\n## ")[0]
+    # In tables, first column: what stands in another is a suggestion
+    rows = [row.split("|")[1] for row in part.splitlines() if row.startswith("| `")]
+    listed = {name for row in rows for name in code(row)}
+    own: set[str] = set()
+    used: set[str] = set()
+    texts = ""
+    for source in sorted(tiny_sources.glob(sources)):
+        built = tmp_path / f"{source.stem}.o"
+        flags = ["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O0", "-fno-builtin", "-fno-stack-protector"]
+        run_ok(["cc", *flags, "-U_FORTIFY_SOURCE", "-c", source, "-o", built])
+        for line in run_ok(["nm", "-P", "-g", built]).splitlines():
+            name, kind = line.split()[:2]
+            (used if kind == "U" else own).add(name)
+        texts += source.read_text()
+    used = {LINKED_AS.get(name, name) for name in used - own - NO_FUNCTIONS if not name.startswith("tiny_")}
+    assert used <= listed, "not in LIBC.md"
+    for name in sorted(listed):
+        assert re.search(rf"\b{name}\(", texts), f"{name} is in LIBC.md, but nobody calls it"
