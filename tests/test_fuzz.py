@@ -11,20 +11,22 @@ import pytest
 from tests.fuzz.harness import CORPUS, FUZZERS, build_fuzzer, compile_tiny
 from tests.objects import ROOT, run_ok
 
-RUNS = {"api": 3000, "mel": 20000, "wav": 20000}
+RUNS = {"api": 3000, "mel": 20000, "wav": 20000, "weights": 5000}
 CHECKPOINT_RUNS = 3000
 
 needs_clang = pytest.mark.skipif(shutil.which("clang") is None, reason="no clang here: .ci/setup test")
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_tiny(tmp_path_factory.mktemp("fuzz"), "--target", "portable")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the models that the fuzzers share are."""
+    return tmp_path_factory.mktemp("fuzz")
 
 
 @needs_clang
 @pytest.mark.parametrize("fuzzer", FUZZERS)
-def test_a_short_run_finds_nothing(model: Path, tmp_path: Path, fuzzer: str) -> None:
+def test_a_short_run_finds_nothing(build: Path, tmp_path: Path, fuzzer: str) -> None:
+    model = compile_tiny(build, fuzzer, "--target", "portable")
     program = build_fuzzer(fuzzer, model, tmp_path / "build")
     corpus = tmp_path / "corpus"  # new inputs are added to it
     shutil.copytree(CORPUS / fuzzer, corpus)

@@ -26,13 +26,12 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "fuzz")
     arguments = parser.parse_args()
     output: Path = arguments.output.resolve()
-    shutil.rmtree(output / "model", ignore_errors=True)
-    output.mkdir(parents=True, exist_ok=True)
-    model = compile_tiny(output)
+    shutil.rmtree(output / "models", ignore_errors=True)
+    (output / "models").mkdir(parents=True)
     commands: dict[str, list[str | Path]] = {}
     limit = [f"-max_total_time={arguments.seconds}", "-timeout=20", "-print_final_stats=1"]
     for name in FUZZERS:
-        program = build_fuzzer(name, model, output / "build")
+        program = build_fuzzer(name, compile_tiny(output / "models", name), output / "build")
         commands[name] = [program, "-close_fd_mask=3", "-rss_limit_mb=1500", *limit, _corpus(name, output)]
     python: list[str | Path] = [sys.executable, "-m"]
     if importlib.util.find_spec("atheris"):

@@ -110,15 +110,15 @@ def _opcodes(pickle: bytes) -> list[bytes]:
 class Mutator:
     """Makes inputs of seeds, by the instructions of their pickles and by bytes."""
 
-    def __init__(self, seeds: list[bytes], seed: int) -> None:
+    def __init__(self, good: list[bytes], others: list[bytes], seed: int) -> None:
         self.random = random.Random(seed)
-        self.seeds = seeds
-        self.pickles = [_opcodes(data[1:]) for data in seeds if data[:1] == bytes([PICKLE]) and data.endswith(b".")]
+        self.seeds = good + others
+        self.pickles = [_opcodes(data[1:]) for data in good if data[:1] == bytes([PICKLE])]
 
     def __call__(self) -> bytes:
         """The next input."""
         pick = self.random
-        if self.pickles and pick.random() < 0.5:
+        if pick.random() < 0.5:
             opcodes = list(pick.choice(self.pickles))
             for _ in range(pick.choice((1, 1, 2, 4, 8))):
                 self._mutate(opcodes, lambda: pick.choice(pick.choice(self.pickles)))
@@ -165,7 +165,7 @@ def main() -> None:
         kept = _corpus(arguments.corpus)
         for data in kept:
             models += target(data)
-        mutate = Mutator([*target.seeds, *kept], arguments.seed)
+        mutate = Mutator(target.seeds, kept, arguments.seed)
         for run in range(arguments.runs):
             data = mutate()
             try:

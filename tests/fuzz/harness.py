@@ -9,20 +9,24 @@ HERE = Path(__file__).parent
 CORPUS = HERE / "corpus"
 NAME = "tiny"
 # What each program links of the host tool, beside the object.
-READERS = ("tool_error", "tool_progress")
 FUZZERS = {
     "api": (),
-    "mel": ("tool_mel", "tool_npy", "tool_output", *READERS),
-    "wav": ("tool_wav", "tool_output", *READERS),
+    "mel": ("tool_mel", "tool_npy", "tool_output", "tool_error", "tool_progress"),
+    "wav": ("tool_wav", "tool_output", "tool_error", "tool_progress"),
+    "weights": (),
 }
 SANITIZERS = ["-fsanitize=fuzzer-no-link,address,undefined", "-fno-sanitize-recover=all"]
 
 
-def compile_tiny(build: Path, *options: object) -> Path:
-    """The least model's sources and its object, instrumented; for at most four frames."""
+def compile_tiny(build: Path, fuzzer: str, *options: object) -> Path:
+    """The least model's sources and its object as a fuzzer needs it, instrumented, for at most four frames."""
+    weights = "blob" if fuzzer == "weights" else "incbin"
+    directory = build / weights
+    if directory.exists():
+        return directory
     checkpoint = build / f"{NAME}.ckpt"
     write_checkpoint(checkpoint, TINY)
-    directory = compile_sources(checkpoint, build / "model", NAME, "--chunk", 4, *options)
+    compile_sources(checkpoint, directory, NAME, "--chunk", 4, "--weights", weights, *options)
     make_library(directory, NAME, "CC=clang", f"EXTRA_CFLAGS=-O1 -g {' '.join(SANITIZERS)}")
     return directory
 
@@ -36,5 +40,6 @@ def build_fuzzer(fuzzer: str, model: Path, build: Path) -> Path:
     sources = [build / f"fuzz_{fuzzer}.c", *(model / f"{NAME}_{source}.c" for source in FUZZERS[fuzzer])]
     warnings = ["-Wall", "-Wextra", "-Wconversion", "-Werror"]
     flags = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-g", *warnings, *SANITIZERS, "-fsanitize=fuzzer"]
-    run_ok(["clang", *flags, "-I", build, "-I", model, "-o", executable, *sources, model / f"lib{NAME}.a", "-lm"])
+    paths = ["-I", build, "-I", model, f'-DWEIGHTS_FILE="{model / NAME}_weights.bin"']
+    run_ok(["clang", *flags, *paths, "-o", executable, *sources, model / f"lib{NAME}.a", "-lm"])
     return executable
