@@ -47,7 +47,7 @@ tiles: setup-build build/full.ckpt ## every shape of tile, timed on this machine
 	@$(python) -m bench.tiles build/full.ckpt bench/results/tiles.json --date "$$(date +%F)" | tee bench/results/tiles.txt
 
 clean: ## remove all that was built; .venv stays
-	@rm -rf build .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf build examples/*/build .mypy_cache .pytest_cache .ruff_cache
 	@find generated -mindepth 1 ! -name README.md -delete
 	@find . -name __pycache__ -not -path './.venv*' -exec rm -rf {} +
 
