@@ -3,6 +3,9 @@
 python := .venv/bin/python
 # PyTorch comes from Debian, so the bench runs in Debian's Python.
 bench_python := /usr/bin/python3
+train_python := .venv-train/bin/python
+quality_python := .venv-quality/bin/python
+demo_model := examples/model/demo.ckpt
 
 CKPT ?=
 NAME ?= vocos
@@ -11,17 +14,21 @@ OUT ?= generated/$(NAME)
 RUNS ?= 1000
 WARMUP ?= 100
 SECONDS ?= 3600
+SPEECH ?= examples/speech
+CONFIG ?= train/configs/demo.yaml
+RUN ?= build/run
 
 c_files = $(shell find runtime tests bench examples -name '*.[ch]' -o -name '*.cpp')
 
-.PHONY: help demo test fuzz lint lint-python lint-c object bench tiles clean setup-build setup-test setup-bench
+.PHONY: help demo test fuzz lint lint-python lint-c object bench tiles quality corpus train test-train clean \
+  setup-build setup-test setup-bench setup-quality setup-train
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 help: ## this list
-	@awk -F ' *## ' '/^[a-z-]+:.*## / { sub(/:.*/, "", $$1); printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ' *## ' '/^[a-z-]+:.*## / { sub(/:.*/, "", $$1); printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: setup-build $(if $(CKPT),,build/full.ckpt) ## compile a model, run it on a sentence, show speed, audio and picture; CKPT=FILE for one of yours
+demo: setup-build ## compile a model, let it speak a sentence, show speed, audio and picture; CKPT=FILE for one of yours
 	@$(python) examples/demo.py $(if $(CKPT),--checkpoint "$(abspath $(CKPT))")
 
 test: setup-test lint ## lint, then every test
@@ -46,19 +53,36 @@ bench: setup-bench $(if $(CKPT),,build/full.ckpt) ## [CKPT=FILE] [RUNS=1000] [WA
 tiles: setup-build build/full.ckpt ## every shape of tile, timed on this machine, into bench/results
 	@$(python) -m bench.tiles build/full.ckpt bench/results/tiles.json --date "$$(date +%F)" | tee bench/results/tiles.txt
 
+quality: setup-quality ## [CKPT=FILE] [SPEECH=DIR]: what each precision does to real speech, into bench/results
+	@$(quality_python) -m bench.quality "$(or $(CKPT),$(demo_model))" --speech "$(SPEECH)" --compiler-python $(python) \
+	  --torch-python $(bench_python) --date "$$(date +%F)" --json build/quality.json --table build/quality.md \
+	  --picture build/quality.png
+	@mkdir -p bench/results
+	@for file in quality.json quality.md quality.png; do cp build/$$file bench/results/$$file; done
+
+corpus: setup-train ## synthesise speech to train on, into build/corpus
+	@$(train_python) -m train.synthesise build/corpus
+
+train: setup-train ## [CONFIG=FILE] [RUN=DIR]: train a model, or go on with it; the demo's by default
+	@if [ -e "$(RUN)/last.ckpt" ]; then $(train_python) -m train resume "$(RUN)"; \
+	  else $(train_python) -m train fit "$(CONFIG)" --out "$(RUN)"; fi
+
+test-train: setup-train ## the tests of training, which need PyTorch
+	@$(train_python) -m pytest -q tests/test_train.py
+
 clean: ## remove all that was built; .venv stays
 	@rm -rf build examples/*/build .mypy_cache .pytest_cache .ruff_cache
 	@find generated -mindepth 1 ! -name README.md -delete
 	@find . -name __pycache__ -not -path './.venv*' -exec rm -rf {} +
 
-setup-build setup-test setup-bench: setup-%:
+setup-build setup-test setup-bench setup-quality setup-train: setup-%:
 	@.ci/setup $*
 
 lint-python:
 	@echo "lint: ruff, mypy"
 	@$(python) -m ruff check --quiet .
 	@$(python) -m ruff format --check --quiet .
-	@$(python) -m mypy --no-error-summary --explicit-package-bases compiler tests bench examples
+	@$(python) -m mypy --no-error-summary --explicit-package-bases compiler tests bench examples train
 
 # The generated sources of a small model, in which no size is a multiple of a vector, and the runtime with them.
 lint-c: build/odd.ckpt

@@ -63,6 +63,21 @@ class LogMel(nn.Module):  # type: ignore[misc,unused-ignore]
         return torch.log(torch.clamp(self.filters @ self.magnitudes(audio), min=MEL_FLOOR))
 
 
+class LogMelScale(nn.Module):  # type: ignore[misc,unused-ignore]
+    """One scale of the multi-scale distance: log10 mel magnitudes."""
+
+    filters: torch.Tensor
+
+    def __init__(self, sample_rate: int, window: int, mels: int) -> None:
+        super().__init__()
+        self.magnitudes = Magnitudes(window, window // 4, 1e-12, center=True)
+        self.register_buffer("filters", _filters(sample_rate, window, mels), persistent=False)
+
+    def forward(self, audio: torch.Tensor) -> torch.Tensor:
+        """[batch, samples] to [batch, mels, frames]."""
+        return torch.log10(torch.clamp(self.filters @ self.magnitudes(audio), min=MEL_FLOOR))
+
+
 class MultiScaleMel(nn.Module):  # type: ignore[misc,unused-ignore]
     """Sum over SCALES of the mean difference of log10 mel magnitudes; hops are quarters of the windows.
 
@@ -71,22 +86,14 @@ class MultiScaleMel(nn.Module):  # type: ignore[misc,unused-ignore]
 
     def __init__(self, sample_rate: int) -> None:
         super().__init__()
-        self.transforms = nn.ModuleList([Magnitudes(size, size // 4, 1e-12, center=True) for size, _ in SCALES])
-        self.filters = nn.ParameterList(
-            [nn.Parameter(_filters(sample_rate, size, mels), requires_grad=False) for size, mels in SCALES]
-        )
-
-    def log_mels(self, audio: torch.Tensor) -> list[torch.Tensor]:
-        """[batch, samples] to [batch, mels, frames] for each scale."""
-        pairs = zip(self.transforms, self.filters, strict=True)
-        return [torch.log10(torch.clamp(filters @ transform(audio), min=MEL_FLOOR)) for transform, filters in pairs]
+        self.scales = nn.ModuleList([LogMelScale(sample_rate, window, mels) for window, mels in SCALES])
 
     def forward(self, audio: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """[batch, samples] twice to one number."""
         with torch.no_grad():
-            targets = self.log_mels(target)
-        pairs = zip(self.log_mels(audio), targets, strict=True)
-        return torch.stack([functional.l1_loss(mel, wanted) for mel, wanted in pairs]).sum()
+            targets = [scale(target) for scale in self.scales]
+        pairs = zip(self.scales, targets, strict=True)
+        return torch.stack([functional.l1_loss(scale(audio), wanted) for scale, wanted in pairs]).sum()
 
 
 class MultiScaleStft(nn.Module):  # type: ignore[misc,unused-ignore]
@@ -104,6 +111,40 @@ class MultiScaleStft(nn.Module):  # type: ignore[misc,unused-ignore]
             logs = [torch.log10(torch.clamp(x, min=MEL_FLOOR)) for x in (ours, wanted)]
             terms.append(functional.l1_loss(ours, wanted) + functional.l1_loss(*logs))
         return torch.stack(terms).mean()
+
+
+class PhaseAdvance(nn.Module):  # type: ignore[misc,unused-ignore]
+    """How far phases advance differently from frame to frame: mean of 1 - cos of the difference, strong bins first.
+
+    The advance is 2 pi times frequency times hop, wherever in time the periods lie, so that a model which sees
+    magnitudes alone can get it right: with it, overlapping frames add up to steady harmonics. Windows of 512 and 1024,
+    hops of 160 and 320; bins weigh the square root of their magnitude.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes = ((512, 160), (1024, 320))
+        for size, _ in self.sizes:
+            self.register_buffer(f"window{size}", torch.hann_window(size), persistent=False)
+
+    def forward(self, audio: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """[batch, samples] twice to one number, from 0 to 2; about 1 for phases at random."""
+        terms = []
+        for size, hop in self.sizes:
+            window = self.get_buffer(f"window{size}")
+            ours, theirs = (self._advance(audio, size, hop, window), self._advance(target, size, hop, window))
+            ours_re, ours_im = torch.view_as_real(ours).unbind(-1)
+            theirs_re, theirs_im = torch.view_as_real(theirs).unbind(-1)
+            energy = theirs.abs()
+            length = torch.sqrt(ours_re * ours_re + ours_im * ours_im + 1e-12) * (energy + 1e-6)
+            cosine = (ours_re * theirs_re + ours_im * theirs_im) / length
+            weight = energy.pow(0.25)
+            terms.append((weight * (1 - cosine)).sum() / (weight.sum() + 1e-6))
+        return torch.stack(terms).mean()
+
+    def _advance(self, audio: torch.Tensor, size: int, hop: int, window: torch.Tensor) -> torch.Tensor:
+        spectrum = torch.stft(audio, size, hop, window=window, center=False, return_complex=True)
+        return spectrum[..., 1:] * spectrum[..., :-1].conj()
 
 
 def discriminator_loss(real: Maps, fake: Maps) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """A training run: a folder with its configuration, its last checkpoint, a log in JSON lines, and validation audio."""
 
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -92,16 +93,18 @@ def _run(configuration: Configuration, model: Vocoder, data: SpeechData, folder:
     if threads:
         torch.set_num_threads(int(threads))
     saving = Saving(folder, save_every)
+    # Said of every loader that keeps no state. Ours needs none: it begins where the model stands.
+    warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch")
+    bars = [TQDMProgressBar(refresh_rate=5 if sys.stdout.isatty() else 500)]
     trainer = lightning.Trainer(
         **{"accelerator": "auto", "devices": 1, **settings},
         logger=False,
         enable_checkpointing=False,
         num_sanity_val_steps=0,
-        # One epoch of as many batches as there are steps: the data has no end
-        max_epochs=1,
+        max_epochs=-1,  # the data has no end: the model says when to stop
         val_check_interval=validate_every,
         check_val_every_n_epoch=None,
-        callbacks=[saving, TQDMProgressBar(refresh_rate=5 if sys.stdout.isatty() else 500)],
+        callbacks=[saving, *(bars if settings.get("enable_progress_bar", True) else [])],
     )
     trainer.fit(model, datamodule=Speech(data, model.total_steps), ckpt_path=last, weights_only=False)
     saving.save(trainer)

@@ -14,7 +14,15 @@ from torch.optim import AdamW
 
 from train.audio import write_wav
 from train.discriminators import Discriminators
-from train.losses import LogMel, MultiScaleMel, MultiScaleStft, discriminator_loss, feature_loss, generator_loss
+from train.losses import (
+    LogMel,
+    MultiScaleMel,
+    MultiScaleStft,
+    PhaseAdvance,
+    discriminator_loss,
+    feature_loss,
+    generator_loss,
+)
 from train.model import Decoder, Shape
 
 Tensors = Mapping[str, torch.Tensor]
@@ -81,7 +89,7 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
         }
         head = {"dim": vocoder["dim"], "n_fft": feature["n_fft"], "hop_length": feature["hop_length"]}
         head.update(istft_head_args or {})
-        weights = {"mel_loss": 20.0, "adv_feat_loss": 2.0, "adv_gen_loss": 1.0, **(lambdas or {})}
+        weights = {"mel_loss": 20.0, "adv_feat_loss": 2.0, "adv_gen_loss": 1.0, "phase_loss": 0.0, **(lambdas or {})}
         # In the checkpoint, all in full: the compiler reads the sizes from there
         self.save_hyperparameters(
             {
@@ -124,6 +132,7 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
         self.log_mel = LogMel(sample_rate, shape.n_fft, shape.hop_length, shape.mels)
         self.mel_loss = MultiScaleMel(sample_rate)
         self.stft_loss = MultiScaleStft()
+        self.phase_loss = PhaseAdvance()
         self.sample_rate, self.lag = sample_rate, shape.n_fft - shape.hop_length
 
     # ---- the model ----
@@ -168,6 +177,10 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
         mel = self.mel_loss(audio, batch)
         loss = self.weights["mel_loss"] * mel
         logged["mel"] = float(mel.detach())
+        if self.weights["phase_loss"]:
+            phase = self.phase_loss(audio, batch)
+            logged["phase"] = float(phase.detach())
+            loss = loss + self.weights["phase_loss"] * phase
         if adversarial:
             assert self.discriminators is not None
             self.discriminators.requires_grad_(False)
@@ -187,7 +200,8 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
             self._log({"train": logged})
         self.log_dict({"mel": logged["mel"], "lr": rate}, prog_bar=True, logger=False)
         self.steps += 1
-        if self.decay_from is not None and self.steps >= self.decay_from + self.schedule.decay:
+        last = self.total_steps if self.decay_from is None else self.decay_from + self.schedule.decay
+        if self.steps >= last:
             self.trainer.should_stop = True
 
     def _step(self, optimizer: Any, loss: torch.Tensor) -> None:

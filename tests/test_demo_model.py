@@ -1,0 +1,49 @@
+"""The model in examples/model: it compiles, and what the objects say is close to what was recorded."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.measures import mel_distance
+from tests.objects import ROOT, Floats, Vocoder, compile_model
+from tests.reference import read_wav, snr_db
+
+CHECKPOINT = ROOT / "examples" / "model" / "demo.ckpt"
+SPEECH = ROOT / "examples" / "speech"
+MEL_BAR = 2.45
+"""Mean mel distance from the recordings, at most; the model card has what was measured."""
+W8_BAR = 35.0
+"""dB of w8 against f32."""
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Floats]]:
+    """What the objects make of every sentence, without the lag: by precision and sentence."""
+    audio: dict[str, dict[str, Floats]] = {}
+    for precision in ("f32", "w8"):
+        output = tmp_path_factory.mktemp(precision) / "out"
+        options = ("--chunk", "50", "--precision", precision)
+        vocoder = Vocoder(compile_model(CHECKPOINT, output, "demo", *options), "demo")
+        audio[precision] = {path.stem: resynthesised(vocoder, path) for path in sorted(SPEECH.glob("*.wav"))}
+    return audio
+
+
+def resynthesised(vocoder: Vocoder, path: Path) -> Floats:
+    recording = read_wav(path).astype(np.float32)
+    stream = vocoder.stream()
+    decoded = vocoder.continue_decode(stream, vocoder.log_mel(recording))
+    return np.concatenate([decoded, vocoder.flush(stream)])[vocoder.tail :][: len(recording)]
+
+
+def test_the_five_sentences_sound_like_the_recordings(spoken: dict[str, dict[str, Floats]]) -> None:
+    distances = {
+        name: mel_distance(audio, read_wav(SPEECH / f"{name}.wav"), 16000) for name, audio in spoken["f32"].items()
+    }
+    assert len(distances) == 5
+    assert np.mean(list(distances.values())) <= MEL_BAR, distances
+
+
+def test_w8_says_the_same(spoken: dict[str, dict[str, Floats]]) -> None:
+    ratios = {name: snr_db(audio, spoken["w8"][name]) for name, audio in spoken["f32"].items()}
+    assert np.mean(list(ratios.values())) >= W8_BAR, ratios

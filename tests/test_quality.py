@@ -1,0 +1,82 @@
+"""The measures of sound, and the bench that takes them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.measures import log_spectral_distance, mel_distance
+from bench.peers import PeerError
+from bench.quality import MODEL, Sentence, draw, means, read_wav, table, verdicts, write_wav
+from tests.objects import some_audio
+
+RATE = 16000
+
+
+def row(pesq: float, snr: float | None = None) -> dict[str, float]:
+    values = {"mel_distance": 1.5, "log_spectral_distance_db": 9.0, "pesq_wb": pesq, "stoi": 0.9}
+    return values if snr is None else {**values, "snr_db": snr}
+
+
+def results(w8: float, pesq: float) -> dict[str, dict[str, dict[str, float]]]:
+    """Two sentences; `w8` and `pesq` are means."""
+    return {
+        name: {MODEL: row(2.0), "f32": row(2.0, 100), "f16": row(2.0, 60), "w8": row(pesq, w8 + off)}
+        for name, off in (("a", 1.0), ("b", -1.0))
+    }
+
+
+def test_the_same_audio_has_no_distance() -> None:
+    audio = some_audio(8000)
+    assert mel_distance(audio, audio, RATE) == 0
+    assert log_spectral_distance(audio, audio) == 0
+
+
+def test_distances_of_a_known_change() -> None:
+    audio = some_audio(8000)
+    # 20 dB less: one unit of log10 in each of the seven scales
+    assert mel_distance(audio / 10, audio, RATE) == pytest.approx(7, rel=1e-3)
+    assert log_spectral_distance(audio / 10, audio) == pytest.approx(20, rel=1e-3)
+
+
+def test_distances_see_time_and_frequency() -> None:
+    n = np.arange(RATE)
+    tone, other = (0.3 * np.sin(2 * np.pi * hertz * n / RATE) for hertz in (440.0, 470.0))
+    click = np.where(n == 8000, 0.5, 0.0)
+    assert mel_distance(other, tone, RATE) > 0.3
+    assert mel_distance(np.roll(click, 400), click, RATE) > 0.05
+    assert mel_distance(-tone, tone, RATE) == pytest.approx(0, abs=1e-9)
+
+
+def test_bars() -> None:
+    assert all(verdict["passed"] for verdict in verdicts(means(results(35.0, 2.015))))
+    assert [v["passed"] for v in verdicts(means(results(34.9, 2.0)))] == [True, True, False, True]
+    assert [v["passed"] for v in verdicts(means(results(36.0, 1.97)))] == [True, True, True, False]
+
+
+def test_the_table_has_means_bars_and_sentences() -> None:
+    data = results(36.0, 1.95)
+    text = table(data, verdicts(means(data)))
+    assert "| w8 | 36.0 | 1.500 | 9.00 | 1.950 | 0.900 |" in text
+    assert "| w8, PESQ off f32's | 0.02 | 0.05 | NO |" in text
+    assert "| b, w8 | 35.0 |" in text
+    widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
+    assert widths == {7, 5}
+
+
+def test_the_picture(tmp_path: Path) -> None:
+    audio = some_audio(4000)
+    sentence = Sentence("a", audio, dict.fromkeys((MODEL, "f32", "f16", "w8"), audio))
+    draw(sentence, RATE, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_wav_files(tmp_path: Path) -> None:
+    audio = some_audio(1000)
+    write_wav(tmp_path / "a.wav", audio, RATE)
+    back, rate = read_wav(tmp_path / "a.wav")
+    assert rate == RATE
+    assert np.array_equal(back, np.round(audio * 32768) / 32768)
+    (tmp_path / "b.wav").write_bytes(b"no WAV")
+    with pytest.raises(PeerError, match=r"b\.wav: no WAV file"):
+        read_wav(tmp_path / "b.wav")

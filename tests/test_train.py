@@ -1,0 +1,329 @@
+"""Training: losses, data, runs that resume exactly, and checkpoints that compile. Needs what .ci/setup train brings."""
+
+import json
+import random
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from train.sentences import sentence
+
+NEEDED = "needs PyTorch and Lightning: make test-train"
+torch = pytest.importorskip("torch", reason=NEEDED)
+for package in ("lightning", "soundfile", "soxr", "yaml"):
+    pytest.importorskip(package, reason=NEEDED)
+
+import yaml  # noqa: E402
+
+from bench.measures import mel_distance  # noqa: E402
+from tests import make_checkpoint, reference  # noqa: E402
+from tests.objects import Vocoder, compile_model, config, golden, some_audio  # noqa: E402
+from train.__main__ import main  # noqa: E402
+from train.audio import read_audio, write_wav  # noqa: E402
+from train.configuration import ConfigurationError, read_configuration  # noqa: E402
+from train.data import Augmentation, Corpus, SpeechData  # noqa: E402
+from train.export import export  # noqa: E402
+from train.losses import LogMel, MultiScaleMel, PhaseAdvance  # noqa: E402
+from train.model import build_decoder  # noqa: E402
+from train.run import LAST, Saving, fit, resume  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+HOP, N_FFT, MELS = 20, 64, 8
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("speech")
+    for i in range(3):
+        write_wav(folder / f"{i}.wav", some_audio(5000 + 777 * i, seed=i))
+    return folder
+
+
+def tiny(speech: Path, cache: Path, **model: Any) -> dict[str, Any]:
+    """A configuration in which everything takes part."""
+    return {
+        "model": {
+            "vocoder_feature_args": {"n_fft": N_FFT, "hop_length": HOP, "n_mels": MELS},
+            "vocoder_args": {"dim": 12, "num_layers": 2, "mlp_ratio": 2.0, "kernel_size": 3},
+            "learning_rate": 1e-3,
+            "warm_up_steps": 3,
+            "average": 0.9,
+            "clip_gradient": 1.0,
+            "adversarial_from": 2,
+            "lambdas": {"phase_loss": 1.0},
+            "discriminators": {"period_channels": 1, "resolution_channels": 2, "periods": [2, 3], "resolutions": [64]},
+            **model,
+        },
+        "data": {
+            "train": {"a": {"folder": str(speech)}, "b": {"folder": str(speech), "weight": 0.5}},
+            "validation": {"seen": {"folder": str(speech), "limit": 2}},
+            "cache": str(cache),
+            "segment_length": 2400,
+            "batch_size": 2,
+            "num_workers": 0,
+            "augmentation": {"rate_odds": 0.5, "equalise_odds": 0.5, "mix_odds": 0.5, "noise_odds": 0.5, "level_db": 6},
+        },
+        "trainer": {
+            **{"max_steps": 7, "validate_every": 3, "save_every": 4, "accelerator": "cpu", "threads": 1},
+            **{"enable_progress_bar": False, "enable_model_summary": False},
+        },
+    }
+
+
+def written(configuration: dict[str, Any], folder: Path) -> Path:
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(configuration))
+    return path
+
+
+def load(folder: Path) -> dict[str, Any]:
+    checkpoint: dict[str, Any] = torch.load(folder / LAST, map_location="cpu", weights_only=False)
+    return checkpoint
+
+
+def assert_same(ours: Any, theirs: Any, where: str = "") -> None:
+    if isinstance(ours, torch.Tensor):
+        assert torch.equal(ours, theirs), where
+    elif isinstance(ours, dict):
+        assert ours.keys() == theirs.keys(), where
+        for key in ours:
+            assert_same(ours[key], theirs[key], f"{where}.{key}")
+    elif isinstance(ours, list):
+        for i, pair in enumerate(zip(ours, theirs, strict=True)):
+            assert_same(*pair, f"{where}.{i}")
+    else:
+        assert ours == theirs, where
+
+
+class CutOffError(Exception):
+    """In place of a lost power supply."""
+
+
+def cut_off_after_saving(monkeypatch: pytest.MonkeyPatch) -> None:
+    save = Saving.save
+
+    def save_and_die(self: Saving, trainer: Any) -> None:
+        save(self, trainer)
+        raise CutOffError
+
+    monkeypatch.setattr(Saving, "save", save_and_die)
+
+
+# ---- runs ----
+
+
+@pytest.fixture(scope="module")
+def run(speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of seven steps, from the fifth on after a resume."""
+    folder = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        cut_off_after_saving(patch)
+        with pytest.raises(CutOffError):
+            fit(written(tiny(speech, folder / "cache"), folder), folder)
+    assert load(folder)["training"]["steps"] == 4
+    resume(folder)
+    return folder
+
+
+def test_resume_goes_on_as_if_never_stopped(run: Path, speech: Path, tmp_path: Path) -> None:
+    fit(written(tiny(speech, tmp_path / "cache"), tmp_path), tmp_path / "run")
+    resumed, straight = load(run), load(tmp_path / "run")
+    assert straight["training"]["steps"] == 7
+    for part in ("state_dict", "optimizer_states", "training"):
+        assert_same(resumed[part], straight[part], part)
+
+
+def test_the_log_holds_losses_and_validation(run: Path) -> None:
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "validation" in line] == [3, 6, 7]
+    assert all(np.isfinite(line["validation"]["seen"]) for line in lines if "validation" in line)
+    assert {"mel", "stft", "wave", "lr"} <= lines[0]["train"].keys()
+    assert sorted(path.name for path in (run / "audio").iterdir()) == [
+        *("seen_0.original.wav", "seen_0.step0000003.wav", "seen_0.step0000006.wav", "seen_0.step0000007.wav"),
+    ]
+
+
+def test_a_finished_run_goes_on_when_it_is_given_more_steps(run: Path, speech: Path, tmp_path: Path) -> None:
+    configuration = tiny(speech, tmp_path / "cache")
+    configuration["trainer"]["max_steps"] = 4
+    fit(written(configuration, tmp_path), tmp_path / "run")
+    configuration["trainer"]["max_steps"] = 7
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(configuration))
+    resume(tmp_path / "run")
+    assert_same(load(tmp_path / "run")["state_dict"], load(run)["state_dict"])
+
+
+def test_a_run_finishes_early_when_told(speech: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "finish").touch()
+    fit(written(tiny(speech, tmp_path / "cache", decay_steps=2), tmp_path), folder)
+    assert load(folder)["training"] == {"steps": 2, "decay_from": 0}
+
+
+def test_every_part_of_the_model_learns(run: Path, speech: Path, tmp_path: Path) -> None:
+    configuration = tiny(speech, tmp_path / "cache")
+    configuration["trainer"]["max_steps"] = 1
+    fit(written(configuration, tmp_path), tmp_path / "run")
+    first, last = load(tmp_path / "run")["state_dict"], load(run)["state_dict"]
+    still = [name for name in first if torch.equal(first[name], last[name]) and "deconv" not in name]
+    assert not still
+
+
+# ---- checkpoints ----
+
+
+def test_a_checkpoint_compiles_and_speaks_as_the_model_does(run: Path, tmp_path: Path) -> None:
+    export(run / LAST, tmp_path / "tiny.ckpt", "float32")
+    compile_model(tmp_path / "tiny.ckpt", tmp_path / "out", "tiny", "--chunk", "4")
+    compiled = Vocoder(tmp_path / "out", "tiny")
+    audio = some_audio(2000)
+    mel = LogMel(16000, N_FFT, HOP, MELS)(torch.from_numpy(audio)[None])
+    np.testing.assert_allclose(compiled.log_mel(audio), mel[0].T.numpy(), atol=2e-4)
+
+    state = torch.load(tmp_path / "tiny.ckpt", weights_only=True)["state_dict"]
+    trained = load(run)["state_dict"]
+    assert all(torch.equal(value, trained[name.replace("decoder", "averaged", 1)]) for name, value in state.items())
+    decoder = build_decoder({name: value.numpy() for name, value in state.items()}, HOP)
+    with torch.no_grad():
+        whole = decoder.utterance(mel)[0].numpy()
+    stream = compiled.stream()
+    ours = np.concatenate([compiled.continue_decode(stream, mel[0].T.numpy()), compiled.flush(stream)])
+    assert reference.snr_db(whole, ours) > 90
+
+
+def test_the_trainers_own_checkpoint_compiles_too(run: Path, tmp_path: Path) -> None:
+    compile_model(run / LAST, tmp_path / "out", "tiny", "--chunk", "4", "--sources-only")
+
+
+# ---- the model ----
+
+
+def test_the_model_is_the_reference_in_chunks_and_whole() -> None:
+    sizes = config("small")
+    tensors = make_checkpoint.tensors(sizes, sizes["seed"])
+    decoder = build_decoder(tensors, sizes["hop_length"])
+    assert {f"decoder.{name}" for name in decoder.state_dict()} == set(tensors)
+    mel = torch.from_numpy(golden("small", "mel")).t()[None]
+    truth = golden("small", "audio64")
+    with torch.no_grad():
+        whole = decoder.utterance(mel)[0].numpy()
+        chunks = [decoder(mel[..., i : i + 7])[0, 0].numpy() for i in range(0, mel.shape[-1], 7)]
+    assert len(whole) == len(truth) + sizes["n_fft"] - sizes["hop_length"]
+    for output in (whole[: len(truth)], np.concatenate(chunks)):
+        assert reference.snr_db(truth, output) > 100
+
+
+def test_the_front_end_is_the_references() -> None:
+    audio = some_audio(3000)
+    sizes = {"sample_rate": 16000, "n_fft": 1024, "hop_length": 320, "n_mels": 80}
+    mel = LogMel(**sizes)(torch.from_numpy(audio)[None])[0].T.numpy()
+    np.testing.assert_allclose(mel, reference.log_mel(audio, sizes), atol=1e-4)
+
+
+def test_the_mel_loss_is_the_measure_of_the_bench() -> None:
+    ours, theirs = some_audio(8000, seed=1), some_audio(8000, seed=2)
+    loss = float(MultiScaleMel(16000)(torch.from_numpy(ours)[None], torch.from_numpy(theirs)[None]))
+    assert loss == pytest.approx(mel_distance(ours, theirs, 16000), rel=1e-3)
+    assert loss > 0.1
+
+
+def test_the_phase_loss_sees_frequency_and_not_where_periods_begin() -> None:
+    n = np.arange(8000)
+
+    def tone(hertz: float, phase: float) -> Any:
+        return torch.from_numpy(np.sin(2 * np.pi * hertz / 16000 * n + phase).astype(np.float32))[None]
+
+    loss = PhaseAdvance()
+    assert float(loss(tone(200, 0), tone(200, 1.3))) < 0.1
+    # After 10 ms a quarter of a period, after 20 ms half of one
+    assert float(loss(tone(225, 0), tone(200, 0))) == pytest.approx((1 + 2) / 2, abs=0.1)
+
+
+# ---- data ----
+
+
+def test_a_segment_depends_on_seed_and_number_alone(speech: Path, tmp_path: Path) -> None:
+    data = tiny(speech, tmp_path)["data"]
+    batches = list(SpeechData(**data).training_loader(0, 6))
+    later = list(SpeechData(**data).training_loader(4, 6))
+    assert [torch.equal(a, b) for a, b in zip(batches[4:], later, strict=True)] == [True, True]
+    assert not torch.equal(batches[4], batches[5])
+    other = next(iter(SpeechData(**{**data, "seed": 2}).training_loader(4, 6)))
+    assert not torch.equal(batches[4], other)
+    assert all(batch.shape == (2, 2400) and batch.abs().max() <= 0.9 + 1e-6 for batch in batches)
+
+
+def test_files_of_any_rate_become_mono_at_peak_0_9(tmp_path: Path) -> None:
+    tone = 0.1 * np.sin(2 * np.pi * 440 * np.arange(44100) / 44100)
+    write_wav(tmp_path / "a.wav", np.stack([tone, tone], axis=1), 44100)
+    audio = read_audio(tmp_path / "a.wav")
+    assert abs(len(audio) - 16000) <= 1
+    assert np.argmax(np.abs(np.fft.rfft(audio))) == pytest.approx(440, abs=1)
+    corpus = Corpus(tmp_path, tmp_path / "cache")
+    assert np.abs(corpus.samples).max() == round(0.9 * 32767)
+
+
+def test_without_augmentation_segments_are_the_recording(speech: Path, tmp_path: Path) -> None:
+    data = {**tiny(speech, tmp_path)["data"], "augmentation": None, "segment_length": 512}
+    corpus = Corpus(speech, tmp_path).samples.astype(np.float32) / 32767
+    windows = np.lib.stride_tricks.sliding_window_view(corpus, 512)
+    for segment in next(iter(SpeechData(**data).training_loader(0, 1))):
+        assert (windows == segment.numpy()).all(axis=1).any()
+    assert Augmentation() == Augmentation(rate_odds=0, mix_odds=0, noise_odds=0, equalise_odds=0, level_db=0)
+
+
+# ---- configurations ----
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "train" / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_configurations_build(path: Path) -> None:
+    from train.vocoder import Vocoder as Trained  # noqa: PLC0415 (pulls in Lightning)
+
+    configuration = read_configuration(path)
+    model = Trained(**configuration.model)
+    SpeechData(**configuration.data)
+    assert model.hparams["vocoder_args"]["dim"] == model.decoder.shape.dim
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model: {", "no YAML"),
+        ("model: {}\ndata: {}\n", "expected the sections model, data, trainer"),
+        ("model: {}\ndata: 3\ntrainer: {}\n", "section data: expected names and values"),
+        ("model: {}\ndata: {}\ntrainer: {max_steps: 1}\n", "section trainer: validate_every, save_every missing"),
+    ],
+)
+def test_a_bad_configuration_gets_one_line(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(ConfigurationError, match=message) as error:
+        read_configuration(tmp_path / "bad.yaml")
+    assert "\n" not in str(error.value)
+    assert "bad.yaml" in str(error.value)
+
+
+def test_the_command_says_what_is_wrong(
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configuration = tiny(speech, tmp_path, learning_rat=1)
+    for arguments, message in (
+        (["fit", str(written(configuration, tmp_path)), "--out", "x"], "section model: got an unexpected keyword"),
+        (["resume", str(tmp_path)], "nothing to resume"),
+        (["fit", str(tmp_path / "none.yaml"), "--out", "x"], "No such file"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["train", *arguments])
+        assert main() == 1
+        complaint = capsys.readouterr().err
+        assert message in complaint
+        assert complaint.startswith("train: error: ")
+        assert complaint.count("\n") == 1
+
+
+def test_sentences_are_the_same_for_the_same_seed() -> None:
+    for script in ("english", "latin", "cyrillic"):
+        first, second = (sentence(script, random.Random(seed)) for seed in (1, 1))
+        assert first == second != sentence(script, random.Random(2))
