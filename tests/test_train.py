@@ -309,13 +309,30 @@ def test_a_bad_configuration_gets_one_line(text: str, message: str, tmp_path: Pa
 def test_the_command_says_what_is_wrong(
     speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    configuration = tiny(speech, tmp_path, learning_rat=1)
+    bad = {}
+    for section, values in {
+        "model": {"learning_rat": 1},
+        "lambdas": {"mel_los": 1},
+        "istft_head_args": {"hop_length": HOP + 1},
+        "data": {"augmentation": {"pitch": 1}},
+        "trainer": {"device": 1},
+    }.items():
+        configuration = tiny(speech, tmp_path)
+        group = configuration if section in configuration else configuration["model"]
+        group.setdefault(section, {}).update(values)
+        (tmp_path / section).mkdir()
+        bad[section] = str(written(configuration, tmp_path / section))
     for arguments, message in (
-        (["fit", str(written(configuration, tmp_path)), "--out", "x"], "section model: got an unexpected keyword"),
+        (["fit", bad["model"]], "section model: got an unexpected keyword argument 'learning_rat'"),
+        (["fit", bad["lambdas"]], "section model: lambdas: mel_los: not known; mel_loss, adv"),
+        (["fit", bad["istft_head_args"]], "section model: vocoder_args, istft_head_args and vocoder_feature_args must"),
+        (["fit", bad["data"]], "section data: got an unexpected keyword argument 'pitch'"),
+        (["fit", bad["trainer"]], "section trainer: got an unexpected keyword argument 'device'"),
         (["resume", str(tmp_path)], "nothing to resume"),
-        (["fit", str(tmp_path / "none.yaml"), "--out", "x"], "No such file"),
+        (["fit", str(tmp_path / "none.yaml")], "No such file"),
     ):
-        monkeypatch.setattr(sys, "argv", ["train", *arguments])
+        out = ["--out", str(tmp_path / "run")] if arguments[0] == "fit" else []
+        monkeypatch.setattr(sys, "argv", ["train", *arguments, *out])
         assert main() == 1
         complaint = capsys.readouterr().err
         assert message in complaint

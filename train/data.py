@@ -171,6 +171,10 @@ class SpeechData:
     seed: int = 1
     augmentation: Mapping[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        """Raises TypeError for an augmentation that is not known."""
+        Augmentation(**(self.augmentation or {}))
+
     def training_loader(self, first_batch: int, last_batch: int) -> "DataLoader[torch.Tensor]":
         """Batches [batch_size, segment_length]: those from `first_batch` up to `last_batch`."""
         cache = Path(self.cache)

@@ -9,6 +9,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from train.configuration import Configuration, ConfigurationError, read_configuration
 from train.data import SpeechData
@@ -78,7 +79,7 @@ def _build(configuration: Configuration, path: Path) -> tuple[Vocoder, SpeechDat
     def section(name: str, kind: Any, values: Mapping[str, Any]) -> Any:
         try:
             return kind(**values)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             # Python names the argument that is unknown or missing
             raise ConfigurationError(f"{path}: section {name}: {str(error).split('__init__() ')[-1]}") from None
 
@@ -95,8 +96,19 @@ def _run(configuration: Configuration, model: Vocoder, data: SpeechData, folder:
     saving = Saving(folder, save_every)
     # Said of every loader that keeps no state. Ours needs none: it begins where the model stands.
     warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch")
-    bars = [TQDMProgressBar(refresh_rate=5 if sys.stdout.isatty() else 500)]
-    trainer = lightning.Trainer(
+    shown = settings.get("enable_progress_bar", True)
+    bars = [TQDMProgressBar(refresh_rate=5 if sys.stdout.isatty() else 500)] if shown else []
+    try:
+        trainer = _trainer(settings, validate_every, [saving, *bars])
+    except (TypeError, ValueError, MisconfigurationException) as error:
+        reason = str(error).split("__init__() ")[-1].splitlines()[0]
+        raise ConfigurationError(f"{folder / CONFIGURATION}: section trainer: {reason}") from None
+    trainer.fit(model, datamodule=Speech(data, model.total_steps), ckpt_path=last, weights_only=False)
+    saving.save(trainer)
+
+
+def _trainer(settings: Mapping[str, Any], validate_every: int, callbacks: list[lightning.Callback]) -> Any:
+    return lightning.Trainer(
         **{"accelerator": "auto", "devices": 1, **settings},
         logger=False,
         enable_checkpointing=False,
@@ -104,7 +116,5 @@ def _run(configuration: Configuration, model: Vocoder, data: SpeechData, folder:
         max_epochs=-1,  # the data has no end: the model says when to stop
         val_check_interval=validate_every,
         check_val_every_n_epoch=None,
-        callbacks=[saving, *(bars if settings.get("enable_progress_bar", True) else [])],
+        callbacks=callbacks,
     )
-    trainer.fit(model, datamodule=Speech(data, model.total_steps), ckpt_path=last, weights_only=False)
-    saving.save(trainer)

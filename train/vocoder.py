@@ -49,6 +49,25 @@ class Schedule:
         return float(rise * self.gamma**step * fall)
 
 
+FEATURE = {
+    **{"sample_rate": 16000, "n_fft": 1024, "win_length": 1024, "hop_length": 320, "n_mels": 80},
+    **{"f_min": 0.0, "f_max": None, "causal": True, "pad_mode": "constant"},
+}
+VOCODER = {
+    **{"input_channels": 80, "dim": 512, "mlp_ratio": 3.0, "kernel_size": 7, "dilation": 1, "norm": "weight_norm"},
+    **{"causal": True, "pad_mode": "constant", "num_layers": 8, "layer_scale_init_value": 1e-6},
+}
+LAMBDAS = {"mel_loss": 20.0, "adv_feat_loss": 2.0, "adv_gen_loss": 1.0, "phase_loss": 0.0}
+
+
+def filled(group: str, given: Mapping[str, Any] | None, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The given values, and the defaults of the others. Raises ValueError for a name that has no default."""
+    unknown = ", ".join(name for name in given or {} if name not in defaults)
+    if unknown:
+        raise ValueError(f"{group}: {unknown}: not known; {', '.join(defaults)} are")
+    return {**defaults, **(given or {})}
+
+
 class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
     """The section `model` of a configuration; its names are the reference's, and so are the defaults.
 
@@ -77,19 +96,12 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
         init_seed: int = 1,
     ) -> None:
         super().__init__()
-        feature = {"n_fft": 1024, "hop_length": 320, "n_mels": 80, **(vocoder_feature_args or {})}
-        feature = {
-            **{"sample_rate": sample_rate, "win_length": feature["n_fft"], "f_min": 0.0, "f_max": None},
-            **{"causal": True, "pad_mode": "constant", **feature},
-        }
-        vocoder = {
-            **{"input_channels": feature["n_mels"], "dim": 512, "mlp_ratio": 3.0, "kernel_size": 7, "dilation": 1},
-            **{"norm": "weight_norm", "causal": True, "pad_mode": "constant", "num_layers": 8},
-            **{"layer_scale_init_value": 1e-6, **(vocoder_args or {})},
-        }
-        head = {"dim": vocoder["dim"], "n_fft": feature["n_fft"], "hop_length": feature["hop_length"]}
-        head.update(istft_head_args or {})
-        weights = {"mel_loss": 20.0, "adv_feat_loss": 2.0, "adv_gen_loss": 1.0, "phase_loss": 0.0, **(lambdas or {})}
+        feature = filled("vocoder_feature_args", vocoder_feature_args, FEATURE | {"sample_rate": sample_rate})
+        sizes = {"n_fft": feature["n_fft"], "hop_length": feature["hop_length"]}
+        feature["win_length"] = sizes["n_fft"]
+        vocoder = filled("vocoder_args", vocoder_args, VOCODER | {"input_channels": feature["n_mels"]})
+        head = filled("istft_head_args", istft_head_args, {"dim": vocoder["dim"], **sizes})
+        weights = filled("lambdas", lambdas, LAMBDAS)
         # In the checkpoint, all in full: the compiler reads the sizes from there
         self.save_hyperparameters(
             {
@@ -122,6 +134,9 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
             n_fft=feature["n_fft"],
             hop_length=feature["hop_length"],
         )
+        same = (head["dim"], head["n_fft"], head["hop_length"]) == (shape.dim, shape.n_fft, shape.hop_length)
+        if not same or vocoder["input_channels"] != shape.mels or not (feature["causal"] and vocoder["causal"]):
+            raise ValueError("vocoder_args, istft_head_args and vocoder_feature_args must agree, and causal be true")
         torch.manual_seed(init_seed)
         self.decoder = Decoder(shape, vocoder["layer_scale_init_value"])
         self.averaged: Decoder | None = None
