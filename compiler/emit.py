@@ -185,8 +185,6 @@ def emit(
     config = plan.config
     files: dict[str, bytes] = {}
     tool_sources = sorted((ROOT / "runtime" / "tool").glob("*.[ch]"))
-    if device is None:
-        tool_sources = [path for path in tool_sources if not path.name.startswith("vocosc_tool_cuda")]
     team_sources = sorted((ROOT / "runtime").glob("vocosc_team_pthread.[ch]"))
     tool_objects = [
         f"{_rename(path.stem, options.name)}.o" for path in tool_sources + team_sources if path.suffix == ".c"
@@ -228,7 +226,13 @@ def emit(
         if options.baked
         else "",
         "weights_data": f"{options.name}_weights.bin" if options.weights == "incbin" else "",
-        "libraries": "-lopenblas -lfftw3f -lpthread -lm" if options.link == "libs" else "-lpthread -lm",
+        "libraries": " ".join(
+            [
+                *(["-lopenblas", "-lfftw3f"] if options.link == "libs" else []),
+                *(["-ldl"] if device else []),
+                *("-lpthread", "-lm"),
+            ]
+        ),
     }
 
     def put(source: Path, **more: Any) -> None:

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,11 +31,12 @@ STANDARD_HEADERS = {
 
 @dataclass(frozen=True)
 class Kernel:
-    """What the assembler says of one kernel, a thread and a block: registers, bytes spilled, bytes of shared memory."""
+    """What the assembler says of a kernel: a thread's registers, spilled and stacked bytes; a block's shared bytes."""
 
     name: str
     registers: int
     spilled: int
+    stack_bytes: int
     shared_bytes: int
 
 
@@ -121,8 +123,9 @@ def compile_images(source: str, files: Mapping[str, str], architectures: Sequenc
         if architecture not in library.architectures:
             known = ",".join(map(str, library.architectures))
             raise CompileError(f"--gpu {architecture}: NVRTC {library.version} compiles for {known}")
-    images = [library.compile(source, files, architecture) for architecture in architectures]
-    images.append(library.compile(source, files, min(architectures), is_ptx=True))
+    wanted = [(architecture, False) for architecture in architectures] + [(min(architectures), True)]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        images = list(pool.map(lambda one: library.compile(source, files, one[0], is_ptx=one[1]), wanted))
     placed, offset = [], 0
     for image in images:
         placed.append(Image(image.architecture, image.is_ptx, image.code, image.kernels, offset))
@@ -140,14 +143,15 @@ def kernels_of(log: str) -> tuple[Kernel, ...]:
     found = []
     for part in re.split(r"Compiling entry function '", log)[1:]:
         registers = re.search(r"Used (\d+) registers", part)
-        spilled = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", part)
+        spilled = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", part)
         shared = re.search(r"(\d+) bytes smem", part)
         if registers and spilled:
             found.append(
                 Kernel(
                     name=part.split("'")[0],
                     registers=int(registers[1]),
-                    spilled=int(spilled[1]) + int(spilled[2]),
+                    spilled=int(spilled[2]) + int(spilled[3]),
+                    stack_bytes=int(spilled[1]),
                     shared_bytes=int(shared[1]) if shared else 0,
                 )
             )

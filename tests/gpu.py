@@ -1,6 +1,7 @@
 """A model's CUDA kernels on the host: compiled against the shim (tests/cuda), launched one after the other."""
 
 import ctypes
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from compiler.emit import KERNELS, Options, emit_kernels
 from compiler.fold import fold
 from compiler.model import build_model
 from compiler.plan import plan
-from tests.objects import ROOT, Floats, run_ok
+from tests.objects import ROOT, TINY, Floats, run_ok
 
 SHIM = ROOT / "tests" / "cuda"
 ALIGNMENT = 256
@@ -22,6 +23,20 @@ GUARD = 1024  # bytes before and behind a buffer
 GUARD_BYTE = 0xA7
 CALL_BYTES = 32
 JOB_BYTES = 24
+
+# Sizes that no lane, warp or shard divides; transforms of other radices, and of odd length.
+SHAPES = {
+    "tiny": TINY,
+    "one_tap": {**TINY, "kernel_size": 1, "n_fft": 45, "hop_length": 45, "num_layers": 2},
+    "no_multiples": {
+        **{"sample_rate": 8000, "n_fft": 60, "hop_length": 25, "n_mels": 7, "dim": 19, "mlp_ratio": 1.95},
+        **{"kernel_size": 4, "num_layers": 2, "seed": 5},
+    },
+    "wide": {
+        **{"sample_rate": 8000, "n_fft": 75, "hop_length": 20, "n_mels": 10, "dim": 602, "mlp_ratio": 3.5},
+        **{"kernel_size": 3, "num_layers": 1, "seed": 9},
+    },
+}
 
 
 def kernel_sources(checkpoint: Path, name: str, chunks: Sequence[int], precision: str = "f32", batch: int = 1) -> Any:
@@ -39,13 +54,23 @@ def build_shim(files: Mapping[str, str], name: str, build: Path) -> Path:
     build.mkdir(parents=True, exist_ok=True)
     for file, text in files.items():
         (build / file).write_text(text)
-    library = build / f"{name}_shim.so"
+    machine = f"{name.upper()}_CUDA_MACHINE_H"
+    return _build(build / f"{name}_{KERNELS}", machine, build / f"{name}_shim.so")
+
+
+def build_faults(build: Path) -> Path:
+    """The faulty kernels, with shim_launch."""
+    return _build(SHIM / "faults.cu", "VOCOSC_CUDA_MACHINE_H", build / "faults.so")
+
+
+def _build(source: Path, machine: str, library: Path) -> Path:
+    """Builds kernels with the shim in the place of the machine's header, which has the include guard `machine`."""
     run_ok(
         [
             *("g++", "-std=c++17", "-O1", "-march=native", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC"),
             *("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-U_FORTIFY_SOURCE"),
-            *(f"-D{name.upper()}_CUDA_MACHINE_H", "-include", SHIM / "shim.h", "-I", build, "-I", SHIM),
-            *("-shared", "-o", library, "-x", "c++", build / f"{name}_{KERNELS}", SHIM / "shim.cpp"),
+            *(f"-D{machine}", "-include", SHIM / "shim.h", "-I", source.parent, "-I", ROOT / "templates" / "cuda"),
+            *("-shared", "-o", library, "-x", "c++", source, SHIM / "shim.cpp"),
         ]
     )
     return library
@@ -169,3 +194,17 @@ class Gpu:
         for to in audio:
             to.check("the tail")
         return [to.floats.copy() for to in audio]
+
+
+def main() -> None:
+    """Runs one of the faulty kernels, in two blocks, in a process of its own: it may end it. Prints what it wrote."""
+    library, kernel = ctypes.CDLL(sys.argv[1]), sys.argv[2]
+    result = (ctypes.c_float * 128)()
+    parameter = ctypes.c_void_p(ctypes.addressof(result))
+    function = ctypes.cast(getattr(library, kernel), ctypes.c_void_p)
+    library.shim_launch(kernel.encode(), function, ctypes.byref(parameter), 2, 1, 64, 0, None, None)
+    print(*result)
+
+
+if __name__ == "__main__":
+    main()

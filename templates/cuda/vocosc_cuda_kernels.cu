@@ -72,7 +72,9 @@ enum {
 typedef vocosc_cuda_memory device_memory;
 typedef vocosc_cuda_call device_call;
 
-static const float *table(const device_memory &memory, size_t offset) { return (const float *)(memory.weights + offset); }
+/* A table of floats, or of whatever it is. */
+static const char *bytes(const device_memory &memory, size_t offset) { return (const char *)memory.weights + offset; }
+static const float *table(const device_memory &memory, size_t offset) { return (const float *)bytes(memory, offset); }
 static float *scratch(const device_memory &memory, size_t offset) { return (float *)memory.scratch + offset; }
 static float *slot(const device_memory &memory, const device_call &call, int job) {
   return (float *)memory.state + (size_t)call.jobs[job].slot * SLOT_FLOATS;
@@ -94,6 +96,27 @@ static float sum_of_lanes(float value) {
 #pragma unroll
   for (int mask = LANES / 2; mask > 0; mask /= 2) value += exchange(value, mask);
   return value;
+}
+
+/*
+ * The sums over the lanes of COUNT values, a power of two. Each exchange adds up half of them and gives away the other
+ * half; lanes that differ in the bits above MASK then hold different ones. The last exchanges add up what is left. At the
+ * end lane i * (32 / COUNT) holds sum i, in values[0].
+ */
+template <int COUNT, int MASK>
+static void add_up(float *values, int lane) {
+  if constexpr (COUNT > 1) {
+    const bool upper = (lane & MASK) != 0;
+#pragma unroll
+    for (int i = 0; i < COUNT / 2; i++) {
+      const float kept = upper ? values[COUNT / 2 + i] : values[i];
+      const float given = upper ? values[i] : values[COUNT / 2 + i];
+      values[i] = kept + exchange(given, MASK);
+    }
+  } else {
+    values[0] += exchange(values[0], MASK);
+  }
+  if constexpr (MASK > 1) add_up<(COUNT + 1) / 2, MASK / 2>(values, lane);
 }
 
 /* ---- matrix products ------------------------------------------------------------------------------------------- */
@@ -191,23 +214,7 @@ struct shard {
         }
       }
     }
-    /* Each exchange adds up half of the sums and gives away the other half; the last ones add up what is left. */
-#pragma unroll
-    for (int step = 0; step < 5; step++) {
-      const int mask = LANES / 2 >> step;
-      const int half = PADDED_SUMS / 2 >> step;
-      if (half == 0) {
-        sums[0] += exchange(sums[0], mask);
-      } else {
-        const bool upper = (lane & mask) != 0;
-#pragma unroll
-        for (int i = 0; i < half; i++) {
-          const float kept = upper ? sums[half + i] : sums[i];
-          const float given = upper ? sums[i] : sums[half + i];
-          sums[i] = kept + exchange(given, mask);
-        }
-      }
-    }
+    add_up<PADDED_SUMS, LANES / 2>(sums, lane);
     const int lanes_of_a_sum = LANES / PADDED_SUMS;
     if (lane % lanes_of_a_sum == 0) partial[warp * PADDED_SUMS + lane / lanes_of_a_sum] = sums[0];
   }
@@ -225,8 +232,8 @@ struct shard {
 /* The bias and the scale of one output. */
 struct output_header {
   float bias, scale;
-  void load(const char *table, int shards, int width, int output) {
-    const float *from = (const float *)table + block_index() * width + output;
+  void load(const float *table, int shards, int width, int output) {
+    const float *from = table + block_index() * width + output;
     bias = from[0];
     scale = from[shards * width];
   }
@@ -299,8 +306,8 @@ static float clean(float value) {
 
 /* Mel `frame` of a job, from the stream's history before the first. */
 static float mel_at(const device_call &call, int job, const float *history, int frame, int mel) {
-  if (frame < 0) return history[(CONTEXT + frame) * MELS + mel];
-  return clean(((const float *)call.jobs[job].mel)[frame * MELS + mel]);
+  const float *from = frame < 0 ? history + (CONTEXT + frame) * MELS : (const float *)call.jobs[job].mel + frame * MELS;
+  return clean(from[mel]);
 }
 
 /* The weights of one channel of a depthwise convolution; the table is [bias, taps, oldest first][DIM]. */
@@ -338,8 +345,8 @@ static void convolve(const channel_taps &taps, shared_floats window, float value
   }
   if (is_last) {
     for (int i = thread_index(); i < WIDTH * CONTEXT; i += block_threads()) {
-      const int c = i / CONTEXT;
-      const int from = i % CONTEXT;
+      const int c = i % WIDTH;
+      const int from = i / WIDTH;
       if (first_channel + c < DIM) history[from * DIM + first_channel + c] = window[c * (CONTEXT + ROWS) + rows + from];
     }
   }
@@ -357,8 +364,8 @@ template <int WIDTH>
 static void load_window(shared_floats window, const float *history) {
   const int first_channel = block_index() * WIDTH;
   for (int i = thread_index(); i < WIDTH * CONTEXT; i += block_threads()) {
-    const int c = i / CONTEXT;
-    const int from = i % CONTEXT;
+    const int c = i % WIDTH;
+    const int from = i / WIDTH;
     if (first_channel + c < DIM) window[c * (CONTEXT + ROWS) + from] = history[from * DIM + first_channel + c];
   }
 }
@@ -372,7 +379,9 @@ shard<${p.inputs}, ${p.columns}, ${p.groups}, ${p.splits}>
 //% set p = device.products.embed
 typedef ${shard_type(p)} embed_shard;
 KERNEL(embed_shard::THREADS) vocosc_embed(PARAMETER(vocosc_cuda_call) call) {
-  SHARED_FLOATS(mels, (CONTEXT + ROWS) * MELS_STRIDE);
+  enum { WINDOW_FLOATS = (CONTEXT + ROWS) * MELS_STRIDE };
+  enum { WINDOW_SHARE = (WINDOW_FLOATS + embed_shard::THREADS - 1) / embed_shard::THREADS };
+  SHARED_FLOATS(mels, WINDOW_FLOATS);
   SHARED_FLOATS(partial, embed_shard::PARTIAL_FLOATS);
   const device_memory &memory = call.memory;
   const int thread = thread_index();
@@ -383,11 +392,11 @@ KERNEL(embed_shard::THREADS) vocosc_embed(PARAMETER(vocosc_cuda_call) call) {
     for (int i = thread; i < words; i += block_threads()) to[i] = from[i];
   }
   embed_shard product;
-  product.load((const char *)table(memory, TABLE_EMBED_WEIGHTS));
+  product.load(bytes(memory, TABLE_EMBED_WEIGHTS));
   const int row = thread / embed_shard::WIDTH;
   const int output = thread % embed_shard::WIDTH;
   output_header header;
-  header.load((const char *)table(memory, TABLE_EMBED), ${p.shards}, embed_shard::WIDTH, output);
+  header.load(table(memory, TABLE_EMBED), ${p.shards}, embed_shard::WIDTH, output);
   const int channel = block_index() * embed_shard::WIDTH + output;
   start_next();
   const tile_jobs jobs(call);
@@ -395,10 +404,19 @@ KERNEL(embed_shard::THREADS) vocosc_embed(PARAMETER(vocosc_cuda_call) call) {
     const float *history = slot(memory, call, job) + SLOT_MEL_HISTORY;
     for (int frame = 0; frame < call.frames; frame += ROWS) {
       const int rows = least(ROWS, call.frames - frame);
-      for (int i = thread; i < (CONTEXT + rows) * MELS_STRIDE; i += block_threads()) {
-        const int from = frame + i / MELS_STRIDE - CONTEXT;
-        const int mel = i % MELS_STRIDE;
-        mels[i] = mel < MELS ? mel_at(call, job, history, from, mel) : 0.0f;
+      /* First all loads, then the stores: so they are under way together. */
+      float values[WINDOW_SHARE];
+#pragma unroll
+      for (int i = 0; i < WINDOW_SHARE; i++) {
+        const int at = thread + i * embed_shard::THREADS;
+        const int mel = at % MELS_STRIDE;
+        const bool is_there = at < (CONTEXT + rows) * MELS_STRIDE && mel < MELS;
+        values[i] = is_there ? mel_at(call, job, history, frame + at / MELS_STRIDE - CONTEXT, mel) : 0.0f;
+      }
+#pragma unroll
+      for (int i = 0; i < WINDOW_SHARE; i++) {
+        const int at = thread + i * embed_shard::THREADS;
+        if (at < WINDOW_FLOATS) mels[at] = values[i];
       }
       barrier();
       product.multiply(mels, MELS_STRIDE, rows, partial);
@@ -461,11 +479,11 @@ static void expand(const device_memory &memory, size_t headers, size_t weights) 
   SHARED_FLOATS(normalised, ROWS * DIM_STRIDE);
   SHARED_FLOATS(partial, expand_shard::PARTIAL_FLOATS);
   expand_shard product;
-  product.load((const char *)table(memory, weights));
+  product.load(bytes(memory, weights));
   const int row = thread_index() / expand_shard::WIDTH;
   const int output = thread_index() % expand_shard::WIDTH;
   output_header header;
-  header.load((const char *)table(memory, headers), ${p.shards}, expand_shard::WIDTH, output);
+  header.load(table(memory, headers), ${p.shards}, expand_shard::WIDTH, output);
   const int channel = block_index() * expand_shard::WIDTH + output;
   const device_call &call = call_of(memory);
   const tile_jobs jobs(call);
@@ -496,11 +514,11 @@ static void contract(const device_memory &memory, size_t headers, size_t weights
   SHARED_FLOATS(window, contract_shard::WIDTH * (CONTEXT + ROWS));
   SHARED_FLOATS(partial, contract_shard::PARTIAL_FLOATS);
   contract_shard product;
-  product.load((const char *)table(memory, weights));
+  product.load(bytes(memory, weights));
   const int row = thread_index() / contract_shard::WIDTH;
   const int output = thread_index() % contract_shard::WIDTH;
   output_header header;
-  header.load((const char *)table(memory, headers), ${p.shards}, contract_shard::WIDTH, output);
+  header.load(table(memory, headers), ${p.shards}, contract_shard::WIDTH, output);
   const int channel = block_index() * contract_shard::WIDTH + output;
   channel_taps taps = {};
   if (HAS_NEXT && row < ROWS && channel < DIM) taps.load(table(memory, next_conv), channel);
@@ -555,12 +573,12 @@ KERNEL(head_shard::THREADS) vocosc_head(PARAMETER(vocosc_cuda_memory) memory) {
   SHARED_FLOATS(normalised, ROWS * DIM_STRIDE);
   SHARED_FLOATS(partial, head_shard::PARTIAL_FLOATS);
   head_shard product;
-  product.load((const char *)table(memory, TABLE_HEAD_WEIGHTS));
+  product.load(bytes(memory, TABLE_HEAD_WEIGHTS));
   const int row = thread_index() / WIDTH;
   const int output = thread_index() % WIDTH;
   output_header magnitude, phase;
-  magnitude.load((const char *)table(memory, TABLE_HEAD), ${p.shards}, head_shard::WIDTH, output);
-  phase.load((const char *)table(memory, TABLE_HEAD), ${p.shards}, head_shard::WIDTH, WIDTH + output);
+  magnitude.load(table(memory, TABLE_HEAD), ${p.shards}, head_shard::WIDTH, output);
+  phase.load(table(memory, TABLE_HEAD), ${p.shards}, head_shard::WIDTH, WIDTH + output);
   const int bin = block_index() * WIDTH + output;
   const device_call &call = call_of(memory);
   const tile_jobs jobs(call);

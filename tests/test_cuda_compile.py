@@ -1,0 +1,253 @@
+"""--target cuda: NVRTC compiles every kernel for every architecture, the object holds it all, mistakes get one line."""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compiler.checkpoint import read_checkpoint
+from compiler.cuda import LANES, WARP_INPUTS, Shards, pack_product
+from compiler.emit import KERNELS
+from compiler.errors import CompileError
+from compiler.fold import Product
+from compiler.model import build_model
+from compiler.nvrtc import ARCHITECTURES, Image, Nvrtc, candidates, compile_images, images_bytes
+from compiler.plan import plan
+from tests.gpu import SHAPES, kernel_sources
+from tests.make_checkpoint import write_checkpoint
+from tests.objects import TINY, compile_model, config, run_compiler, run_ok, symbols
+
+SHARED_BYTES = 48 * 1024  # what a thread block has on every GPU
+
+
+@pytest.fixture(scope="module")
+def nvrtc() -> Nvrtc:
+    try:
+        return Nvrtc()
+    except CompileError as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="module")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tiny") / "tiny.ckpt"
+    write_checkpoint(path, TINY)
+    return path
+
+
+@pytest.fixture(scope="module")
+def tiny_cuda(nvrtc: Nvrtc, tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of an object for sm_80 and sm_90, in halves, for two streams."""
+    options = ("--target", "cuda", "--gpu", "90,80", "--batch", "2", "--precision", "f16", "--chunk", "3")
+    return compile_model(tiny_checkpoint, tmp_path_factory.mktemp("object") / "out", "tiny", *options)
+
+
+# ---- NVRTC ----
+
+
+def check_images(images: tuple[Image, ...], steps: set[str]) -> None:
+    assert [image.architecture for image in images] == [*ARCHITECTURES, ARCHITECTURES[0]]
+    for image in images[:-1]:
+        assert image.code.startswith(b"\x7fELF") and not image.is_ptx
+        assert {kernel.name for kernel in image.kernels} == steps, image.text
+        for kernel in image.kernels:
+            assert kernel.spilled == 0, f"{image.text}: {kernel.name} spills {kernel.spilled} bytes"
+            assert kernel.stack_bytes == 0, f"{image.text}: {kernel.name} keeps {kernel.stack_bytes} bytes on a stack"
+            assert kernel.shared_bytes <= SHARED_BYTES, f"{image.text}: {kernel.name}"
+    assert images[-1].is_ptx and images[-1].code.endswith(b"\0")
+    assert f".target sm_{ARCHITECTURES[0]}".encode() in images[-1].code
+
+
+# The published widths in two layers: all layers have the same code.
+MODELS = {"published": {**config("full"), "num_layers": 2}, "odd": config("odd"), "wide": SHAPES["wide"]}
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("published", {"chunks": (1, 5), "precision": "f16"}),
+        ("published", {"chunks": (16,), "precision": "f32", "batch": 128}),
+        ("odd", {"chunks": (3, 16), "precision": "w8", "batch": 3}),
+        ("wide", {"chunks": (8,)}),
+    ],
+)
+def test_every_kernel_compiles_without_spilling(
+    nvrtc: Nvrtc, tmp_path: Path, model: str, options: dict[str, Any]
+) -> None:
+    write_checkpoint(tmp_path / "model.ckpt", MODELS[model])
+    _, device, files = kernel_sources(tmp_path / "model.ckpt", "model", **options)
+    images = compile_images(f"model_{KERNELS}", files, ARCHITECTURES)
+    check_images(images, {f"model_{launch.step}" for launch in (*device.launches, device.flush)})
+
+
+def test_kernels_that_overlap_wait(nvrtc: Nvrtc, tiny_checkpoint: Path) -> None:
+    """From sm_90 on each waits once, before it lets the next one start; before that, the instructions do not exist."""
+    _, device, files = kernel_sources(tiny_checkpoint, "tiny", (3,))
+    new = nvrtc.compile(f"tiny_{KERNELS}", files, 90, is_ptx=True).code.decode()
+    old = nvrtc.compile(f"tiny_{KERNELS}", files, 89, is_ptx=True).code.decode()
+    assert "griddepcontrol" not in old
+    bodies = {body.split("(")[0]: body for body in new.split(".visible .entry ")[1:]}
+    for launch in device.launches:
+        found = re.findall(r"griddepcontrol\.(\w+)", bodies[f"tiny_{launch.step}"])
+        expected = ["launch_dependents"] if launch.step == "embed" else ["wait", "launch_dependents"]
+        assert found == expected, launch.step
+
+
+def test_an_error_in_a_kernel_is_one_line(nvrtc: Nvrtc) -> None:
+    with pytest.raises(CompileError, match=r"NVRTC .*, sm_90: .*nonsense.*error") as caught:
+        nvrtc.compile("nonsense.cu", {"nonsense.cu": "int f() { return nothing; }"}, 90)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_library_is_looked_for_where_it_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    toolkit = tmp_path / "toolkit" / "lib64"
+    toolkit.mkdir(parents=True)
+    for name in ("libnvrtc.so.12", "libnvrtc.so.13", "libnvrtc.so.13.0.88", "libnvrtc-builtins.so.13.0"):
+        (toolkit / name).touch()
+    monkeypatch.setenv("CUDA_PATH", str(tmp_path / "toolkit"))
+    found = candidates()
+    assert [path for path in found if path.parent == toolkit] == [
+        toolkit / "libnvrtc.so.13",
+        toolkit / "libnvrtc.so.12",
+    ]
+    assert found[-3:] == [Path("libnvrtc.so.13"), Path("libnvrtc.so.12"), Path("libnvrtc.so")], "the loader's own"
+
+
+# ---- the object ----
+
+
+def test_the_object_needs_the_driver_only_at_run_time(tiny_cuda: Path) -> None:
+    needed = {"memcpy", "memset", "memmove", "dlopen", "dlsym"}
+    assert set(symbols(tiny_cuda / "tiny.o")["undefined"]) <= needed
+    listing = run_ok(["readelf", "-S", "-W", tiny_cuda / "tiny.o"])
+    for section, size, flags in re.findall(r"\] (\S+)\s+PROGBITS\s+\w+ \w+ (\w+) \w+ +(\w*)", listing):
+        assert int(size, 16) == 0 or "W" not in flags, f"{section} is writable"
+
+
+def test_the_object_holds_images_and_weights(tiny_cuda: Path, tmp_path: Path) -> None:
+    for section, file in (("images", "tiny_cuda_images.bin"), ("weights", "tiny_cuda_weights.bin")):
+        dump = tmp_path / section
+        name = f".rodata.tiny.cuda_{section}"
+        run_ok(["objcopy", f"--dump-section={name}={dump}", tiny_cuda / "tiny.o", tmp_path / "ignored.o"])
+        assert dump.read_bytes() == (tiny_cuda / file).read_bytes()
+    report = json.loads((tiny_cuda / "tiny.json").read_text())["cuda"]
+    assert [(image["architecture"], image["kind"]) for image in report["images"]] == [
+        *((80, "cubin"), (90, "cubin"), (80, "ptx"))
+    ]
+    assert report["weights"] == "halves" and report["batch"] == 2
+    assert report["images"][0]["spilled_bytes"] == 0 and report["images"][0]["most_registers"] > 0
+    tables = (tiny_cuda / "tiny_cuda_tables.c").read_text()
+    images = (tiny_cuda / "tiny_cuda_images.bin").read_bytes()
+    places = re.findall(r"\{(\d+), ([01]), (\d+), (\d+)\}, +/\* (cubin|PTX)", tables)
+    assert len(places) == 3
+    for _, is_ptx, offset, size, _ in places:
+        code = images[int(offset) :][: int(size)]
+        assert int(offset) % 64 == 0
+        assert (
+            code.endswith(b"\0") and b".visible .entry tiny_embed(" in code if is_ptx == "1" else code[:4] == b"\x7fELF"
+        )
+
+
+def test_the_same_bytes_every_time(tiny_cuda: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    options = ("--target", "cuda", "--gpu", "80,90", "--batch", "2", "--precision", "f16", "--chunk", "3")
+    again = compile_model(tiny_checkpoint, tmp_path / "again", "tiny", *options, "--sources-only")
+    files = [path.name for path in again.iterdir() if "cuda" in path.name]
+    assert len(files) > 8
+    for name in files:
+        assert (again / name).read_bytes() == (tiny_cuda / name).read_bytes(), name
+
+
+def test_no_placeholder_is_left(tiny_cuda: Path) -> None:
+    for path in tiny_cuda.glob("tiny_cuda*"):
+        if path.suffix != ".bin":
+            text = path.read_text().split("\n", 2)[2]
+            for left in ("vocosc", "VOCOSC", "${", "//%", "<%"):
+                assert left not in text, f"{path.name} holds {left}"
+
+
+# ---- mistakes ----
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--gpu", "hopper"], ["--gpu hopper"]),
+        (["--gpu", "9.0"], ["--gpu 9.0"]),
+        (["--gpu", "80,"], ["--gpu 80,"]),
+        (["--gpu", "52"], ["--gpu 52", "compiles for"]),
+        (["--batch", "0"], ["--batch 0", "128"]),
+        (["--batch", "129"], ["--batch 129", "128"]),
+        (["--batch", "x"], ["--batch", "x"]),
+        (["--link", "libs"], ["--link"]),
+        (["--weights", "c"], ["--weights"]),
+    ],
+    ids=" ".join,
+)
+def test_bad_options(nvrtc: Nvrtc, tiny_checkpoint: Path, tmp_path: Path, options: list[str], words: list[str]) -> None:
+    done = run_compiler(tiny_checkpoint, "-o", tmp_path / "out", "--target", "cuda", *options)
+    assert done.returncode in (1, 2)
+    lines = [line for line in done.stderr.splitlines() if not line.startswith(("usage:", " "))]
+    assert len(lines) == 1, done.stderr
+    for word in words:
+        assert word in lines[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_nvrtc_one_line_and_the_cpu_goes_on(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "NVRTC_LIBRARY": str(tmp_path / "nowhere.so")}
+    done = run_compiler(tiny_checkpoint, "-o", tmp_path / "gpu", "--target", "cuda", env=environment)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "CUDA Toolkit" in done.stderr and "pip install nvidia-cuda-nvrtc" in done.stderr
+    assert not (tmp_path / "gpu").exists()
+    done = run_compiler(tiny_checkpoint, "-o", tmp_path / "cpu", "--sources-only", env=environment)
+    assert done.returncode == 0, done.stderr
+
+
+def test_layers_too_wide_for_a_thread_block(tmp_path: Path) -> None:
+    for sizes in ({"dim": 20000, "mlp_ratio": 0.01}, {"n_fft": 3125, "hop_length": 625}):
+        write_checkpoint(tmp_path / "wide.ckpt", {**TINY, **sizes})
+        with pytest.raises(CompileError, match="--target cuda"):
+            kernel_sources(tmp_path / "wide.ckpt", "wide", (3,))
+
+
+# ---- packing ----
+
+
+@pytest.mark.parametrize("is_half", [True, False])
+def test_a_lane_finds_its_weights(is_half: bool) -> None:
+    """Read as the kernel reads: 4 inputs in each half of the 256, for one output of one shard."""
+    inputs, outputs = 300, 23
+    cut = Shards(inputs, outputs, columns=3, groups=2, splits=2, shards=4)
+    rng = np.random.default_rng(0)
+    weight = rng.integers(-8, 9, (inputs, outputs)).astype(np.float32)
+    header, packed = pack_product(cut, Product(weight, np.arange(outputs, dtype=np.float32)), is_half)
+    values = packed.view(np.float16).astype(np.float32) if is_half else packed
+    assert values.shape == (4, 2, 2, 3, WARP_INPUTS)
+    for shard, group, split, column, lane in [(0, 0, 0, 0, 0), (1, 1, 0, 2, 31), (3, 0, 1, 1, 5), (2, 1, 1, 0, 10)]:
+        output = (shard * 2 + group) * 3 + column
+        row = values[shard, group, split, column]
+        eight = row[8 * lane :][:8] if is_half else np.concatenate([row[4 * lane :][:4], row[4 * (LANES + lane) :][:4]])
+        first = 256 * split + 4 * lane
+        expected = [
+            weight[k, output] if k < inputs else 0 for k in (*range(first, first + 4), *range(first + 128, first + 132))
+        ]
+        assert np.array_equal(eight * header[1, output], expected)
+        assert header[0, output] * header[1, output] == output
+    assert not header[:, outputs:].any(), "outputs that no layer has"
+
+
+def test_the_plan_covers_every_output(full_checkpoint: Path) -> None:
+    model = build_model(read_checkpoint(full_checkpoint), {})
+    layout, device, _ = kernel_sources(full_checkpoint, "full", (1, 5), "f16")
+    assert layout.config == model.config == plan(model.config, (5,)).config
+    for name, outputs in (("embed", 512), ("expand", 1536), ("contract", 512)):
+        assert device.products[name].padded >= outputs
+    assert device.products["head"].padded >= 2 * 513
+    assert device.weight_bytes == len(device.weights)
+    ends = [table.offset + table.data.nbytes for table in device.tables]
+    assert all(table.offset >= end for table, end in zip(device.tables[1:], ends, strict=False)), "tables overlap"
+    assert len(images_bytes([Image(80, False, b"1234567"), Image(80, True, b"x" * 65)])) == 64 + 128

@@ -1,0 +1,282 @@
+"""The CUDA kernels on a shim, without a GPU: the CPU's audio, however it is cut, and no access that could race."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.gpu import SHAPES, Buffer, Gpu, build_faults
+from tests.make_checkpoint import write_checkpoint
+from tests.objects import ROOT, Floats, Vocoder, compile_model, golden, some_mel, truth
+from tests.reference import snr_db
+
+FRAMES = 20
+
+
+@pytest.fixture(scope="module")
+def odd_gpu(odd_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Gpu:
+    """For calls of up to 16 frames (two passes of a thread block) and 3 streams, of which 5 have a slot."""
+    return Gpu(odd_checkpoint, "odd", tmp_path_factory.mktemp("gpu"), (3, 16), batch=3, slots=5)
+
+
+@pytest.fixture(scope="module")
+def many_gpu(odd_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Gpu:
+    """For so many streams that a thread block takes several in turn."""
+    gpu = Gpu(odd_checkpoint, "odd", tmp_path_factory.mktemp("gpu"), (2,), batch=11)
+    assert gpu.device.tile_jobs == 2
+    return gpu
+
+
+@pytest.fixture(params=["f32", "f16"])
+def small_gpu(request: pytest.FixtureRequest, small_checkpoint: Path, tmp_path: Path) -> Gpu:
+    return Gpu(small_checkpoint, "small", tmp_path, (5,), precision=request.param)
+
+
+@pytest.fixture(autouse=True)
+def orders(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Threads run in ascending order, but where a test says otherwise; no stream is left from another test."""
+    for name in {"odd_gpu", "many_gpu"} & set(request.fixturenames):
+        gpu = request.getfixturevalue(name)
+        gpu.order = 0
+        gpu.reset()
+    yield
+
+
+# ---- the CPU's audio ----
+
+
+def test_audio_is_the_cpus(small_gpu: Gpu, small: Vocoder) -> None:
+    """In float within rounding (measured: 113 dB, and 123 from the truth); in half as the CPU's halves (57)."""
+    mel = golden("small", "mel")[:60]
+    audio = small_gpu.decode(mel)
+    assert snr_db(small.decode(mel).astype(np.float64), audio) >= (55.0 if small_gpu.device.is_half else 110.0)
+    if not small_gpu.device.is_half:
+        assert snr_db(golden("small", "audio64")[: audio.size], audio) >= 118.0
+
+
+def test_half_weights_are_the_cpus(small_checkpoint: Path, tmp_path: Path) -> None:
+    """The same rounding of the weights: nothing but the order of the sums is different."""
+    options = ("--chunk", "16", "--precision", "f16", "--target", "portable")
+    cpu = Vocoder(compile_model(small_checkpoint, tmp_path / "cpu", "small", *options), "small")
+    gpu = Gpu(small_checkpoint, "small", tmp_path / "gpu", (10,), precision="f16")
+    mel = golden("small", "mel")[20:40]
+    assert snr_db(cpu.decode(mel).astype(np.float64), gpu.decode(mel)) >= 105.0
+
+
+def test_steep_audio_is_no_further_from_the_truth_than_the_cpus(odd_gpu: Gpu, odd: Vocoder) -> None:
+    """Phases of 60 rad amplify rounding: the CPU itself is at 95 dB here, the GPU at 100."""
+    mel = golden("odd", "mel")
+    expected = golden("odd", "audio64")
+    assert snr_db(expected, odd_gpu.decode(mel)) >= snr_db(expected, odd.decode(mel))
+    assert snr_db(odd.decode(mel).astype(np.float64), odd_gpu.decode(mel)) >= 92.0
+
+
+def test_a_published_chunk(full_checkpoint: Path, full: Vocoder, tmp_path: Path) -> None:
+    gpu = Gpu(full_checkpoint, "full", tmp_path, (5,), precision="f16")
+    assert len(gpu.device.launches) == 20
+    mel = golden("full", "mel")[:5]
+    assert snr_db(full.decode(mel).astype(np.float64), gpu.decode(mel)) >= 55.0
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_odd_shapes(shape: str, tmp_path: Path) -> None:
+    sizes = SHAPES[shape]
+    write_checkpoint(tmp_path / "shape.ckpt", sizes)
+    gpu = Gpu(tmp_path / "shape.ckpt", "shape", tmp_path / "build", (3, 4), batch=2)
+    mel = some_mel(9, gpu.mels)
+    audio = gpu.decode(mel, [4, 1], slot=1)
+    assert snr_db(truth(sizes).decode(mel)[: audio.size], audio) >= 100.0
+    (tail,) = gpu.flush([1])
+    if tail.size:
+        assert snr_db(truth(sizes).tail(mel), tail) >= 100.0
+
+
+# ---- however it is cut ----
+
+
+def test_every_chunk_size_gives_the_same_bits(odd_gpu: Gpu) -> None:
+    mel = some_mel(16, odd_gpu.mels)
+    expected = odd_gpu.decode(mel).tobytes()
+    for size in range(1, 16):
+        assert odd_gpu.decode(mel, size).tobytes() == expected, f"chunks of {size}"
+
+
+def test_other_builds_give_the_same_bits(odd_gpu: Gpu, many_gpu: Gpu) -> None:
+    """The frames of a pass and the streams of a tile are the build's, not the audio's."""
+    mel = some_mel(7, odd_gpu.mels)
+    assert odd_gpu.decode(mel).tobytes() == many_gpu.decode(mel).tobytes()
+
+
+def test_streams_do_not_know_of_each_other(odd_gpu: Gpu) -> None:
+    """Calls of one, two and three streams, in changing order and slots; one of them restarts on the way."""
+    mels = [some_mel(FRAMES, odd_gpu.mels, seed) for seed in range(4)]
+    alone = [odd_gpu.decode(mel, 4) for mel in mels]
+    odd_gpu.reset()
+    slots = [4, 0, 3, 1]
+    heard: list[list[Floats]] = [[] for _ in mels]
+    positions = [0] * len(mels)
+    calls = [[0, 1, 2], [2, 0], [3, 1, 0], [1], [2, 3, 1], [0, 3], [3, 2, 1]]
+    for number, streams in enumerate(calls):
+        frames = 1 + number % 4
+        chunks = [mels[stream][positions[stream] :][:frames] for stream in streams]
+        for stream, audio in zip(streams, odd_gpu.decode_chunk(chunks, [slots[s] for s in streams]), strict=True):
+            heard[stream].append(audio)
+            positions[stream] += frames
+    untouched = odd_gpu.state.bytes[2 * odd_gpu.device.state_bytes :][: odd_gpu.device.state_bytes]
+    assert not untouched.any(), "a slot that no job named"
+    for stream, parts in enumerate(heard):
+        audio = np.concatenate(parts)
+        assert audio.tobytes() == alone[stream][: audio.size].tobytes(), f"stream {stream}"
+
+
+def test_many_streams_in_tiles(many_gpu: Gpu) -> None:
+    mels = [some_mel(4, many_gpu.mels, seed) for seed in range(11)]
+    alone = [many_gpu.decode(mel, 2, slot) for slot, mel in enumerate(mels)]
+    many_gpu.reset()
+    first = many_gpu.decode_chunk([mel[:2] for mel in mels], range(11))
+    second = many_gpu.decode_chunk([mel[2:] for mel in mels[:10]], range(10))
+    for stream, audio in enumerate(second):
+        assert np.concatenate([first[stream], audio]).tobytes() == alone[stream].tobytes(), f"stream {stream}"
+
+
+def test_the_tail_is_the_overlap(odd_gpu: Gpu, odd: Vocoder) -> None:
+    mel = some_mel(FRAMES, odd_gpu.mels)
+    stream = odd.stream()
+    odd.continue_decode(stream, mel)
+    odd_gpu.decode(mel, slot=2)
+    odd_gpu.decode(mel[:5], slot=4)
+    other, tail = odd_gpu.flush([4, 2])
+    assert snr_db(odd.flush(stream).astype(np.float64), tail) >= 90.0
+    assert other.tobytes() != tail.tobytes()
+    assert not odd_gpu.state.bytes.any()
+
+
+def test_a_call_of_nothing_does_nothing(odd_gpu: Gpu) -> None:
+    odd_gpu.decode(some_mel(5, odd_gpu.mels), slot=1)
+    before = odd_gpu.state.bytes.copy()
+    odd_gpu.run([], 0)
+    odd_gpu.launch(odd_gpu.device.flush, odd_gpu.call([], 0))
+    assert np.array_equal(odd_gpu.state.bytes, before)
+
+
+# ---- what a mel may hold ----
+
+
+def test_no_number_is_silence_and_poisons_nothing(odd_gpu: Gpu) -> None:
+    mel = some_mel(FRAMES, odd_gpu.mels)
+    cleaned = mel.copy()
+    for frame, value in ((3, np.nan), (7, np.inf), (11, -np.inf), (FRAMES - 1, np.nan)):
+        mel[frame, frame % odd_gpu.mels] = value
+        cleaned[frame, frame % odd_gpu.mels] = np.float32(np.log(1e-5))
+    for chunk in (16, 2):
+        audio = odd_gpu.decode(mel, chunk)
+        assert np.isfinite(audio).all()
+        assert audio.tobytes() == odd_gpu.decode(cleaned, chunk).tobytes()
+
+
+def test_denormals_count_as_zero(odd_gpu: Gpu) -> None:
+    mel = np.zeros((5, odd_gpu.mels), np.float32)
+    expected = odd_gpu.decode(mel).tobytes()
+    for value in (1e-42, -1e-38, 9e-21):
+        assert odd_gpu.decode(np.full_like(mel, value)).tobytes() == expected
+    assert odd_gpu.decode(np.full_like(mel, 0.01)).tobytes() != expected
+
+
+def test_extreme_mels_stay_finite(odd_gpu: Gpu) -> None:
+    for value in (1e30, -1e30, 3e38):
+        assert np.isfinite(odd_gpu.decode(np.full((3, odd_gpu.mels), value, np.float32))).all()
+
+
+# ---- races ----
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_the_order_of_blocks_warps_and_lanes_makes_no_difference(odd_gpu: Gpu, many_gpu: Gpu, order: int) -> None:
+    """Neither to the audio nor to the state: blocks share nothing, and threads nothing without a barrier."""
+    mels = [some_mel(14, odd_gpu.mels, seed) for seed in range(3)]
+    pairs = [some_mel(2, many_gpu.mels, seed) for seed in range(11)]
+    results = []
+    for gpu in (odd_gpu, many_gpu):
+        gpu.reset()
+    for odd_gpu.order in (0, order):
+        many_gpu.order = odd_gpu.order
+        odd_gpu.reset()
+        many_gpu.reset()
+        audio = odd_gpu.decode_chunk([mel[:11] for mel in mels], [2, 0, 1])
+        audio += odd_gpu.decode_chunk([mel[11:] for mel in mels], [2, 0, 1])
+        audio += many_gpu.decode_chunk(pairs, range(11)) + odd_gpu.flush([1])
+        state = odd_gpu.state.bytes.tobytes() + many_gpu.state.bytes.tobytes()
+        results.append(b"".join(part.tobytes() for part in audio) + state)
+    assert results[0] == results[1]
+
+
+def test_nothing_of_the_chunk_is_read_before_the_wait(odd_gpu: Gpu) -> None:
+    """As if the kernel before had not finished: until all threads wait for it, scratch holds NaN, but for the call."""
+    mels = [some_mel(11, odd_gpu.mels, seed) for seed in range(2)]
+    expected = [odd_gpu.decode(mel, slot=slot) for slot, mel in enumerate(mels)]
+    odd_gpu.reset()
+    kept = np.zeros(0, np.uint8)
+    scratch = odd_gpu.scratch.bytes[odd_gpu.device.scratch[0].offset * 4 :]
+
+    def hide() -> None:
+        nonlocal kept
+        kept = scratch.copy()
+        scratch[:] = 0xFF
+
+    def show() -> None:
+        scratch[:] = kept
+
+    jobs = []
+    for slot, mel in enumerate(mels):
+        source = Buffer(mel.size * 4)
+        source.floats[:] = mel.ravel()
+        jobs.append((source, Buffer(len(mel) * odd_gpu.hop * 4), slot))
+    parameter = odd_gpu.call(jobs, len(mels[0]))
+    overlapping = 0
+    for launch in odd_gpu.device.launches:
+        hooks: tuple[Callable[[], None], ...] = (hide, show) if launch.overlaps_previous else ()
+        overlapping += launch.overlaps_previous
+        odd_gpu.launch(launch, parameter, hooks)
+    assert overlapping == len(odd_gpu.device.launches) - 2, "the first two follow what is complete"
+    for (_, audio, _), wanted in zip(jobs, expected, strict=True):
+        assert audio.floats.tobytes() == wanted.tobytes()
+
+
+FAULTS = {
+    "no_barrier_before_reading": "read what another thread wrote",
+    "no_barrier_before_writing": "wrote what another thread read",
+    "two_writers": "wrote what another thread wrote",
+    "never_written": "read before it was written",
+    "out_of_bounds": "out of bounds",
+    "not_aligned": "not aligned",
+    "some_skip_a_barrier": "a barrier that not all threads",
+    "some_skip_a_shuffle": "a shuffle that not all lanes",
+    "different_shuffles": "disagree in their shuffle",
+}
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_faults(tmp_path_factory.mktemp("faults"))
+
+
+def run_fault(library: Path, kernel: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.gpu", str(library), kernel]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_shim_runs_what_is_right(faults: Path) -> None:
+    done = run_fault(faults, "faultless")
+    assert done.returncode == 0, done.stderr
+    places = (np.arange(64) + 1) % 64
+    assert [float(word) for word in done.stdout.split()] == [*[places[:32].sum()] * 32, *[places[32:].sum()] * 32] * 2
+
+
+@pytest.mark.parametrize("kernel", FAULTS)
+def test_the_shim_finds_what_is_wrong(faults: Path, kernel: str) -> None:
+    done = run_fault(faults, kernel)
+    assert done.returncode == 9, done.stdout
+    assert FAULTS[kernel] in done.stderr and kernel in done.stderr
