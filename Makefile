@@ -8,6 +8,7 @@ quality_python := .venv-quality/bin/python
 demo_model := examples/model/demo.ckpt
 
 CKPT ?=
+TORCH_PYTHON ?= python3
 NAME ?= vocos
 CHUNK ?= 5
 OUT ?= generated/$(NAME)
@@ -20,8 +21,8 @@ RUN ?= build/run
 
 c_files = $(shell find runtime tests bench examples -name '*.[ch]' -o -name '*.cpp')
 
-.PHONY: help demo test fuzz lint lint-python lint-c object bench tiles quality corpus train test-train clean \
-  setup-build setup-test setup-bench setup-quality setup-train
+.PHONY: help demo test test-gpu fuzz lint lint-python lint-c object bench bench-gpu tiles quality corpus train test-train \
+  clean setup-build setup-test setup-bench setup-quality setup-train
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -36,6 +37,9 @@ test: setup-test lint ## lint, then every test
 
 fuzz: setup-test ## [SECONDS=3600]: run each fuzzer for so long
 	@$(python) -m tests.fuzz --seconds $(SECONDS)
+
+test-gpu: setup-test ## on a machine with an NVIDIA GPU: its audio, its faults, compute-sanitizer; without one it says so
+	@$(python) -m pytest -q -rs tests/test_gpu.py
 
 lint: setup-test lint-python lint-c ## formats, types and static analysis
 
@@ -52,6 +56,10 @@ bench: setup-bench $(if $(CKPT),,build/full.ckpt) ## [CKPT=FILE] [RUNS=1000] [WA
 
 tiles: setup-build build/full.ckpt ## every shape of tile, timed on this machine, into bench/results
 	@$(python) -m bench.tiles build/full.ckpt bench/results/tiles.json --date "$$(date +%F)" | tee bench/results/tiles.txt
+
+bench-gpu: setup-build $(if $(CKPT),,build/full.ckpt) ## [CKPT=FILE] [TORCH_PYTHON=PYTHON]: the GPU's speed, beside a PyTorch that has CUDA, into bench/results
+	@$(python) -m bench.gpu "$(or $(CKPT),build/full.ckpt)" --torch-python "$(TORCH_PYTHON)" --date "$$(date +%F)" \
+	  --results bench/results
 
 quality: setup-quality ## [CKPT=FILE] [SPEECH=DIR]: what each precision does to real speech, into bench/results
 	@$(quality_python) -m bench.quality "$(or $(CKPT),$(demo_model))" --speech "$(SPEECH)" --compiler-python $(python) \

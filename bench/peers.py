@@ -353,9 +353,11 @@ def _run_in_root(python: str, *args: str) -> None:
         raise PeerError(f"{' '.join([python, *args])}: {exit_reason(done.returncode)}: {last_line(done.stderr)}")
 
 
-def compile_object(python: str, checkpoint: Path, directory: Path, chunks: Sequence[int], precision: str) -> Path:
+def compile_object(
+    python: str, checkpoint: Path, directory: Path, chunks: Sequence[int], precision: str, *, more: Sequence[str] = ()
+) -> Path:
     """Compile `checkpoint` for the given chunk sizes into `directory`, and return that. Raises PeerError."""
-    options = ["--name", "vocos", "--chunk", ",".join(map(str, chunks)), "--precision", precision]
+    options = ["--name", "vocos", "--chunk", ",".join(map(str, chunks)), "--precision", precision, *more]
     out = str(directory.resolve())
     _run_in_root(python, "-m", "compiler", str(checkpoint.resolve()), "-o", out, *options)
     return directory

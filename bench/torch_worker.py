@@ -1,4 +1,4 @@
-"""Times the PyTorch reference: `python -m bench.torch_worker TENSORS.npz MEL.npy THREADS`.
+"""Times the PyTorch reference: `python -m bench.torch_worker TENSORS.npz MEL.npy THREADS [cuda]`.
 
 Its requests and answers are those of `bench.worker`.
 """
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.worker import decode, load_tensors, serve
+from bench.worker import answer, decode, load_tensors, serve
 from train.model import build_decoder
 
 MATHS_LIBRARY = re.compile(r"/[^/\s]*(?:blas|mkl|dnnl|blis)[^/\s]*\.so[^\s]*")
@@ -59,12 +59,13 @@ def describe() -> dict[str, Any]:
 
 
 class TorchEngine:
-    """The reference model behind the worker's interface; chunks are tensors [1, mels, frames]."""
+    """The reference model behind the worker's interface; chunks are tensors [1, mels, frames] on its device."""
 
-    def __init__(self, tensors: Path, mel: Path) -> None:
+    def __init__(self, tensors: Path, mel: Path, device: str = "cpu") -> None:
         weights, hop_length, sample_rate = load_tensors(tensors)
-        self._decoder = build_decoder(weights, hop_length)
-        self._mel = torch.from_numpy(np.load(mel, allow_pickle=False)).t()[None].contiguous()
+        self._device = device
+        self._decoder = build_decoder(weights, hop_length).to(device)
+        self._mel = torch.from_numpy(np.load(mel, allow_pickle=False)).t()[None].contiguous().to(device)
         self.frames = int(self._mel.shape[2])
         self.frame_s = hop_length / sample_rate
 
@@ -72,6 +73,8 @@ class TorchEngine:
         """As `Engine.describe`."""
         # One small decode first: libraries load on first use.
         decode(self, [self._mel[:, :, :1]])
+        if self._device == "cuda":
+            return {"version": torch.__version__, "cuda": torch.version.cuda, "gpu": torch.cuda.get_device_name()}
         return describe()
 
     def chunks(self, frames: int) -> Sequence[torch.Tensor]:
@@ -84,21 +87,26 @@ class TorchEngine:
         self._decoder.reset()
 
     def step(self, chunk: torch.Tensor) -> torch.Tensor:
-        """As `Engine.step`; audio [1, 1, samples]."""
+        """As `Engine.step`; audio [1, 1, samples], complete."""
         audio: torch.Tensor = self._decoder(chunk)
+        if self._device == "cuda":
+            torch.cuda.synchronize()
         return audio
 
     def audio(self, outputs: Sequence[torch.Tensor]) -> NDArray[np.float32]:
         """As `Engine.audio`."""
-        samples: NDArray[np.float32] = torch.cat(list(outputs), dim=-1)[0, 0].numpy()
+        samples: NDArray[np.float32] = torch.cat(list(outputs), dim=-1)[0, 0].cpu().numpy()
         return samples
 
 
 def main() -> None:
     """Answer requests until stdin ends."""
-    tensors, mel, threads = sys.argv[1:]
+    tensors, mel, threads, *device = sys.argv[1:]
     torch.set_num_threads(int(threads))
-    engine = TorchEngine(Path(tensors), Path(mel))
+    if device == ["cuda"] and not torch.cuda.is_available():
+        answer({"error": f"PyTorch {torch.__version__} has no CUDA here"})
+        return
+    engine = TorchEngine(Path(tensors), Path(mel), *device)
     with torch.inference_mode():
         serve(engine)
 

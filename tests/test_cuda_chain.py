@@ -4,16 +4,17 @@ The object is the real one, but for machine code that nobody runs. Its driver is
 model's kernels, compiled for the host against the shim.
 """
 
-import ctypes
 import json
 import os
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bench.gpu import no_gpu
 from bench.metrics import snr_db
 from compiler.checkpoint import read_checkpoint
 from compiler.cuda import plan_device
@@ -23,6 +24,7 @@ from compiler.model import build_model
 from compiler.nvrtc import Image
 from compiler.pack import pack
 from compiler.plan import plan
+from compiler.report import report, to_json
 from compiler.weights import build_weights
 from tests.gpu import CALL_BYTES, JOB_BYTES, Gpu
 from tests.make_checkpoint import write_checkpoint
@@ -45,7 +47,9 @@ class Chain:
     def run(self, *command: object, expect: int = 0, without_driver: bool = False) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, **({} if without_driver else self.environment)}
         words = [str(word) for word in command]
-        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300, env=environment)
+        done = subprocess.run(
+            words, capture_output=True, text=True, check=False, timeout=300, env=environment, cwd=ROOT
+        )
         assert done.returncode == expect, f"{' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done
 
@@ -54,14 +58,6 @@ class Chain:
         self.run(self.directory / self.name, "decode", "--flush", *options, mel, out)
         audio: Floats = np.load(out)
         return audio
-
-
-def has_driver() -> bool:
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    return True
 
 
 def build_chain(checkpoint: Path, directory: Path, precision: str) -> Chain:
@@ -77,6 +73,8 @@ def build_chain(checkpoint: Path, directory: Path, precision: str) -> Chain:
     weights = build_weights(layout, tables, precision, golden_hash=0)
     for file, data in emit(layout, tables, weights, read.sha256, options, device=device, images=images).items():
         (directory / file).write_bytes(data)
+    figures = report(layout, tables, read.sha256, options, device=device, images=images)
+    (directory / f"{name}.json").write_text(to_json(figures))
     run_ok(["make", "-s", f"-j{os.cpu_count()}", "-f", f"{name}.mk", "EXTRA_CFLAGS=-O1", name], cwd=directory)
     Gpu(checkpoint, name, directory / "kernels", CHUNKS, precision=precision, batch=BATCH)
     library = directory / "driver" / "libcuda.so.1"
@@ -94,7 +92,16 @@ def build_chain(checkpoint: Path, directory: Path, precision: str) -> Chain:
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory, odd_checkpoint: Path) -> Chain:
+    """The compiled `odd`, with halves for weights."""
     return build_chain(odd_checkpoint, tmp_path_factory.mktemp("chain") / "out", "f16")
+
+
+@pytest.fixture(scope="module")
+def tiny_chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    """The least model, in float32, for programs that decode a lot."""
+    checkpoint = tmp_path_factory.mktemp("checkpoint") / "tiny.ckpt"
+    write_checkpoint(checkpoint, TINY)
+    return build_chain(checkpoint, tmp_path_factory.mktemp("chain") / "out", "f32")
 
 
 @pytest.fixture
@@ -125,8 +132,8 @@ def test_the_tool_measures_and_reports_the_gpu(chain: Chain) -> None:
 
 def test_without_a_driver_the_cpu_goes_on(chain: Chain, mel: Path) -> None:
     tool, out = chain.directory / chain.name, mel.with_name("out.npy")
-    if has_driver():
-        pytest.skip("this machine has a CUDA driver")
+    if no_gpu() is None:
+        pytest.skip("there is a GPU here")
     done = chain.run(tool, "decode", "--target", "cuda", mel, out, expect=1, without_driver=True)
     assert done.stderr == f"{chain.name}: GPU: no CUDA driver: libcuda.so.1 is missing, or does not start\n"
     assert not out.exists()
@@ -134,12 +141,45 @@ def test_without_a_driver_the_cpu_goes_on(chain: Chain, mel: Path) -> None:
     chain.run(tool, "info", without_driver=True)
 
 
-def test_the_program_of_make_test_gpu(tmp_path: Path) -> None:
+def test_the_program_of_make_test_gpu(tiny_chain: Chain, tmp_path: Path) -> None:
     """What `make test-gpu` runs on a GPU: every chunk size, batch and mode, streams, snapshots, NaN, capture."""
-    checkpoint = tmp_path / "tiny.ckpt"
-    write_checkpoint(checkpoint, TINY)
-    chain = build_chain(checkpoint, tmp_path / "out", "f32")
-    program = build_c("on_gpu.c", tmp_path / "build", chain.directory, chain.name, flags=["-I", ROOT / "bench"])
-    done = chain.run(program, F32_DB, 1)
+    program = build_c("on_gpu.c", tmp_path, tiny_chain.directory, tiny_chain.name, flags=["-I", ROOT / "bench"])
+    done = tiny_chain.run(program, F32_DB, 1)
     assert "0 failures" in done.stdout and "FAIL" not in done.stdout
     assert len(done.stdout.splitlines()) > 20
+
+
+def test_the_bench_of_make_bench_gpu(tiny_chain: Chain, tmp_path: Path) -> None:
+    """Its numbers mean nothing here, but all are there, of the right audio."""
+    few = ["--chunks", "1,4", "--streams", "1,5", "--warmup", "1", "--runs", "3", "--date", "2001-02-03"]
+    where = [
+        "--object",
+        tiny_chain.directory,
+        "--work",
+        tmp_path / "work",
+        "--results",
+        tmp_path,
+        "--torch-python",
+        "false",
+    ]
+    done = tiny_chain.run(sys.executable, "-m", "bench.gpu", "no.ckpt", *where, *few)
+    assert "a fake, driver of CUDA 13.0" in done.stdout
+    assert "pytorch: not here: false lacks torch" in done.stdout
+    data = json.loads((tmp_path / "gpu-a-fake.json").read_text())
+    assert (data["date"], data["chip"], data["driver_version"]) == ("2001-02-03", "a fake", 13000)
+    cases = [result["case"] for result in data["results"]]
+    assert [case["streams"] for case in cases] == [1] * 8 + [5]
+    for result in data["results"]:
+        assert result["snr_db"] > F32_DB, result["case"]
+        assert 0 < result["event_us"]["median"] <= result["wall_us"]["median"] <= result["wall_us"]["max"]
+        assert result["graph"] == (result["case"]["flags"] & 2 == 0)
+        assert result["overlap"] == (result["case"]["flags"] & 4 == 0)
+    assert {bar["text"]: bar["passed"] for bar in data["bars"]}["dB from the CPU, the least of all cases"]
+
+
+def test_the_bench_without_a_gpu_says_so() -> None:
+    if no_gpu() is None:
+        pytest.skip("there is a GPU here")
+    done = subprocess.run([sys.executable, "-m", "bench.gpu", "no.ckpt"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout == "bench: no GPU: there is no CUDA driver (libcuda.so.1); nothing was measured\n"

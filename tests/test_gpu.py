@@ -1,30 +1,18 @@
 """On a real GPU, where there is one (`make test-gpu`): its audio against the CPU's, faults, and compute-sanitizer."""
 
-import ctypes
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from bench.gpu import no_gpu
 from tests.objects import CFLAGS, ROOT, compile_model, rename, run_ok
 
 # What issue or reader may expect of the audio, in dB from the CPU's: with f16 weights, in float32. `odd` is a model on
 # which float32 itself is 95 dB from the truth.
 BARS_DB = {("small", "f32"): 100, ("small", "f16"): 55, ("odd", "f32"): 89, ("full", "f32"): 100, ("full", "f16"): 55}
 SANITIZER = "compute-sanitizer"
-
-
-def no_gpu() -> str | None:
-    """Why there is none, or nothing if there is one."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "there is no CUDA driver (libcuda.so.1)"
-    count = ctypes.c_int()
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
-        return "the CUDA driver finds none"
-    return None
 
 
 @pytest.fixture(scope="module", autouse=True)

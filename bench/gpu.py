@@ -1,0 +1,315 @@
+"""Time a GPU build beside PyTorch on the same GPU: `python3 -m bench.gpu --help`, README.md here."""
+
+import argparse
+import ctypes
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.__main__ import FRAMES, made_up_mel, mel_bins, positive, positive_list
+from bench.metrics import Summary
+from bench.peers import (
+    ROOT,
+    PeerError,
+    Row,
+    WorkerPeer,
+    compile_object,
+    has_packages,
+    host_tool,
+    last_line,
+    read_report,
+    unpack_checkpoint,
+)
+from bench.report import aligned, this_machine
+
+SOURCE = Path(__file__).with_name("gpu.c")
+NO_GPU_EXIT = 77
+NO_GRAPH, NO_OVERLAP = 2, 4
+"""Options of init, as in NAME_cuda.h."""
+
+STATED_MS = 3.4
+"""What the published reference says of a chunk of 5 on its GPU."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One line of the table: what `gpu.c` is asked to time."""
+
+    chunk: int
+    streams: int = 1
+    memory: str = "device"
+    cache: str = "warm"
+    flags: int = 0
+
+    def label(self) -> str:
+        """What is special about it."""
+        words = [self.memory if self.memory != "device" else "", self.cache if self.cache != "warm" else ""]
+        words += ["no graph" if self.flags & NO_GRAPH else "", "no overlap" if self.flags & NO_OVERLAP else ""]
+        return ", ".join(word for word in words if word)
+
+
+def latency_cases(chunks: Sequence[int]) -> list[Case]:
+    """One stream: every chunk size, and what caches, memory, graph and overlap do to the one that the bars are for."""
+    usual = 5 if 5 in chunks else chunks[0]
+    special = [
+        Case(usual, cache="cold"),
+        Case(usual, memory="pinned"),
+        Case(usual, memory="host"),
+        Case(usual, flags=NO_OVERLAP),
+        Case(usual, flags=NO_GRAPH),
+        Case(usual, flags=NO_GRAPH | NO_OVERLAP),
+    ]
+    return [*(Case(chunk) for chunk in chunks), *special]
+
+
+def no_gpu() -> str | None:
+    """Why there is no GPU, or nothing if there is one."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "there is no CUDA driver (libcuda.so.1)"
+    found = driver.cuInit(0) == 0 and driver.cuDeviceGet(ctypes.byref(ctypes.c_int()), 0) == 0
+    return None if found else "the CUDA driver finds none"
+
+
+def compile_program(directory: Path, work: Path) -> Path:
+    """`gpu.c` for the object in a directory that the compiler wrote, compiled into `work`. Raises PeerError."""
+    name = host_tool(directory).name
+    source, program = work / f"gpu_{directory.name}.c", work / f"gpu_{directory.name}"
+    source.write_text(SOURCE.read_text().replace("vocosc", name).replace("VOCOSC", name.upper()))
+    flags = ["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O2", "-I", directory, "-I", SOURCE.parent]
+    line = ["gcc", *flags, source, directory / f"lib{name}.a", "-ldl", "-lm", "-o", program]
+    done = subprocess.run(list(map(str, line)), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        errors = [text for text in done.stderr.splitlines() if "error" in text]
+        raise PeerError(f"gcc cannot compile {SOURCE.name} for {directory}: {(errors or [last_line(done.stderr)])[0]}")
+    return program
+
+
+def measure(program: Path, case: Case, warmup: int, runs: int) -> dict[str, Any]:
+    """What `gpu.c` says of a case. Raises PeerError."""
+    words = [case.chunk, case.streams, warmup, runs, case.memory, case.cache, case.flags]
+    done = subprocess.run([program, *map(str, words)], capture_output=True, text=True, check=False)
+    if done.returncode == NO_GPU_EXIT:
+        raise PeerError(last_line(done.stdout))
+    if done.returncode != 0:
+        raise PeerError(f"{program.name} {' '.join(map(str, words))}: {last_line(done.stderr)}")
+    data: dict[str, Any] = json.loads(done.stdout)
+    return data
+
+
+@dataclass(frozen=True)
+class GpuBar:
+    """What has to be reached; `measured` is none where it was not measured."""
+
+    text: str
+    bar: float
+    at_most: bool
+    measured: float | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether it was reached."""
+        return self.measured is not None and (self.measured <= self.bar if self.at_most else self.measured >= self.bar)
+
+
+def judge(results: Sequence[Mapping[str, Any]], pytorch: Mapping[int, Summary], precision: str) -> list[GpuBar]:
+    """The bars, on a result per case (`case` and what `gpu.c` said) and PyTorch's summary per chunk size."""
+
+    def of(case: Case, key: str, figure: str) -> float | None:
+        found = [r for r in results if r["case"] == asdict(case)]
+        return float(found[0][key][figure]) if found else None
+
+    five = of(Case(5), "wall_us", "median")
+    tail = of(Case(5), "wall_us", "p99")
+    many = of(Case(5, streams=1000), "wall_us", "max")
+    least_db = min((float(r["snr_db"]) for r in results), default=None)
+    torch_us = 1e3 * pytorch[5]["p50_per_chunk_ms"] if 5 in pytorch else None
+    return [
+        GpuBar("chunk 5, median, us", 60, True, five),
+        GpuBar("chunk 1, median, us", 50, True, of(Case(1), "wall_us", "median")),
+        GpuBar("chunk 5, p99 over median", 1.5, True, tail / five if five and tail else None),
+        GpuBar(
+            f"chunk 5, times as fast as the published {STATED_MS} ms",
+            50,
+            False,
+            1e3 * STATED_MS / five if five else None,
+        ),
+        GpuBar("chunk 5, times as fast as PyTorch here", 25, False, torch_us / five if five and torch_us else None),
+        GpuBar("1000 streams of chunk 5, longest round, ms", 100, True, 1e-3 * many if many else None),
+        GpuBar("dB from the CPU, the least of all cases", 100 if precision == "f32" else 55, False, least_db),
+    ]
+
+
+def bars_table(bars: Sequence[GpuBar]) -> str:
+    """The verdicts as aligned text."""
+    lines = [["bar", "", "", "measured", ""]]
+    for bar in bars:
+        measured = "not measured" if bar.measured is None else f"{bar.measured:.2f}"
+        sign, verdict = ("<=" if bar.at_most else ">="), ("pass" if bar.passed else "miss")
+        lines.append([bar.text, sign, f"{bar.bar:g}", measured, verdict])
+    return aligned(lines)
+
+
+def table(results: Sequence[Mapping[str, Any]], pytorch: Mapping[int, Summary]) -> str:
+    """All cases as aligned text; times in microseconds."""
+    heads = ["chunk", "streams", "batch", "", "median", "p99", "max", "by events", "queueing", "first", "init ms", "dB"]
+    lines = [[*heads, "x PyTorch"]]
+    for result in results:
+        case = Case(**result["case"])
+        wall = result["wall_us"]
+        torch_us = 1e3 * pytorch[case.chunk]["p50_per_chunk_ms"] if case.chunk in pytorch else None
+        numbers = [wall["median"], wall["p99"], wall["max"], result["event_us"]["median"], result["queue_us"]["median"]]
+        lines.append(
+            [
+                *(str(case.chunk), str(case.streams), str(result["batch"]), case.label()),
+                *(f"{number:.1f}" for number in [*numbers, result["first_us"], result["init_ms"], result["snr_db"]]),
+                f"{torch_us * case.streams / wall['median']:.1f}" if torch_us else "",
+            ]
+        )
+    for chunk, summary in pytorch.items():
+        figures = [1e3 * summary[key] for key in ("p50_per_chunk_ms", "p99_per_chunk_ms", "max_per_chunk_ms")]
+        first = f"{1e3 * summary['avg_first_chunk_proc_ms']:.1f}"
+        numbers_text = [f"{figure:.1f}" for figure in figures]
+        lines.append([str(chunk), "1", "1", "PyTorch", *numbers_text, "", "", first, "", "", "1.0"])
+    return aligned(lines)
+
+
+def pytorch_peer(args: argparse.Namespace, missing: dict[str, str]) -> WorkerPeer | None:
+    """PyTorch on the GPU, if a Python with such a PyTorch was named or is this one."""
+    if not has_packages(args.torch_python, ["torch"]):
+        missing["pytorch"] = f"{args.torch_python} lacks torch; name one that has it: --torch-python"
+        return None
+    tensors = unpack_checkpoint(args.compiler_python, args.checkpoint, args.work / "tensors.npz")
+    mel = args.work / "mel.npy"
+    np.save(mel, made_up_mel(FRAMES, mel_bins(tensors)))
+    return WorkerPeer("pytorch", tensors, mel, args.work, [args.torch_python, "-m", "bench.torch_worker"], ["cuda"])
+
+
+def measure_pytorch(args: argparse.Namespace, missing: dict[str, str]) -> tuple[dict[int, Summary], dict[str, Any]]:
+    """Summaries by chunk size, and what PyTorch says of itself; `missing` is told why there are none."""
+    peer = pytorch_peer(args, missing)
+    if peer is None:
+        return {}, {}
+    try:
+        facts = peer.prepare(Row(1, 1))
+        utterances = max(1, args.runs // FRAMES), max(1, args.warmup // FRAMES)
+        return {
+            chunk: peer.run_round(Row(chunk, 1), utterances[1], utterances[0], _quiet) for chunk in args.chunks
+        }, facts
+    except PeerError as error:
+        missing["pytorch"] = str(error)
+        return {}, {}
+    finally:
+        peer.close()
+
+
+def _quiet(_: int) -> None:
+    pass
+
+
+def objects(args: argparse.Namespace) -> tuple[Path, Path]:
+    """The directories of the object for one stream a call and of that for many. Raises PeerError."""
+    if args.object is not None:
+        return args.object.resolve(), (args.server_object or args.object).resolve()
+    found = []
+    for name, batch in (("gpu-one", 1), ("gpu-many", args.batch)):
+        print(f"compiling for {batch} stream{'s' * (batch > 1)} a call", file=sys.stderr, flush=True)
+        options = ["--target", "cuda", "--batch", str(batch)]
+        directory = args.work / f"{name}-{args.precision}"
+        found.append(
+            compile_object(args.compiler_python, args.checkpoint, directory, args.chunks, args.precision, more=options)
+        )
+    return found[0], found[1]
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="bench.gpu", description="Time a GPU build beside PyTorch on the same GPU.")
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--chunks", type=positive_list, default=[1, 5, 10], metavar="N,N", help="frames per chunk")
+    parser.add_argument("--streams", type=positive_list, default=[1, 10, 100, 1000], metavar="N,N", help="at once")
+    parser.add_argument("--precision", default="f16", help="of the weights (%(default)s)")
+    parser.add_argument("--batch", type=positive, default=32, help="streams a call, for many (%(default)s)")
+    parser.add_argument("--warmup", type=int, default=200, help="untimed rounds a case (%(default)s)")
+    parser.add_argument("--runs", type=positive, default=2000, help="timed rounds a case (%(default)s)")
+    parser.add_argument("--object", type=Path, help="this compiled object, for one stream a call: do not compile")
+    parser.add_argument("--server-object", type=Path, help="and this, for many streams a call")
+    parser.add_argument("--compiler-python", default=sys.executable, help="the Python that runs the compiler")
+    parser.add_argument("--torch-python", default=sys.executable, help="the Python that has PyTorch with CUDA")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "bench", help="for objects (%(default)s)")
+    parser.add_argument("--results", type=Path, help="write gpu-CHIP.json into this directory")
+    parser.add_argument("--date", help="to note in it")
+    return parser.parse_args(argv)
+
+
+def result_file(chip: str) -> str:
+    """`gpu-nvidia-h200.json`."""
+    return f"gpu-{re.sub(r'[^a-z0-9]+', '-', chip.lower()).strip('-')}.json"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print, write. Returns the exit status: no GPU, or a bar that is missed, is no failure."""
+    reason = no_gpu()
+    if reason:
+        print(f"bench: no GPU: {reason}; nothing was measured")
+        return 0
+    args.work = args.work.resolve()
+    args.work.mkdir(parents=True, exist_ok=True)
+    one, many = objects(args)
+    programs = compile_program(one, args.work), compile_program(many, args.work)
+    cases = [(programs[0], case) for case in latency_cases(args.chunks)]
+    usual = 5 if 5 in args.chunks else args.chunks[0]
+    cases += [(programs[1], Case(usual, streams)) for streams in args.streams if streams > 1]
+    results: list[dict[str, Any]] = []
+    for program, case in cases:
+        print(f"chunk {case.chunk}, {case.streams} streams {case.label()}", file=sys.stderr, flush=True)
+        results.append({"case": asdict(case), **measure(program, case, args.warmup, args.runs)})
+    missing: dict[str, str] = {}
+    pytorch, facts = measure_pytorch(args, missing)
+    bars = judge(results, pytorch, str(read_report(one).get("precision", args.precision)))
+    chip = str(results[0]["chip"])
+    data = {
+        "date": args.date,
+        "chip": chip,
+        "driver_version": results[0]["driver_version"],
+        "host": this_machine(),
+        "results": results,
+        "pytorch": {"facts": facts, "chunks": {str(chunk): summary for chunk, summary in pytorch.items()}},
+        "missing": missing,
+        "bars": [{**asdict(bar), "passed": bar.passed} for bar in bars],
+    }
+    if args.results is not None:
+        args.results.mkdir(parents=True, exist_ok=True)
+        (args.results / result_file(chip)).write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
+    version = int(results[0]["driver_version"])
+    print(f"{chip}, driver of CUDA {version // 1000}.{version % 1000 // 10}")
+    for name, why in missing.items():
+        print(f"{name}: not here: {why}")
+    print(
+        f"\ntimes of a round in us: every stream decodes one chunk\n\n{table(results, pytorch)}\n\n{bars_table(bars)}"
+    )
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the bench; returns the exit status."""
+    try:
+        return run(arguments(argv))
+    except (PeerError, OSError, ValueError) as error:
+        print(f"bench: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nbench: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
