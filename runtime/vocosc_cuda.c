@@ -126,6 +126,8 @@ static core *core_of(const vocosc_cuda *cuda) { return (core *)cuda->private_wor
 /* Whether a result means that the context can do nothing any more, whatever the call. */
 static int is_lost(int result) {
   switch (result) {
+    case CUDA_ERROR_DEINITIALIZED:
+    case CUDA_ERROR_INVALID_CONTEXT:
     case CUDA_ERROR_ECC_UNCORRECTABLE:
     case CUDA_ERROR_NVLINK_UNCORRECTABLE:
     case CUDA_ERROR_CONTAINED:

@@ -17,7 +17,7 @@ enum {
   INVALID_VALUE = 1,
   NOT_FOUND = 500
 };
-enum { CAPTURE_UNSUPPORTED = 900, ILLEGAL_HANDLE = 400, INVALID_CONTEXT = 201 };
+enum { CAPTURE_UNSUPPORTED = 900 };
 
 struct CUctx_st {
   int is_primary;
@@ -145,7 +145,7 @@ static int add(struct CUstream_st *stream, const operation *work) {
 
 static const fake_kernel *shim_kernel(const char *name);
 
-static int has_context(void) { return machine.stack_depth > 0 ? CUDA_SUCCESS : INVALID_CONTEXT; }
+static int has_context(void) { return machine.stack_depth > 0 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_CONTEXT; }
 
 /* ---- the driver's functions ---- */
 
@@ -262,7 +262,7 @@ int cuCtxPopCurrent_v2(struct CUctx_st **context) {
 
 int cuModuleLoadData(struct CUmod_st **result, const void *image) {
   ENTER();
-  if (has_context() != CUDA_SUCCESS) return INVALID_CONTEXT;
+  if (has_context() != CUDA_SUCCESS) return CUDA_ERROR_INVALID_CONTEXT;
   snprintf(machine.image, sizeof machine.image, "%s", (const char *)image);
   const char *refused = machine.refused_image;
   if (refused != NULL && strncmp(image, refused, strlen(refused)) == 0) return machine.refusal;
@@ -303,7 +303,7 @@ int cuFuncSetAttribute(struct CUfunc_st *function, int attribute, int value) {
 
 int cuMemAlloc_v2(vocosc_cuda_address *address, size_t bytes) {
   ENTER();
-  if (has_context() != CUDA_SUCCESS) return INVALID_CONTEXT;
+  if (has_context() != CUDA_SUCCESS) return CUDA_ERROR_INVALID_CONTEXT;
   if (bytes > machine.memory_limit) return CUDA_ERROR_OUT_OF_MEMORY;
   void *memory = aligned_alloc(256, (bytes + 255) / 256 * 256);
   memset(memory, 0xa5, bytes);
@@ -321,7 +321,7 @@ int cuMemFree_v2(vocosc_cuda_address address) {
 
 int cuMemcpyHtoDAsync_v2(vocosc_cuda_address to, const void *from, size_t bytes, struct CUstream_st *stream) {
   ENTER();
-  if (has_context() != CUDA_SUCCESS) return INVALID_CONTEXT;
+  if (has_context() != CUDA_SUCCESS) return CUDA_ERROR_INVALID_CONTEXT;
   static operation work;
   work = (operation){.kind = COPY, .to = (void *)(uintptr_t)to, .from = from, .bytes = bytes};
   return add(stream, &work);
@@ -329,7 +329,7 @@ int cuMemcpyHtoDAsync_v2(vocosc_cuda_address to, const void *from, size_t bytes,
 
 int cuMemcpyDtoHAsync_v2(void *to, vocosc_cuda_address from, size_t bytes, struct CUstream_st *stream) {
   ENTER();
-  if (has_context() != CUDA_SUCCESS) return INVALID_CONTEXT;
+  if (has_context() != CUDA_SUCCESS) return CUDA_ERROR_INVALID_CONTEXT;
   static operation work;
   work = (operation){.kind = COPY, .to = to, .from = (const void *)(uintptr_t)from, .bytes = bytes};
   return add(stream, &work);
@@ -337,7 +337,7 @@ int cuMemcpyDtoHAsync_v2(void *to, vocosc_cuda_address from, size_t bytes, struc
 
 int cuMemsetD8Async(vocosc_cuda_address to, unsigned char value, size_t bytes, struct CUstream_st *stream) {
   ENTER();
-  if (has_context() != CUDA_SUCCESS) return INVALID_CONTEXT;
+  if (has_context() != CUDA_SUCCESS) return CUDA_ERROR_INVALID_CONTEXT;
   static operation work;
   work = (operation){.kind = FILL, .to = (void *)(uintptr_t)to, .value = value, .bytes = bytes};
   return add(stream, &work);
@@ -346,7 +346,7 @@ int cuMemsetD8Async(vocosc_cuda_address to, unsigned char value, size_t bytes, s
 int cuLaunchKernelEx(const vocosc_cuda_launch_config *config, struct CUfunc_st *function, void **parameters,
                      void **extra) {
   ENTER();
-  if (has_context() != CUDA_SUCCESS) return INVALID_CONTEXT;
+  if (has_context() != CUDA_SUCCESS) return CUDA_ERROR_INVALID_CONTEXT;
   if (extra != NULL || (int)config->shared_bytes > function->shared_bytes) return INVALID_VALUE;
   if (config->attribute_count > 1) return INVALID_VALUE;
   static operation work;
@@ -368,7 +368,7 @@ int cuLaunchKernelEx(const vocosc_cuda_launch_config *config, struct CUfunc_st *
 
 int cuStreamCreate(struct CUstream_st **stream, unsigned flags) {
   ENTER();
-  if (has_context() != CUDA_SUCCESS) return INVALID_CONTEXT;
+  if (has_context() != CUDA_SUCCESS) return CUDA_ERROR_INVALID_CONTEXT;
   if (flags != CU_STREAM_NON_BLOCKING) return INVALID_VALUE;
   machine.streams++;
   *stream = fake_stream();
@@ -384,7 +384,7 @@ int cuStreamDestroy_v2(struct CUstream_st *stream) {
 
 int cuStreamSynchronize(struct CUstream_st *stream) {
   ENTER();
-  if (has_context() != CUDA_SUCCESS) return INVALID_CONTEXT;
+  if (has_context() != CUDA_SUCCESS) return CUDA_ERROR_INVALID_CONTEXT;
   if (stream != NULL && stream->capture != NULL) return CAPTURE_UNSUPPORTED;
   run_all();
   return CUDA_SUCCESS;
@@ -439,7 +439,7 @@ static void add_graph(const struct CUgraph_st *graph, struct CUstream_st *stream
 
 int cuGraphLaunch(struct CUgraphExec_st *exec, struct CUstream_st *stream) {
   ENTER();
-  if (has_context() != CUDA_SUCCESS) return INVALID_CONTEXT;
+  if (has_context() != CUDA_SUCCESS) return CUDA_ERROR_INVALID_CONTEXT;
   if (stream != NULL && stream->capture != NULL) return CAPTURE_UNSUPPORTED;
   machine.graph_launches++;
   add_graph(&exec->graph, stream);
