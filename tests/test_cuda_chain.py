@@ -43,6 +43,7 @@ class Chain:
     directory: Path
     name: str
     environment: dict[str, str]
+    tail: int
 
     def run(self, *command: object, expect: int = 0, without_driver: bool = False) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, **({} if without_driver else self.environment)}
@@ -87,7 +88,7 @@ def build_chain(checkpoint: Path, directory: Path, precision: str) -> Chain:
         "FAKE_CUDA_CALL_KERNELS": f"{name}_{device.launches[0].step} {name}_{device.flush.step}",
         "FAKE_CUDA_CALL_BYTES": str(CALL_BYTES + JOB_BYTES * BATCH),
     }
-    return Chain(directory, name, environment)
+    return Chain(directory, name, environment, layout.overlap_floats)
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +140,24 @@ def test_without_a_driver_the_cpu_goes_on(chain: Chain, mel: Path) -> None:
     assert not out.exists()
     chain.run(tool, "decode", mel, out, without_driver=True)
     chain.run(tool, "info", without_driver=True)
+
+
+def test_the_example_takes_the_gpu_or_the_cpu(chain: Chain, mel: Path, tmp_path: Path) -> None:
+    text = (ROOT / "examples" / "gpu" / "main.c").read_text()
+    source, program, name = tmp_path / "main.c", tmp_path / "gpu", chain.name
+    source.write_text(text.replace("vocos", name).replace("VOCOS", name.upper()))
+    strict = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
+    run_ok(["cc", *strict, "-I", chain.directory, source, chain.directory / f"lib{name}.a", "-ldl", "-o", program])
+    raw = np.load(mel).tobytes()
+    expected = chain.decode(mel)[: -chain.tail]
+    for environment, said in (({**os.environ, **chain.environment}, "ok"), (dict(os.environ), "no CUDA driver")):
+        if said != "ok" and no_gpu() is None:
+            continue
+        done = subprocess.run([program], input=raw, capture_output=True, check=True, timeout=60, env=environment)
+        assert done.stderr.decode().startswith(f"GPU: {said}")
+        audio = np.frombuffer(done.stdout, np.float32)
+        assert snr_db(expected, audio) >= F16_DB
+        assert (audio.tobytes() == expected.tobytes()) == (said != "ok"), "the GPU's sums are in another order"
 
 
 def test_the_program_of_make_test_gpu(tiny_chain: Chain, tmp_path: Path) -> None:

@@ -1,0 +1,36 @@
+/* Raw float32 log-mel from stdin to raw float32 audio on stdout: on a GPU where there is one, on the CPU where not. */
+#include <stdio.h>
+
+#include "vocos.h"
+#include "vocos_cuda.h"
+
+static vocos_cuda gpu;
+static vocos_cuda_slot slots[1]; /* one a stream that can be open at the same time */
+static vocos_stream stream;
+static vocos_scratch scratch;
+
+int main(void) {
+  static float mel[VOCOS_MAX_FRAMES * VOCOS_MELS];
+  static float audio[VOCOS_MAX_FRAMES * VOCOS_HOP];
+  const vocos_cuda_options options = {.flags = VOCOS_CUDA_ALLOCATE, .slots = 1, .table = slots};
+  int on_gpu = vocos_cuda_init(&gpu, &options);
+  if (on_gpu == VOCOS_OK) on_gpu = vocos_cuda_bind(&gpu, 0, NULL);
+  fprintf(stderr, "GPU: %s\n", vocos_cuda_status_text(on_gpu));
+  if (on_gpu < 0 && vocos_init(&stream) != VOCOS_OK) return 1;
+
+  int frames;
+  while ((frames = (int)fread(mel, sizeof(float) * VOCOS_MELS, VOCOS_MAX_FRAMES, stdin)) > 0) {
+    int samples;
+    if (on_gpu == VOCOS_OK) {
+      const vocos_cuda_chunk chunk = {0, mel, audio}; /* a server has an array of them, one a stream */
+      samples = vocos_cuda_decode_host(&gpu, &chunk, 1, frames, NULL);
+      if (samples >= 0 && vocos_cuda_wait(&gpu, NULL) != VOCOS_OK) return 1;
+    } else {
+      samples = vocos_decode(&stream, &scratch, mel, frames, audio);
+    }
+    if (samples < 0) return 1; /* vocos_cuda_status_text(samples) says why */
+    fwrite(audio, sizeof *audio, (size_t)samples, stdout);
+  }
+  if (on_gpu == VOCOS_OK) vocos_cuda_close(&gpu);
+  return 0;
+}
