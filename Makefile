@@ -94,13 +94,16 @@ lint-python:
 
 # The generated sources of a small model, in which no size is a multiple of a vector, and the runtime with them.
 lint-c: build/odd.ckpt
-	@echo "lint: clang-format, clang-tidy, cppcheck"
+	@echo "lint: clang-format, clang-tidy, cppcheck$(if $(with_cuda),, (not of --target cuda, for want of NVRTC))"
 	@clang-format --dry-run -Werror $(c_files)
-	@for precision in f32 w8; do \
+	@for options in "--precision f32 $(with_cuda)" "--precision w8"; do \
 	  rm -rf build/lint && \
-	  $(python) -m compiler build/odd.ckpt -o build/lint --name odd --chunk 3 --precision $$precision --sources-only \
+	  $(python) -m compiler build/odd.ckpt -o build/lint --name odd --chunk 3 $$options --sources-only \
 	    >build/lint.log && .ci/lint-c build/lint || exit 1; \
 	done
+
+# The options for GPU code, where NVRTC can compile it.
+with_cuda = $(shell $(python) -c 'from compiler.nvrtc import Nvrtc; Nvrtc()' 2>/dev/null && echo --target cuda --gpu 90)
 
 build/%.ckpt: tests/make_checkpoint.py tests/golden/%.json | setup-build
 	@$(python) tests/make_checkpoint.py tests/golden/$*.json $@
