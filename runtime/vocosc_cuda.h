@@ -8,17 +8,16 @@
  *
  * The state of a stream lives on the GPU, in a numbered slot that the caller binds and releases. Device memory is the
  * caller's, VOCOSC_CUDA_MEMORY_BYTES(slots) of it, or, if options.flags say so, allocated by init and freed by close.
- * The only symbol of the driver's that must be there is its library, libcuda.so.1, opened by dlopen in init and left
- * open, since the driver does not like to be unloaded; options.symbol replaces even that. (Before glibc 2.34 dlopen
- * needs -ldl.)
+ * Of CUDA only the driver is needed, and only at run time: init opens libcuda.so.1 by dlopen (before glibc 2.34 link
+ * with -ldl) and leaves it open, since drivers are not made to be unloaded; options.symbol can replace that.
  *
  * Contexts: init takes the context that is current on the calling thread; where none is, it retains the primary context
  * of options.device until close. Every call makes that context current for as long as it takes, and puts back what was
  * current before. No context is ever created.
  *
  * Threads: a vocosc_cuda is for one thread at a time, and its work for one CUstream at a time: calls on different
- * CUstreams must be ordered by events, as they share working memory. Different objects are independent of each other,
- * also on one device; they may share the weights (options.weights_of).
+ * CUstreams, and graphs captured from them, share working memory and must be ordered by events. Different objects are
+ * independent of each other, also on one GPU; they may share the weights (options.weights_of).
  *
  * Pointers: "device memory" is whatever kernels can read and write at the address given: from cuMemAlloc or cudaMalloc,
  * managed, or page-locked host memory (cuMemHostAlloc). Addresses of the driver's type CUdeviceptr are cast:
@@ -27,8 +26,8 @@
  *
  * A count that is not negative is a success; negative values are vocosc_cuda_status codes, or VOCOSC_BAD_ARGUMENT and
  * VOCOSC_BAD_INPUT of vocosc.h. After an error in its arguments a call has queued nothing: output and slots are as they
- * were. After VOCOSC_CUDA_FAILED the slots of the call must be reset, as some of its work may have been queued. Errors
- * of the GPU's show late: work that fails is reported by a later call, or by whatever waits for the CUstream.
+ * were. After an error of the driver's (NO_MEMORY, FAILED) the slots of the call must be reset, as some of its work may
+ * have been queued. The GPU's own errors show late: a later call reports them, or whatever waits for the CUstream.
  */
 #ifndef VOCOSC_CUDA_H
 #define VOCOSC_CUDA_H
@@ -68,12 +67,12 @@ enum {
   VOCOSC_CUDA_NO_OVERLAP = 4, /* no kernel starts before the last one's end: slower, for measuring */
 };
 
-/* What init notes about a slot, in host memory. */
+/* What the library notes about a slot, in host memory. Not for use. */
 typedef struct {
   uint64_t last_call; /* 0: not bound */
 } vocosc_cuda_slot;
 
-/* What is the same for every stream on a GPU. After init the first fields may be read; none may be written. */
+/* A GPU made ready, for all of its streams. After init the first fields may be read; none may be written. */
 typedef struct {
   int architecture;       /* of the GPU: 10 * major + minor, 90 on an H100 or H200 */
   int image_architecture; /* of the kernels */
