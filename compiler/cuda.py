@@ -27,9 +27,12 @@ LANES = 32
 LANE_INPUTS = 8
 MAX_COLUMNS = 4  # outputs of a lane: times the rows they must not be more than the lanes, which share their sums
 MAX_ROWS = 8  # frames of a pass
+MAX_ROWS_WIDE = 4  # in a wide model, of more threads a block than these: a thread then has 64 to 96 registers
+WIDE_THREADS = 512
 MAX_TILES = 8  # of streams: with the shards, as many thread blocks as a large chip holds at a time
 MAX_THREADS = 1024
 SHARED_BYTES = 48 * 1024  # of a thread block, without asking the driver for more
+MOST_SHARED_BYTES = 96 * 1024  # asked for: all of these chips have it
 SYNTHESIS_THREADS = 512
 FLUSH_THREADS = 256
 WARP_INPUTS = LANES * LANE_INPUTS
@@ -79,6 +82,7 @@ class Launch:
     grid: tuple[int, int, int]
     block: int
     overlaps_previous: bool
+    shared_bytes: int = 0  # beside the kernel's own arrays
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,9 @@ class Device:
     products: dict[str, Shards]
     start: Start
     fft_frames: int
+    synthesis_table_floats: int
+    synthesis_overlap_floats: int
+    synthesis_shared_bytes: int
     slot_mel_history: int
     slot_history: int
     slot_overlap: int
@@ -157,17 +164,17 @@ def plan_device(plan: Plan, folded: Folded, batch: int, precision: str) -> Devic
         raise CompileError(f"--batch {batch}: a call has 1 to {MAX_BATCH} streams")
     config = plan.config
     mels, dim, hidden, bins = (_round_up(n, 4) for n in (config.n_mels, config.dim, config.hidden, plan.bins))
-    rows = min(MAX_ROWS, plan.max_frames)
     products = {
         "embed": _cut("the embedding", config.kernel_size * mels, config.dim),
         "expand": _cut("a block's first layer", dim, hidden),
         "contract": _cut("a block's second layer", hidden, config.dim),
         "head": _cut("the head", dim, plan.bins, pairs=True),
     }
-    fft_bytes = 4 * 4 * plan.fft.complex_length
+    is_wide = max(product.threads for product in products.values()) > WIDE_THREADS
+    rows = min(plan.max_frames, MAX_ROWS_WIDE if is_wide else MAX_ROWS)
     rows = min(rows, SHARED_BYTES * 3 // 4 // (4 * dim), SHARED_BYTES * 3 // 4 // (4 * mels) - plan.context)
-    if rows < 1 or fft_bytes > SHARED_BYTES:
-        raise CompileError("--target cuda: too wide a layer or too long an FFT for the shared memory of a thread block")
+    if rows < 1:
+        raise CompileError("--target cuda: too wide a layer for the shared memory of a thread block")
     width = -(-config.dim // PROCESSORS)
     start = Start(width, min(MAX_THREADS, _round_up(max(LANES * rows, width * rows), LANES)), -(-config.dim // width))
     tiles = min(batch, MAX_TILES)
@@ -191,6 +198,15 @@ def plan_device(plan: Plan, folded: Folded, batch: int, precision: str) -> Devic
     )
     tables = _tables(plan, folded, products, is_half=precision != "f32", mels_stride=mels)
     last = tables[-1]
+    weight_bytes = _round_up(last.offset + last.data.nbytes, 256)
+    table_floats = (weight_bytes - next(table.offset for table in tables if table.name == "twiddle_cosines")) // 4
+    overlap_floats = _round_up(plan.overlap_floats, 4)
+    fft_floats = 4 * plan.fft.complex_length  # of a frame: two complex buffers
+    room = MOST_SHARED_BYTES // 4 - table_floats - overlap_floats
+    if room < fft_floats:
+        raise CompileError(f"--target cuda: n_fft {config.n_fft} is too long for the shared memory of a thread block")
+    fft_frames = min(plan.max_frames, room // fft_floats)
+    synthesis_shared_bytes = 4 * (table_floats + overlap_floats + fft_frames * fft_floats)
     return Device(
         batch=batch,
         is_half=precision != "f32",
@@ -203,7 +219,10 @@ def plan_device(plan: Plan, folded: Folded, batch: int, precision: str) -> Devic
         bins_stride=bins,
         products=products,
         start=start,
-        fft_frames=min(plan.max_frames, SHARED_BYTES // fft_bytes),
+        fft_frames=fft_frames,
+        synthesis_table_floats=table_floats,
+        synthesis_overlap_floats=overlap_floats,
+        synthesis_shared_bytes=synthesis_shared_bytes,
         slot_mel_history=slot_mel_history,
         slot_history=slot_history,
         slot_overlap=slot_overlap,
@@ -211,8 +230,10 @@ def plan_device(plan: Plan, folded: Folded, batch: int, precision: str) -> Devic
         scratch=scratch,
         scratch_bytes=_round_up(4 * (scratch[-1].offset + scratch[-1].floats), 256),
         tables=tables,
-        weight_bytes=_round_up(last.offset + last.data.nbytes, 256),
-        launches=_launches(config.num_layers, products, start, tiles, batch),
+        weight_bytes=weight_bytes,
+        launches=_launches(
+            config.num_layers, products, start, tiles=tiles, batch=batch, shared_bytes=synthesis_shared_bytes
+        ),
         flush=Launch("flush", (batch, 1, 1), FLUSH_THREADS, False),
     )
 
@@ -243,7 +264,9 @@ def _areas(call_bytes: int, buffers: Sequence[tuple[str, str, int]]) -> tuple[Ar
     return tuple(found)
 
 
-def _launches(layers: int, products: dict[str, Shards], start: Start, tiles: int, batch: int) -> tuple[Launch, ...]:
+def _launches(
+    layers: int, products: dict[str, Shards], start: Start, *, tiles: int, batch: int, shared_bytes: int
+) -> tuple[Launch, ...]:
     def product(step: str, name: str) -> Launch:
         return Launch(step, (products[name].shards, tiles, 1), products[name].threads, name != "embed")
 
@@ -253,7 +276,7 @@ def _launches(layers: int, products: dict[str, Shards], start: Start, tiles: int
         Launch("start", (start.shards, tiles, 1), start.threads, False),
         *blocks,
         product("head", "head"),
-        Launch("synthesis", (batch, 1, 1), SYNTHESIS_THREADS, True),
+        Launch("synthesis", (batch, 1, 1), SYNTHESIS_THREADS, True, shared_bytes),
     )
 
 

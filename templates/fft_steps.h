@@ -1,7 +1,7 @@
 /*
  * The lines that the CPU's inverse FFT (vocosc_fft.h) and the GPU's (cuda/vocosc_cuda.cu) share: a butterfly of a Stockham
- * pass from `in` to `out`, complex buffers [2][FFT_LENGTH], and the step from a real signal's spectrum to the complex one
- * of half its length. `tables` is the prefix of the tables' names.
+ * pass from `in` to `out`, complex buffers [2][FFT_LENGTH], and the step from a real signal's spectrum (bin k
+ * and its mirror image, low and high) to the complex one of half its length. `tables` is the prefix of the tables' names.
  */
 //% macro constants()
 #define SIN_120 ${0.8660254037844386 | float32}
@@ -119,10 +119,10 @@ ${butterfly(step.radix, sign) | chomp}
 //% endfor
 //% endmacro
 //% macro from_halves(tables)
-    const float sum_r = re[k] + re[FFT_LENGTH - k];
-    const float sum_i = im[k] - im[FFT_LENGTH - k];
-    const float difference_r = re[k] - re[FFT_LENGTH - k];
-    const float difference_i = im[k] + im[FFT_LENGTH - k];
+    const float sum_r = low_r + high_r;
+    const float sum_i = low_i - high_i;
+    const float difference_r = low_r - high_r;
+    const float difference_i = low_i + high_i;
     const float c = ${tables}half_cosines[k];
     const float s = ${tables}half_sines[k];
     work[k] = fma_float(-difference_i, c, fma_float(-difference_r, s, sum_r));

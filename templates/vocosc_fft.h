@@ -60,6 +60,10 @@ static void inverse_real_fft(float *restrict spectrum, float *restrict work) {
   work[0] = re[0] + re[FFT_LENGTH];
   work[FFT_LENGTH] = re[0] - re[FFT_LENGTH];
   for (int k = 1; k < FFT_LENGTH; k++) {
+    const float low_r = re[k];
+    const float high_r = re[FFT_LENGTH - k];
+    const float low_i = im[k];
+    const float high_i = im[FFT_LENGTH - k];
 ${from_halves("vocosc_") | chomp}
   }
 //% else

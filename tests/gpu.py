@@ -1,7 +1,6 @@
 """A model's CUDA kernels on the host: compiled against the shim (tests/cuda), launched one after the other."""
 
 import ctypes
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -106,6 +105,7 @@ class Gpu:
         library = build_shim(files, name, build)
         self.name = name
         self._library = ctypes.CDLL(str(library))
+        self._library.shim_try_launch.restype = ctypes.c_char_p
         self.hop, self.mels = self.plan.config.hop_length, self.plan.config.n_mels
         self.weights = Buffer(self.device.weight_bytes)
         self.weights.bytes[:] = np.frombuffer(self.device.weights, np.uint8)
@@ -134,8 +134,9 @@ class Gpu:
         """Runs one kernel."""
         step = f"{self.name}_{launch.step}"
         assert launch.grid[2] == 1
+        self._library.shim_set_shared_bytes(ctypes.c_size_t(launch.shared_bytes))
         functions = [ctypes.CFUNCTYPE(None)(hook) for hook in hooks]
-        self._library.shim_launch(
+        error = self._library.shim_try_launch(
             ctypes.c_char_p(step.encode()),
             ctypes.cast(getattr(self._library, step), ctypes.c_void_p),
             ctypes.c_void_p(parameter.ctypes.data),
@@ -143,6 +144,7 @@ class Gpu:
             ctypes.c_uint(self.order),
             *(functions if functions else (None, None)),
         )
+        assert error is None, error.decode()
 
     def run(self, jobs: Sequence[tuple[Buffer, Buffer, int]], frames: int) -> None:
         """All kernels of a call, over a poisoned scratch."""
@@ -196,15 +198,12 @@ class Gpu:
         return [to.floats.copy() for to in audio]
 
 
-def main() -> None:
-    """Runs one of the faulty kernels, in two blocks, in a process of its own: it may end it. Prints what it wrote."""
-    library, kernel = ctypes.CDLL(sys.argv[1]), sys.argv[2]
+def run_fault(library: Path, kernel: str) -> tuple[list[float], str]:
+    """Runs one of the faulty kernels, in two blocks of 64 threads: what it wrote, and what the shim says."""
+    shim = ctypes.CDLL(str(library))
+    shim.shim_try_launch.restype = ctypes.c_char_p
     result = (ctypes.c_float * 128)()
     parameter = ctypes.c_void_p(ctypes.addressof(result))
-    function = ctypes.cast(getattr(library, kernel), ctypes.c_void_p)
-    library.shim_launch(kernel.encode(), function, ctypes.byref(parameter), 2, 1, 64, 0, None, None)
-    print(*result)
-
-
-if __name__ == "__main__":
-    main()
+    function = ctypes.cast(getattr(shim, kernel), ctypes.c_void_p)
+    error = shim.shim_try_launch(kernel.encode(), function, ctypes.byref(parameter), 2, 1, 64, 0, None, None)
+    return list(result), (error or b"").decode()

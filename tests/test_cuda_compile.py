@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ import numpy as np
 import pytest
 
 from compiler.checkpoint import read_checkpoint
-from compiler.cuda import LANES, WARP_INPUTS, Shards, pack_product
+from compiler.cuda import LANES, WARP_INPUTS, Shards, pack_product, plan_device
 from compiler.emit import KERNELS
 from compiler.errors import CompileError
-from compiler.fold import Product
+from compiler.fold import Product, fold
 from compiler.model import build_model
 from compiler.nvrtc import ARCHITECTURES, Image, Nvrtc, candidates, compile_images, images_bytes
 from compiler.plan import plan
@@ -208,10 +209,16 @@ def test_without_nvrtc_one_line_and_the_cpu_goes_on(tiny_checkpoint: Path, tmp_p
 
 
 def test_layers_too_wide_for_a_thread_block(tmp_path: Path) -> None:
-    for sizes in ({"dim": 20000, "mlp_ratio": 0.01}, {"n_fft": 3125, "hop_length": 625}):
-        write_checkpoint(tmp_path / "wide.ckpt", {**TINY, **sizes})
-        with pytest.raises(CompileError, match="--target cuda"):
-            kernel_sources(tmp_path / "wide.ckpt", "wide", (3,))
+    write_checkpoint(tmp_path / "wide.ckpt", {**TINY, "dim": 9000, "mlp_ratio": 0.01})
+    with pytest.raises(CompileError, match="--target cuda: a block's first layer, 9000 x 92, is too large"):
+        kernel_sources(tmp_path / "wide.ckpt", "wide", (3,))
+
+
+def test_a_transform_too_long_for_a_thread_block(tiny_checkpoint: Path) -> None:
+    model = build_model(read_checkpoint(tiny_checkpoint), {})
+    layout = plan(replace(model.config, n_fft=16384), (3,))
+    with pytest.raises(CompileError, match="--target cuda: n_fft 16384 is too long"):
+        plan_device(layout, fold(model), 1, "f32")
 
 
 # ---- packing ----

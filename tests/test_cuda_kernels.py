@@ -1,16 +1,14 @@
 """The CUDA kernels on a shim, without a GPU: the CPU's audio, however it is cut, and no access that could race."""
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.gpu import SHAPES, Buffer, Gpu, build_faults
+from tests.gpu import SHAPES, Buffer, Gpu, build_faults, run_fault
 from tests.make_checkpoint import write_checkpoint
-from tests.objects import ROOT, Floats, Vocoder, compile_model, golden, some_mel, truth
+from tests.objects import Floats, Vocoder, compile_model, golden, some_mel, truth
 from tests.reference import snr_db
 
 FRAMES = 20
@@ -263,20 +261,16 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_faults(tmp_path_factory.mktemp("faults"))
 
 
-def run_fault(library: Path, kernel: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.gpu", str(library), kernel]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
 def test_the_shim_runs_what_is_right(faults: Path) -> None:
-    done = run_fault(faults, "faultless")
-    assert done.returncode == 0, done.stderr
+    result, error = run_fault(faults, "faultless")
+    assert not error
     places = (np.arange(64) + 1) % 64
-    assert [float(word) for word in done.stdout.split()] == [*[places[:32].sum()] * 32, *[places[32:].sum()] * 32] * 2
+    assert result == [*[places[:32].sum()] * 32, *[places[32:].sum()] * 32] * 2
 
 
 @pytest.mark.parametrize("kernel", FAULTS)
 def test_the_shim_finds_what_is_wrong(faults: Path, kernel: str) -> None:
-    done = run_fault(faults, kernel)
-    assert done.returncode == 9, done.stdout
-    assert FAULTS[kernel] in done.stderr and kernel in done.stderr
+    _, error = run_fault(faults, kernel)
+    assert FAULTS[kernel] in error and error.startswith(f"{kernel}: block ")
+    _, error = run_fault(faults, "faultless")
+    assert not error, "the error left something behind"

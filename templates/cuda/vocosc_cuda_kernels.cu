@@ -6,20 +6,21 @@
  *   start       norm -> x, the first convolution      head        norm, magnitude and phase -> spectrum
  *   expand_I    norm, first layer, GELU -> hidden     synthesis   inverse FFT, window, overlap-add -> audio
  *
- * A chunk of a few frames is bound by latency and by the bytes of the weights: its multiply-adds take a large chip 3 us
- * of some 40. Hence plain fused multiply-adds and no tensor cores, few kernels, and every weight read once a chunk:
+ * A chunk of a few frames is bound by latency and by the bytes of the weights: all of its multiply-adds take a large
+ * chip some 2 us (5 frames of 13.4 M; 132 multiprocessors do 128 each a cycle), so tensor cores would bring nothing.
+ * Hence plain fused multiply-adds, few kernels, and every weight read once a chunk:
  *
- * - A matrix product is cut into about ${device.shards} shards of outputs, one a thread block. A lane holds 8 inputs' weights of
- *   up to 4 outputs in registers and uses them for all frames, ${device.rows} at a time, of all streams of its tile. It loads them
- *   before it waits for the kernel before: that one's last microsecond hides the memory's latency.
+ * - A matrix product is cut into about ${device.shards} shards of outputs, one a thread block. A lane holds 8 inputs' weights
+ *   of up to 4 outputs in registers and uses them for all frames, ${device.rows} at a time, of all streams of its tile. It loads
+ *   them before it waits for the kernel before: that one's last microsecond hides the memory's latency.
  * - The 32 lanes of a warp, and the warps that share an output, take different inputs; shuffles and then shared memory
  *   add up their sums in a fixed order. So the audio does not depend on timing, nor on the number of streams; it
  *   differs from the CPU's by rounding only, since the CPU adds in another order.
- * - Depthwise convolutions want one channel of all frames, norms all channels of one frame. So the block that finishes a
- *   channel of x convolves it for the next layer, and every block of the layer after norms the rows for itself.
+ * - Depthwise convolutions want one channel of all frames, norms all channels of one frame. So the block that finishes
+ *   a channel of x convolves it for the next layer, and every block of that layer norms the rows for itself.
  *
- * Activations are float rows in scratch, [jobs * frames][channels]; weights are ${device.weights_text} with float32 sums. There are no
- * atomics, and blocks of one kernel never talk to each other.
+ * Activations are float rows in scratch, [jobs * frames][channels]; weights are ${device.weights_text}, sums float32.
+ * There are no atomics, and blocks of one kernel never talk to each other.
  */
 #define VOCOSC_ISA_CUDA
 #define VOCOSC_CUDA_BATCH ${device.batch}
@@ -74,7 +75,9 @@ typedef vocosc_cuda_call device_call;
 
 /* A table of floats, or of whatever it is. */
 static const char *bytes(const device_memory &memory, size_t offset) { return (const char *)memory.weights + offset; }
-static const float *table(const device_memory &memory, size_t offset) { return (const float *)bytes(memory, offset); }
+static const float *table(const device_memory &memory, size_t offset) {
+  return (const float *)bytes(memory, offset);
+}
 static float *scratch(const device_memory &memory, size_t offset) { return (float *)memory.scratch + offset; }
 static float *slot(const device_memory &memory, const device_call &call, int job) {
   return (float *)memory.state + (size_t)call.jobs[job].slot * SLOT_FLOATS;
@@ -100,8 +103,8 @@ static float sum_of_lanes(float value) {
 
 /*
  * The sums over the lanes of COUNT values, a power of two. Each exchange adds up half of them and gives away the other
- * half; lanes that differ in the bits above MASK then hold different ones. The last exchanges add up what is left. At the
- * end lane i * (32 / COUNT) holds sum i, in values[0].
+ * half; lanes that differ in the bits above MASK then hold different ones. The last exchanges add up what is left. At
+ * the end lane i * (32 / COUNT) holds sum i, in values[0].
  */
 template <int COUNT, int MASK>
 static void add_up(float *values, int lane) {
@@ -161,9 +164,9 @@ static void widen(const lane_weights &weights, float w[8]) {
 
 /*
  * A shard of a matrix product: WIDTH outputs, in GROUPS of COLUMNS. A group has SPLITS warps; each takes 256 of the
- * inputs, of which a lane has 4 in the first half and 4 in the second, so that both loads of a warp are in one piece.
- * A table is [shards][WIDTH] biases, as many scales, and [shards][group][split][column] weights of 256 inputs; an output
- * is scale * (bias + sum).
+ * inputs, of which a lane has 4 in the first half and 4 in the second, so that the loads of a warp are in one piece and
+ * hit every bank of shared memory once. A table is [shards][WIDTH] biases and as many scales; another one has
+ * [shards][group][split][column] weights of 256 inputs. An output is scale * (bias + sum).
  */
 template <int INPUTS, int COLUMNS, int GROUPS, int SPLITS>
 struct shard {
@@ -178,9 +181,11 @@ struct shard {
 
   void load(const char *table) {
     const int warp = thread_index() / LANES;
-    const char *from = table + ((size_t)block_index() * WARPS + warp) * COLUMNS * LANES * LANE_WEIGHT_BYTES;
+    const int lane = thread_index() % LANES;
+    const int column_bytes = LANES * LANE_WEIGHT_BYTES;
+    const char *from = table + ((size_t)block_index() * WARPS + warp) * COLUMNS * column_bytes;
 #pragma unroll
-    for (int c = 0; c < COLUMNS; c++) weights[c] = load_weights(from + c * LANES * LANE_WEIGHT_BYTES, thread_index() % LANES);
+    for (int c = 0; c < COLUMNS; c++) weights[c] = load_weights(from + c * column_bytes, lane);
   }
 
   /* This warp's sums for the first `rows` of ROWS rows of x, `stride` apart, to `partial` [WARPS][PADDED_SUMS]. */
@@ -190,26 +195,31 @@ struct shard {
     const int warp = thread_index() / LANES;
     const int first = warp % SPLITS * 8 * LANES + 4 * lane;
     const int second = first + 4 * LANES;
-    float sums[PADDED_SUMS] = {};
+    /* First all loads: so they are under way together. */
+    float4 a[ROWS], b[ROWS];
+#pragma unroll
+    for (int row = 0; row < ROWS; row++) {
+      const float4 zero = {0.0f, 0.0f, 0.0f, 0.0f};
+      a[row] = row < rows && first < INPUTS ? load_floats(x + row * stride + first) : zero;
+      b[row] = row < rows && second < INPUTS ? load_floats(x + row * stride + second) : zero;
+    }
     float w[COLUMNS][8];
 #pragma unroll
     for (int c = 0; c < COLUMNS; c++) widen(weights[c], w[c]);
+    float sums[PADDED_SUMS] = {};
 #pragma unroll
     for (int row = 0; row < ROWS; row++) {
       if (row < rows) {
-        const float4 zero = {0.0f, 0.0f, 0.0f, 0.0f};
-        const float4 a = first < INPUTS ? load_floats(x + row * stride + first) : zero;
-        const float4 b = second < INPUTS ? load_floats(x + row * stride + second) : zero;
 #pragma unroll
         for (int c = 0; c < COLUMNS; c++) {
-          float sum = a.x * w[c][0];
-          sum = fma_float(a.y, w[c][1], sum);
-          sum = fma_float(a.z, w[c][2], sum);
-          sum = fma_float(a.w, w[c][3], sum);
-          sum = fma_float(b.x, w[c][4], sum);
-          sum = fma_float(b.y, w[c][5], sum);
-          sum = fma_float(b.z, w[c][6], sum);
-          sum = fma_float(b.w, w[c][7], sum);
+          float sum = a[row].x * w[c][0];
+          sum = fma_float(a[row].y, w[c][1], sum);
+          sum = fma_float(a[row].z, w[c][2], sum);
+          sum = fma_float(a[row].w, w[c][3], sum);
+          sum = fma_float(b[row].x, w[c][4], sum);
+          sum = fma_float(b[row].y, w[c][5], sum);
+          sum = fma_float(b[row].z, w[c][6], sum);
+          sum = fma_float(b[row].w, w[c][7], sum);
           sums[row * COLUMNS + c] = sum;
         }
       }
@@ -244,53 +254,40 @@ struct output_header {
 
 /* LayerNorm without its affine part: `count` rows of x to shared rows, one a warp; the padding becomes zero. */
 static void normalise(const float *x, shared_floats rows, int count) {
+  enum { SHARE = (DIM_STRIDE + 4 * LANES - 1) / (4 * LANES) }; /* of a lane, in float4 */
   const int lane = thread_index() % LANES;
   for (int row = thread_index() / LANES; row < count; row += block_threads() / LANES) {
-    const float *from = x + row * DIM_STRIDE;
-    const shared_floats to = rows + row * DIM_STRIDE;
+    float v[SHARE][4];
     float sum = 0.0f;
 #pragma unroll
-    for (int c = 4 * lane; c < DIM_STRIDE; c += 4 * LANES) {
-      float4 v = load_floats(from + c);
-//% if device.dim_stride != config.dim
-      v.y = c + 1 < DIM ? v.y : 0.0f;
-      v.z = c + 2 < DIM ? v.z : 0.0f;
-      v.w = c + 3 < DIM ? v.w : 0.0f;
-//% endif
-      store_floats(to + c, v);
-      sum += (v.x + v.y) + (v.z + v.w);
+    for (int i = 0; i < SHARE; i++) {
+      const int c = 4 * (i * LANES + lane);
+      const float4 zero = {0.0f, 0.0f, 0.0f, 0.0f};
+      const float4 loaded = c < DIM_STRIDE ? load_floats(x + row * DIM_STRIDE + c) : zero;
+      v[i][0] = c < DIM ? loaded.x : 0.0f;
+      v[i][1] = c + 1 < DIM ? loaded.y : 0.0f;
+      v[i][2] = c + 2 < DIM ? loaded.z : 0.0f;
+      v[i][3] = c + 3 < DIM ? loaded.w : 0.0f;
     }
+#pragma unroll
+    for (int i = 0; i < SHARE; i++) sum += (v[i][0] + v[i][1]) + (v[i][2] + v[i][3]);
     const float mean = sum_of_lanes(sum) / (float)DIM;
     float squares = 0.0f;
 #pragma unroll
-    for (int c = 4 * lane; c < DIM_STRIDE; c += 4 * LANES) {
-      float4 v = load_floats(to + c);
-      v.x = v.x - mean;
-//% if device.dim_stride != config.dim
-      v.y = c + 1 < DIM ? v.y - mean : 0.0f;
-      v.z = c + 2 < DIM ? v.z - mean : 0.0f;
-      v.w = c + 3 < DIM ? v.w - mean : 0.0f;
-//% else
-      v.y = v.y - mean;
-      v.z = v.z - mean;
-      v.w = v.w - mean;
-//% endif
-      store_floats(to + c, v);
-      squares = fma_float(v.x, v.x, squares);
-      squares = fma_float(v.y, v.y, squares);
-      squares = fma_float(v.z, v.z, squares);
-      squares = fma_float(v.w, v.w, squares);
+    for (int i = 0; i < SHARE; i++) {
+#pragma unroll
+      for (int j = 0; j < 4; j++) {
+        v[i][j] = 4 * (i * LANES + lane) + j < DIM ? v[i][j] - mean : 0.0f;
+        squares = fma_float(v[i][j], v[i][j], squares);
+      }
     }
     const float variance = sum_of_lanes(squares) / (float)DIM;
     const float scale = 1.0f / sqrtf(variance + NORM_EPSILON);
 #pragma unroll
-    for (int c = 4 * lane; c < DIM_STRIDE; c += 4 * LANES) {
-      float4 v = load_floats(to + c);
-      v.x *= scale;
-      v.y *= scale;
-      v.z *= scale;
-      v.w *= scale;
-      store_floats(to + c, v);
+    for (int i = 0; i < SHARE; i++) {
+      const int c = 4 * (i * LANES + lane);
+      const float4 scaled = {v[i][0] * scale, v[i][1] * scale, v[i][2] * scale, v[i][3] * scale};
+      if (c < DIM_STRIDE) store_floats(rows + row * DIM_STRIDE + c, scaled);
     }
   }
 }
@@ -370,7 +367,7 @@ static void load_window(shared_floats window, const float *history) {
   }
 }
 
-/* ---- kernels ------------------------------------------------------------------------------------------------------ */
+/* ---- kernels ----------------------------------------------------------------------------------------------------- */
 //% macro shard_type(p)
 shard<${p.inputs}, ${p.columns}, ${p.groups}, ${p.splits}>
 //%- endmacro
@@ -388,8 +385,8 @@ KERNEL(embed_shard::THREADS) vocosc_embed(PARAMETER(vocosc_cuda_call) call) {
   if (block_index() == 0 && tile_index() == 0) {
     const uint32_t *from = (const uint32_t *)&call;
     uint32_t *to = (uint32_t *)memory.scratch;
-    const int words = (int)((sizeof(device_call) - sizeof call.jobs + (size_t)call.count * sizeof *call.jobs) / sizeof *to);
-    for (int i = thread; i < words; i += block_threads()) to[i] = from[i];
+    const size_t used = sizeof call - sizeof call.jobs + (size_t)call.count * sizeof *call.jobs;
+    for (int i = thread; i < (int)(used / sizeof *to); i += block_threads()) to[i] = from[i];
   }
   embed_shard product;
   product.load(bytes(memory, TABLE_EMBED_WEIGHTS));
@@ -459,7 +456,8 @@ KERNEL(${device.start.threads}) vocosc_start(PARAMETER(vocosc_cuda_memory) memor
       const size_t first = (size_t)(job * frames + frame) * DIM_STRIDE;
       normalise(scratch(memory, SCRATCH_EMBEDDED) + first, normalised, rows);
       barrier();
-      const float value = row < rows && channel < DIM ? fma_float(normalised[row * DIM_STRIDE + channel], scale, shift) : 0.0f;
+      float value = 0.0f;
+      if (row < rows && channel < DIM) value = fma_float(normalised[row * DIM_STRIDE + channel], scale, shift);
       convolve<WIDTH>(taps, window, value, column, row, rows, frame + ROWS >= frames,
                       scratch(memory, SCRATCH_RESIDUAL) + first, scratch(memory, SCRATCH_CONVOLVED) + first, history);
     }
@@ -538,9 +536,10 @@ static void contract(const device_memory &memory, size_t headers, size_t weights
       const int rows = least(ROWS, frames - frame);
       const size_t first = (size_t)(job * frames + frame);
       float *x = scratch(memory, SCRATCH_RESIDUAL) + first * DIM_STRIDE;
+      const float *hidden = scratch(memory, SCRATCH_HIDDEN) + first * HIDDEN_STRIDE;
       const bool is_used = row < rows && channel < DIM;
       float value = is_used ? x[row * DIM_STRIDE + channel] : 0.0f;
-      product.multiply((const float *)scratch(memory, SCRATCH_HIDDEN) + first * HIDDEN_STRIDE, HIDDEN_STRIDE, rows, partial);
+      product.multiply(hidden, HIDDEN_STRIDE, rows, partial);
       barrier();
       if (is_used) value += header.finish(contract_shard::sum(partial, row, output));
       if (HAS_NEXT) {
@@ -560,12 +559,18 @@ KERNEL(expand_shard::THREADS) vocosc_expand_${i}(PARAMETER(vocosc_cuda_memory) m
   expand(memory, TABLE_EXPAND_${i}, TABLE_EXPAND_${i}_WEIGHTS);
 }
 KERNEL(contract_shard::THREADS) vocosc_contract_${i}(PARAMETER(vocosc_cuda_memory) memory) {
-  contract<${"false" if is_last else "true"}>(memory, TABLE_CONTRACT_${i}, TABLE_CONTRACT_${i}_WEIGHTS, ${0 if is_last else "TABLE_CONV_%d" | format(i + 1)}, ${0 if is_last else "%d * CONTEXT * DIM" | format(i + 1)});
+//% if is_last
+  contract<false>(memory, TABLE_CONTRACT_${i}, TABLE_CONTRACT_${i}_WEIGHTS, 0, 0);
+//% else
+  contract<true>(memory, TABLE_CONTRACT_${i}, TABLE_CONTRACT_${i}_WEIGHTS, TABLE_CONV_${i + 1}, ${i + 1} * CONTEXT * DIM);
+//% endif
 }
 //% endfor
 
-/* The last norm; magnitude and phase of a bin, from which its real and imaginary part. A shard has the magnitudes of its
- * bins first, then their phases. */
+/*
+ * The last norm; magnitude and phase of a bin, and from them its real and imaginary part. A shard has the magnitudes of
+ * its bins first, then their phases.
+ */
 //% set p = device.products.head
 typedef ${shard_type(p)} head_shard;
 KERNEL(head_shard::THREADS) vocosc_head(PARAMETER(vocosc_cuda_memory) memory) {
@@ -605,17 +610,23 @@ KERNEL(head_shard::THREADS) vocosc_head(PARAMETER(vocosc_cuda_memory) memory) {
   }
 }
 
-/* ---- synthesis ---------------------------------------------------------------------------------------------------- */
+/* ---- synthesis --------------------------------------------------------------------------------------------------- */
 
 enum {
   FFT_LENGTH = ${fft.complex_length}, /* complex buffers are [2][FFT_LENGTH]: real parts, then imaginary parts */
   FFT_FRAMES = ${device.fft_frames}, /* frames that are transformed at a time */
   SYNTHESIS_THREADS = ${device.synthesis_threads},
+
+  /* Shared memory, offsets in floats: the tables as they lie in the weights, the overlap, two buffers. */
+  TABLES_START = TABLE_TWIDDLE_COSINES,
+  ARENA_OVERLAP = ${device.synthesis_table_floats},
+  ARENA_BUFFERS = ARENA_OVERLAP + ${device.synthesis_overlap_floats},
+  ARENA_FLOATS = ${device.synthesis_shared_bytes // 4},
 };
 ${constants() | chomp}
 
 /* The sum of the overlap and of `count` windowed frames: what is complete goes out, the rest becomes the overlap. */
-static void overlap_add(const shared_floats samples, int count, const float *window, float *overlap, float *audio) {
+static void overlap_add(shared_floats samples, int count, shared_floats window, shared_floats overlap, float *audio) {
   const int complete = count * HOP;
   /* A thread has all positions that are `complete` apart: it alone reads and writes their places in the overlap. */
   for (int start = thread_index(); start < complete; start += SYNTHESIS_THREADS) {
@@ -636,42 +647,77 @@ static void overlap_add(const shared_floats samples, int count, const float *win
 
 /* A stream a block: the inverse FFTs of its frames side by side, then their overlap-add. */
 KERNEL(SYNTHESIS_THREADS) vocosc_synthesis(PARAMETER(vocosc_cuda_memory) memory) {
-  SHARED_FLOATS(first_buffer, FFT_FRAMES * 2 * FFT_LENGTH);
-  SHARED_FLOATS(second_buffer, FFT_FRAMES * 2 * FFT_LENGTH);
+  SHARED_FLOATS_OF_LAUNCH(arena, ARENA_FLOATS);
+  const shared_floats overlap = arena + ARENA_OVERLAP;
+  const shared_floats first_buffer = arena + ARENA_BUFFERS;
+  const shared_floats second_buffer = first_buffer + FFT_FRAMES * 2 * FFT_LENGTH;
+  const shared_floats window = arena + (TABLE_SYNTHESIS_WINDOW - TABLES_START) / 4;
+//% if fft.is_even
+  const shared_floats half_cosines = arena + (TABLE_HALF_COSINES - TABLES_START) / 4;
+  const shared_floats half_sines = arena + (TABLE_HALF_SINES - TABLES_START) / 4;
+//% endif
+//% if fft.passes | map(attribute="groups") | max > 1
+  const shared_floats twiddle_cosines = arena + (TABLE_TWIDDLE_COSINES - TABLES_START) / 4;
+  const shared_floats twiddle_sines = arena + (TABLE_TWIDDLE_SINES - TABLES_START) / 4;
+//% endif
+  const int thread = thread_index();
   const int job = block_index();
   const device_call &call = call_of(memory);
   const int frames = call.frames;
+  const bool is_used = job < call.count;
+  /* No other kernel writes tables and overlap: they may be read before the wait. */
+  for (int i = 4 * thread; i < ARENA_OVERLAP; i += 4 * SYNTHESIS_THREADS) {
+    store_floats(arena + i, load_floats(table(memory, TABLES_START) + i));
+  }
+  float *kept = is_used ? slot(memory, call, job) + SLOT_OVERLAP : nullptr;
+  for (int i = thread; is_used && i < OVERLAP; i += SYNTHESIS_THREADS) overlap[i] = kept[i];
+  barrier();
   wait_for_previous();
   start_next();
-  if (job >= call.count) return;
+  if (!is_used) return;
   for (int frame = 0; frame < frames; frame += FFT_FRAMES) {
     const int count = least(FFT_FRAMES, frames - frame);
     const float *spectrum = scratch(memory, SCRATCH_SPECTRUM) + (size_t)(job * frames + frame) * 2 * BINS_STRIDE;
     shared_floats to = first_buffer;
     shared_floats from = second_buffer;
 //% if fft.is_even
-    for (int i = thread_index(); i < count * FFT_LENGTH; i += SYNTHESIS_THREADS) {
-      const int transform = i / FFT_LENGTH;
-      const int k = i % FFT_LENGTH;
-      const float *re = spectrum + transform * 2 * BINS_STRIDE;
+    /* First all loads, of a bin and its mirror image: so they are under way together. */
+    enum { SHARE = (FFT_FRAMES * FFT_LENGTH + SYNTHESIS_THREADS - 1) / SYNTHESIS_THREADS };
+    float bins[SHARE][4];
+#pragma unroll
+    for (int share = 0; share < SHARE; share++) {
+      const int i = least(thread + share * SYNTHESIS_THREADS, count * FFT_LENGTH - 1);
+      const float *re = spectrum + i / FFT_LENGTH * 2 * BINS_STRIDE;
       const float *im = re + BINS_STRIDE;
-      const shared_floats work = to + transform * 2 * FFT_LENGTH;
+      const int k = i % FFT_LENGTH;
+      bins[share][0] = re[k];
+      bins[share][1] = re[FFT_LENGTH - k];
+      bins[share][2] = im[k];
+      bins[share][3] = im[FFT_LENGTH - k];
+    }
+#pragma unroll
+    for (int share = 0; share < SHARE; share++) {
+      const int i = thread + share * SYNTHESIS_THREADS;
+      const int k = i % FFT_LENGTH;
+      const shared_floats work = to + i / FFT_LENGTH * 2 * FFT_LENGTH;
+      const float low_r = bins[share][0];
+      const float high_r = bins[share][1];
+      const float low_i = bins[share][2];
+      const float high_i = bins[share][3];
+      if (i >= count * FFT_LENGTH) break;
       if (k == 0) {
-        work[0] = re[0] + re[FFT_LENGTH];
-        work[FFT_LENGTH] = re[0] - re[FFT_LENGTH];
+        work[0] = low_r + high_r;
+        work[FFT_LENGTH] = low_r - high_r;
         continue;
       }
-      const float *half_cosines = table(memory, TABLE_HALF_COSINES);
-      const float *half_sines = table(memory, TABLE_HALF_SINES);
 ${from_halves("") | chomp | indent(2, first=True)}
     }
 //% else
-    for (int i = thread_index(); i < count * BINS; i += SYNTHESIS_THREADS) {
-      const int transform = i / BINS;
-      const int k = i % BINS;
-      const float *re = spectrum + transform * 2 * BINS_STRIDE;
+    for (int i = thread; i < count * BINS; i += SYNTHESIS_THREADS) {
+      const float *re = spectrum + i / BINS * 2 * BINS_STRIDE;
       const float *im = re + BINS_STRIDE;
-      const shared_floats work = to + transform * 2 * FFT_LENGTH;
+      const int k = i % BINS;
+      const shared_floats work = to + i / BINS * 2 * FFT_LENGTH;
       work[k] = re[k];
       work[FFT_LENGTH + k] = k == 0 ? 0.0f : im[k];
       if (k > 0) {
@@ -687,15 +733,17 @@ ${from_halves("") | chomp | indent(2, first=True)}
     /* Pass ${loop.index}, radix ${step.radix}: groups ${step.groups}, columns ${step.columns}. */
     from = ${"first" if loop.index is odd else "second"}_buffer;
     to = ${"second" if loop.index is odd else "first"}_buffer;
-    for (int i = thread_index(); i < count * ${butterflies}; i += SYNTHESIS_THREADS) {
+    for (int i = thread; i < count * ${butterflies}; i += SYNTHESIS_THREADS) {
       const int buffer = i / ${butterflies} * 2 * FFT_LENGTH;
       const int group = i % ${butterflies} / ${step.columns};
       const int column = i % ${step.columns};
       const shared_floats in = from + buffer + ${step.columns} * group + column;
-      const shared_floats out = to + buffer + ${"2 * column" if loop.last and fft.is_even else "%d * group + column" | format(step.columns * step.radix)};
+//% if loop.last and fft.is_even
+      const shared_floats out = to + buffer + 2 * column;
+//% else
+      const shared_floats out = to + buffer + ${step.columns * step.radix} * group + column;
+//% endif
 //% if step.groups > 1
-      const float *twiddle_cosines = table(memory, TABLE_TWIDDLE_COSINES);
-      const float *twiddle_sines = table(memory, TABLE_TWIDDLE_SINES);
 ${twiddles(step, "", "") | chomp | indent(2, first=True)}
 //% endif
 ${column(step, "", loop.last) | chomp | indent(2, first=True)}
@@ -703,10 +751,10 @@ ${column(step, "", loop.last) | chomp | indent(2, first=True)}
     barrier();
 //% endfor
 
-    overlap_add(to, count, table(memory, TABLE_SYNTHESIS_WINDOW), slot(memory, call, job) + SLOT_OVERLAP,
-                (float *)call.jobs[job].audio + (size_t)frame * HOP);
+    overlap_add(to, count, window, overlap, (float *)call.jobs[job].audio + (size_t)frame * HOP);
     barrier();
   }
+  for (int i = thread; i < OVERLAP; i += SYNTHESIS_THREADS) kept[i] = overlap[i];
 }
 
 /* The overlap's tail, which nothing will be added to any more. The slot stays as it is: the host resets it. */

@@ -1,6 +1,6 @@
 /*
- * What the kernels need of the machine beside plain C++: shared memory, barriers, shuffles, halves, and the overlap with
- * the kernel before. The tests have a header of the same content for a host's C++ compiler.
+ * What the kernels need of the machine beside plain C++: shared memory, barriers, shuffles, halves, and the overlap
+ * with the kernel before. The tests have a header of the same content for a host's C++ compiler.
  */
 #ifndef VOCOSC_CUDA_MACHINE_H
 #define VOCOSC_CUDA_MACHINE_H
@@ -15,6 +15,9 @@
 /* An array of the block's shared memory, and a pointer into one. */
 #define SHARED_FLOATS(name, count) __shared__ __align__(16) float name[count]
 typedef float *shared_floats;
+
+/* The shared memory that a launch gives beside the kernel's own arrays: `count` floats of it are used. */
+#define SHARED_FLOATS_OF_LAUNCH(name, count) extern __shared__ __align__(16) float name[]
 
 static __forceinline__ int thread_index() { return (int)threadIdx.x; }
 static __forceinline__ int block_index() { return (int)blockIdx.x; }

@@ -1,4 +1,4 @@
-/* The kernels of this model: how they are launched, and where their code and their weights are. Private to the object. */
+/* The kernels of this model: their launches, and where their code and their weights are. Private to the object. */
 #ifndef VOCOSC_CUDA_MODEL_H
 #define VOCOSC_CUDA_MODEL_H
 

@@ -3,7 +3,7 @@
 
 const struct vocosc_cuda_launch vocosc_cuda_launches[${device.launches | length}] = {
 //% for launch in device.launches
-    {"vocosc_${launch.step}", {${launch.grid | join(", ")}}, ${launch.block}, 0, ${launch.overlaps_previous | int}},
+    {"vocosc_${launch.step}", {${launch.grid | join(", ")}}, ${launch.block}, ${launch.shared_bytes}, ${launch.overlaps_previous | int}},
 //% endfor
 };
 

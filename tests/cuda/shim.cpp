@@ -13,6 +13,7 @@
 shim_thread shim_current;
 uint64_t shim_epoch = 1;
 uint64_t shim_block_epoch = 1;
+size_t shim_launch_bytes = SIZE_MAX;
 
 namespace {
 
@@ -39,11 +40,18 @@ const char *kernel_name;
 void (*before_wait)();
 void (*after_wait)();
 
-[[noreturn]] void fail(const char *what) {
-  fprintf(stderr, "shim: %s: block %d, %d, thread %d: %s\n", kernel_name, shim_current.block_x, shim_current.block_y,
-          shim_current.thread, what);
-  exit(9);
+char message[512];
+jmp_buf failure;
+
+/* Ends the launch, from wherever in it, with a message. */
+[[noreturn]] void fail(const char *array, long index, const char *what) {
+  char place[64] = "";
+  if (array != nullptr) snprintf(place, sizeof place, "%s[%ld]: ", array, index);
+  snprintf(message, sizeof message, "%s: block %d, %d, thread %d: %s%s", kernel_name, shim_current.block_x,
+           shim_current.block_y, shim_current.thread, place, what);
+  _longjmp(failure, 1);
 }
+[[noreturn]] void fail(const char *what) { fail(nullptr, 0, what); }
 
 void yield(state at) {
   fiber &self = fibers[shim_current.thread];
@@ -131,23 +139,28 @@ float shim_exchange(float value, int mask) {
   return other.given[turn];
 }
 
-void shim_misuse(const char *what, const char *array, long index) {
-  fprintf(stderr, "shim: %s[%ld]: ", array, index);
-  fail(what);
-}
+void shim_misuse(const char *what, const char *array, long index) { fail(array, index, what); }
+
+/* The shared memory that the next launches give beside the kernels' own arrays. */
+extern "C" void shim_set_shared_bytes(size_t bytes) { shim_launch_bytes = bytes; }
 
 /*
- * Launches a kernel and runs it to its end. `order` is that of blocks, warps and lanes: 0 ascending, 1 descending,
- * others are seeds of a shuffle. If there are hooks, they run before a block starts, and when all of its threads wait
- * for the kernel before.
+ * Launches a kernel and runs it to its end; returns null, or what went wrong. `order` is that of blocks, warps and
+ * lanes: 0 ascending, 1 descending, others are seeds of a shuffle. If there are hooks, they run before a block starts,
+ * and when all of its threads wait for the kernel before.
  */
-extern "C" void shim_launch(const char *name, kernel_function *function, const void *parameter, int grid_x, int grid_y,
-                            int threads, unsigned order, void (*at_start)(), void (*at_wait)()) {
+extern "C" const char *shim_try_launch(const char *name, kernel_function *function, const void *parameter, int grid_x,
+                                       int grid_y, int threads, unsigned order, void (*at_start)(), void (*at_wait)()) {
   kernel = function;
   kernel_parameter = parameter;
   kernel_name = name;
   before_wait = at_start;
   after_wait = at_wait;
+  if (_setjmp(failure) != 0) {
+    for (fiber &f : fibers) f.stack = nullptr; /* given up, in the middle of the kernel: new ones next time */
+    return message;
+  }
+  shim_current = {0, 0, 0, threads};
   if (threads > MAX_THREADS || threads % LANES != 0) fail("blocks are whole warps, of 1024 threads at most");
   std::mt19937 random(order);
   const auto sequence = [&](int count) {
@@ -160,4 +173,14 @@ extern "C" void shim_launch(const char *name, kernel_function *function, const v
     shim_current = {0, block % grid_x, block / grid_x, threads};
     run_block(threads, sequence(threads / LANES), sequence(LANES));
   }
+  return nullptr;
+}
+
+/* As shim_try_launch, but what goes wrong ends the process. */
+extern "C" void shim_launch(const char *name, kernel_function *function, const void *parameter, int grid_x, int grid_y,
+                            int threads, unsigned order, void (*at_start)(), void (*at_wait)()) {
+  const char *error = shim_try_launch(name, function, parameter, grid_x, grid_y, threads, order, at_start, at_wait);
+  if (error == nullptr) return;
+  fprintf(stderr, "shim: %s\n", error);
+  exit(9);
 }

@@ -5,12 +5,13 @@
  * A block's threads are fibers; one runs until its next barrier or shuffle. Shared memory knows who touched it since
  * the last barrier: reading what another thread wrote, writing what another thread read or wrote, and reading what
  * nobody wrote are errors, whatever the order the threads ran in. So is a barrier or a shuffle that some threads never
- * reach. Errors end the process with a line on stderr.
+ * reach. An error ends the launch, with a message.
  */
 #ifndef VOCOSC_TESTS_SHIM_H
 #define VOCOSC_TESTS_SHIM_H
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -30,6 +31,8 @@ struct shim_thread {
 extern shim_thread shim_current;
 extern uint64_t shim_epoch;       /* goes up at every barrier, and when a block starts */
 extern uint64_t shim_block_epoch; /* the epoch in which the block started */
+
+extern size_t shim_launch_bytes; /* of shared memory that the launch gives */
 
 extern "C" void shim_barrier();
 extern "C" float shim_exchange(float value, int mask);
@@ -124,6 +127,10 @@ struct shared_floats {
   static shim_cell name##_cells[count];                          \
   static shim_array name##_array = {#name, name##_cells, count}; \
   const shared_floats name = {&name##_array, 0}
+
+#define SHARED_FLOATS_OF_LAUNCH(name, count)                                               \
+  if ((count) * sizeof(float) > shim_launch_bytes) shim_misuse("too small", #name, count); \
+  SHARED_FLOATS(name, count)
 
 /* 16 bytes ----------------------------------------------------------------------------------------------------------
  */
