@@ -79,6 +79,16 @@ def no_gpu() -> str | None:
     return None if found else "the CUDA driver finds none"
 
 
+def driver_release() -> str | None:
+    """The driver's own version, such as 580.65.06, if nvidia-smi is there to tell."""
+    try:
+        line = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        done = subprocess.run(line, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.split("\n")[0].strip() or None
+
+
 def compile_program(directory: Path, work: Path) -> Path:
     """`gpu.c` for the object in a directory that the compiler wrote, compiled into `work`. Raises PeerError."""
     name = host_tool(directory).name
@@ -279,6 +289,7 @@ def run(args: argparse.Namespace) -> int:
     data = {
         "date": args.date,
         "chip": chip,
+        "driver": driver_release(),
         "driver_version": results[0]["driver_version"],
         "host": this_machine(),
         "results": results,
@@ -290,7 +301,7 @@ def run(args: argparse.Namespace) -> int:
         args.results.mkdir(parents=True, exist_ok=True)
         (args.results / result_file(chip)).write_text(json.dumps(data, indent=1, allow_nan=False) + "\n")
     version = int(results[0]["driver_version"])
-    print(f"{chip}, driver of CUDA {version // 1000}.{version % 1000 // 10}")
+    print(f"{chip}, driver {data['driver'] or ''} of CUDA {version // 1000}.{version % 1000 // 10}")
     for name, why in missing.items():
         print(f"{name}: not here: {why}")
     print(
