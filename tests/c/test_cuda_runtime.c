@@ -497,20 +497,25 @@ static void test_launches_are_as_the_table_says(void **state) {
   (void)state;
   static const struct {
     int flags, architecture, version, graph, overlap;
+    const char *refused;
   } cases[] = {
-      {0, 90, 13000, 1, 1},
-      {VOCOSC_CUDA_NO_GRAPH, 90, 13000, 0, 1},
-      {VOCOSC_CUDA_NO_OVERLAP, 90, 13000, 1, 0},
-      {VOCOSC_CUDA_NO_GRAPH | VOCOSC_CUDA_NO_OVERLAP, 90, 13000, 0, 0},
-      {0, 89, 13000, 1, 0},                    /* a chip that cannot */
-      {0, 90, 12020, 1, 0},                    /* a driver whose graphs cannot */
-      {VOCOSC_CUDA_NO_GRAPH, 90, 12020, 0, 1}, /* ... but its streams can */
+      {0, 90, 13000, 1, 1, NULL},
+      {VOCOSC_CUDA_NO_GRAPH, 90, 13000, 0, 1, NULL},
+      {VOCOSC_CUDA_NO_OVERLAP, 90, 13000, 1, 0, NULL},
+      {VOCOSC_CUDA_NO_GRAPH | VOCOSC_CUDA_NO_OVERLAP, 90, 13000, 0, 0, NULL},
+      {0, 89, 13000, 1, 0, NULL},                    /* a chip that cannot */
+      {0, 90, 12020, 1, 0, NULL},                    /* a driver whose graphs cannot */
+      {VOCOSC_CUDA_NO_GRAPH, 90, 12020, 0, 1, NULL}, /* ... but its streams can */
+      {0, 100, 13000, 1, 1, NULL},                   /* kernels compiled from PTX for 90, which wait */
+      {0, 100, 13000, 1, 0, "PTX 90"},               /* kernels compiled from PTX for 80, which do not */
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     const vocosc_cuda_options options = options_with(cases[i].flags);
     reset_machine();
     fake()->architecture = cases[i].architecture;
     fake()->version = cases[i].version;
+    fake()->refused_image = cases[i].refused;
+    fake()->refusal = NO_BINARY;
     assert_int_equal(vocosc_cuda_init(&cuda, &options), VOCOSC_OK);
     assert_int_equal(seen_count, VOCOSC_CUDA_LAUNCHES + 1); /* all were tried, on nothing */
     assert_int_equal(cuda.uses_graph, cases[i].graph);
