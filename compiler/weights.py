@@ -1,4 +1,5 @@
-"""Writes the weights file, NAME_weights.bin: a header of 64 bytes, then the tables, one after the other, little-endian.
+"""Writes the weights file, NAME_weights.bin: a header of 64 bytes, then the tables, little-endian, each from a
+multiple of 64 bytes on.
 
 The object has it baked in, or (--weights blob) is handed its address at init and refuses one that is not meant for it:
 the header names the architecture, by a hash of all that the code was compiled for, and holds a checksum.
@@ -38,7 +39,8 @@ def build_weights(plan: Plan, tables: Sequence[Table], precision: str, golden_ha
     """The file that holds the tables."""
     hashes = _architecture(plan, tables, precision)
     little = (table.data.astype(table.data.dtype.newbyteorder("<")).tobytes() for table in tables)
-    rest = hashes + struct.pack("<Q", golden_hash) + b"".join(little)
+    lines = (data + bytes(-len(data) % 64) for data in little)
+    rest = hashes + struct.pack("<Q", golden_hash) + b"".join(lines)
     size = _HEADER.size + len(rest)
     if size >= 2**32:
         raise CompileError(f"the weights take {size} bytes; a weights file has less than 4 GiB")

@@ -20,7 +20,7 @@ int vocosc_latency_samples(void) { return VOCOSC_LATENCY_SAMPLES; }
 const char *vocosc_status_text(int status) {
   switch (status) {
     case VOCOSC_BAD_ARGUMENT:
-      return "bad argument: a null pointer, or a count out of range";
+      return "bad argument: a null or misaligned pointer, or a count out of range";
     case VOCOSC_BAD_INPUT:
       return "bad input: a value is NaN or infinite";
     case VOCOSC_BAD_STREAM:
@@ -64,6 +64,9 @@ static vocosc_target choose_target(vocosc_target wanted) {
   }
   return VOCOSC_BEST;
 }
+
+/* Neither null nor misaligned. All structs and floats are aligned to 4 bytes, int16 to 2. */
+static int usable(const void *memory, size_t alignment) { return memory != NULL && (uintptr_t)memory % alignment == 0; }
 
 static void run_network(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames,
                         const vocosc_team *team) {
@@ -127,10 +130,11 @@ static void run_analysis(const vocosc_mel_stream *stream, vocosc_scratch *scratc
 /* Rounds to nearest, ties to even, and clips; NaN is silence. */
 static int16_t to_int16(float sample) {
   const float rounder = 0x1.8p23f;
-  const float scaled = sample * 32768.0f;
-  if (scaled >= 32767.0f) return 32767;
-  if (scaled > -32768.0f) return (int16_t)(scaled + rounder - rounder);
-  return scaled <= -32768.0f ? -32768 : 0;
+  float scaled = sample * 32768.0f;
+  scaled = float_select(scaled == scaled, scaled, 0.0f);
+  scaled = float_select(scaled < 32767.0f, scaled, 32767.0f);
+  scaled = float_select(scaled > -32768.0f, scaled, -32768.0f);
+  return (int16_t)(scaled + rounder - rounder);
 }
 
 /* ---- decoding ------------------------------------------------------------------------------------------------------
@@ -138,7 +142,7 @@ static int16_t to_int16(float sample) {
 
 #if VOCOSC_BAKED
 int vocosc_init_target(vocosc_stream *stream, vocosc_target target) {
-  if (stream == NULL) return VOCOSC_BAD_ARGUMENT;
+  if (!usable(stream, 4)) return VOCOSC_BAD_ARGUMENT;
   const vocosc_target chosen = choose_target(target);
   memset(stream, 0, sizeof *stream);
   if (chosen == VOCOSC_BEST) return VOCOSC_BAD_TARGET;
@@ -171,7 +175,7 @@ static int is_ours(const weights_file *weights, size_t bytes) {
 }
 
 int vocosc_init_weights(vocosc_stream *stream, vocosc_target target, const void *weights, size_t bytes) {
-  if (stream == NULL) return VOCOSC_BAD_ARGUMENT;
+  if (!usable(stream, 4)) return VOCOSC_BAD_ARGUMENT;
   const vocosc_target chosen = choose_target(target);
   memset(stream, 0, sizeof *stream);
   if (weights == NULL) return VOCOSC_BAD_ARGUMENT;
@@ -193,7 +197,7 @@ static int is_ready(uint32_t ready, uint32_t target) {
 }
 
 int vocosc_reset(vocosc_stream *stream) {
-  if (stream == NULL) return VOCOSC_BAD_ARGUMENT;
+  if (!usable(stream, 4)) return VOCOSC_BAD_ARGUMENT;
   if (!is_ready(stream->ready, stream->target)) return VOCOSC_BAD_STREAM;
   const size_t kept = offsetof(vocosc_stream, mel_history); /* target and weights */
   memset((unsigned char *)stream + kept, 0, sizeof *stream - kept);
@@ -202,9 +206,9 @@ int vocosc_reset(vocosc_stream *stream) {
 
 /* The status of a decode call's arguments, the audio's pointers aside. */
 static int check_decode(const vocosc_job *jobs, int count, const vocosc_scratch *scratch, int frames) {
-  if (scratch == NULL || frames < 1 || frames > VOCOSC_MAX_FRAMES / count) return VOCOSC_BAD_ARGUMENT;
+  if (!usable(scratch, 4) || frames < 1 || frames > VOCOSC_MAX_FRAMES / count) return VOCOSC_BAD_ARGUMENT;
   for (int i = 0; i < count; i++) {
-    if (jobs[i].stream == NULL || jobs[i].mel == NULL) return VOCOSC_BAD_ARGUMENT;
+    if (!usable(jobs[i].stream, 4) || !usable(jobs[i].mel, 4)) return VOCOSC_BAD_ARGUMENT;
     if (!is_ready(jobs[i].stream->ready, jobs[i].stream->target)) return VOCOSC_BAD_STREAM;
     if (jobs[i].stream->target != jobs->stream->target) return VOCOSC_BAD_ARGUMENT;
     if (weights_of(jobs[i].stream) != weights_of(jobs->stream)) return VOCOSC_BAD_ARGUMENT;
@@ -232,7 +236,7 @@ int vocosc_decode_batch(const vocosc_job *jobs, int count, vocosc_scratch *scrat
   }
   if (jobs == NULL || count < 1 || count > VOCOSC_MAX_FRAMES) return VOCOSC_BAD_ARGUMENT;
   for (int i = 0; i < count; i++) {
-    if (jobs[i].audio == NULL) return VOCOSC_BAD_ARGUMENT;
+    if (!usable(jobs[i].audio, 4)) return VOCOSC_BAD_ARGUMENT;
   }
   const int status = check_decode(jobs, count, scratch, frames);
   if (status != VOCOSC_OK) {
@@ -257,7 +261,7 @@ int vocosc_decode(vocosc_stream *stream, vocosc_scratch *scratch, const float *m
 }
 
 int vocosc_decode_int16(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, int16_t *audio) {
-  if (audio == NULL) return VOCOSC_BAD_ARGUMENT;
+  if (!usable(audio, 2)) return VOCOSC_BAD_ARGUMENT;
   vocosc_job job = {stream, mel, NULL};
   const int status = check_decode(&job, 1, scratch, frames);
   if (status != VOCOSC_OK) {
@@ -272,7 +276,8 @@ int vocosc_decode_int16(vocosc_stream *stream, vocosc_scratch *scratch, const fl
 
 /* Writes the overlap as float, or as int16 if `audio` is null, and resets. */
 static int flush(vocosc_stream *stream, float *audio, int16_t *audio_int16) {
-  if (stream == NULL || (audio == NULL && audio_int16 == NULL)) return VOCOSC_BAD_ARGUMENT;
+  if (!usable(stream, 4)) return VOCOSC_BAD_ARGUMENT;
+  if (audio != NULL ? !usable(audio, 4) : !usable(audio_int16, 2)) return VOCOSC_BAD_ARGUMENT;
   const int status = is_ready(stream->ready, stream->target) ? VOCOSC_OK : VOCOSC_BAD_STREAM;
   for (int i = 0; i < VOCOSC_TAIL; i++) {
     const float sample = status == VOCOSC_OK ? stream->overlap[i] : 0.0f;
@@ -302,7 +307,7 @@ static uint64_t hash_floats(uint64_t hash, const float *values, int count) {
 }
 
 int vocosc_selftest(vocosc_stream *stream, vocosc_scratch *scratch) {
-  const int status = scratch == NULL ? VOCOSC_BAD_ARGUMENT : vocosc_reset(stream);
+  const int status = usable(scratch, 4) ? vocosc_reset(stream) : VOCOSC_BAD_ARGUMENT;
   if (status != VOCOSC_OK) return status;
   float *audio = scratch->values + SCRATCH_AUDIO;
   const vocosc_job job = {stream, vocosc_golden_mel, audio};
@@ -321,7 +326,7 @@ int vocosc_selftest(vocosc_stream *stream, vocosc_scratch *scratch) {
  */
 
 int vocosc_mel_init_target(vocosc_mel_stream *stream, vocosc_target target) {
-  if (stream == NULL) return VOCOSC_BAD_ARGUMENT;
+  if (!usable(stream, 4)) return VOCOSC_BAD_ARGUMENT;
   const vocosc_target chosen = choose_target(target);
   memset(stream, 0, sizeof *stream);
   if (chosen == VOCOSC_BEST) return VOCOSC_BAD_TARGET;
@@ -333,7 +338,7 @@ int vocosc_mel_init_target(vocosc_mel_stream *stream, vocosc_target target) {
 int vocosc_mel_init(vocosc_mel_stream *stream) { return vocosc_mel_init_target(stream, VOCOSC_BEST); }
 
 int vocosc_mel_reset(vocosc_mel_stream *stream) {
-  if (stream == NULL) return VOCOSC_BAD_ARGUMENT;
+  if (!usable(stream, 4)) return VOCOSC_BAD_ARGUMENT;
   if (!is_ready(stream->ready, stream->target) || stream->pending >= HOP) return VOCOSC_BAD_STREAM;
   const uint32_t target = stream->target;
   memset(stream, 0, sizeof *stream);
@@ -352,8 +357,8 @@ static void finish_frame(vocosc_mel_stream *stream, vocosc_scratch *scratch, flo
 /* The status of an analysis call's arguments, the mel's pointer and the count aside. */
 static int check_analysis(const vocosc_mel_stream *stream, const vocosc_scratch *scratch, const float *audio,
                           const int16_t *audio_int16, int samples) {
-  if (stream == NULL || scratch == NULL) return VOCOSC_BAD_ARGUMENT;
-  if (samples > 0 && audio == NULL && audio_int16 == NULL) return VOCOSC_BAD_ARGUMENT;
+  if (!usable(stream, 4) || !usable(scratch, 4)) return VOCOSC_BAD_ARGUMENT;
+  if (samples > 0 && (audio != NULL ? !usable(audio, 4) : !usable(audio_int16, 2))) return VOCOSC_BAD_ARGUMENT;
   if (!is_ready(stream->ready, stream->target) || stream->pending >= HOP) return VOCOSC_BAD_STREAM;
   return audio == NULL || all_finite(audio, samples) ? VOCOSC_OK : VOCOSC_BAD_INPUT;
 }
@@ -361,7 +366,7 @@ static int check_analysis(const vocosc_mel_stream *stream, const vocosc_scratch 
 /* Takes audio, as float or, if `audio` is null, as int16. */
 static int analyse(vocosc_mel_stream *stream, vocosc_scratch *scratch, const float *audio, const int16_t *audio_int16,
                    int samples, float *mel) {
-  if (mel == NULL || samples < 0 || samples > VOCOSC_MAX_FRAMES * HOP) return VOCOSC_BAD_ARGUMENT;
+  if (!usable(mel, 4) || samples < 0 || samples > VOCOSC_MAX_FRAMES * HOP) return VOCOSC_BAD_ARGUMENT;
   const int status = check_analysis(stream, scratch, audio, audio_int16, samples);
   if (status != VOCOSC_OK) {
     const int pending = status == VOCOSC_BAD_INPUT ? (int)stream->pending : 0; /* else there may be no stream */
@@ -396,7 +401,7 @@ int vocosc_mel_int16(vocosc_mel_stream *stream, vocosc_scratch *scratch, const i
 }
 
 int vocosc_mel_flush(vocosc_mel_stream *stream, vocosc_scratch *scratch, float *mel) {
-  if (stream == NULL || scratch == NULL || mel == NULL) return VOCOSC_BAD_ARGUMENT;
+  if (!usable(stream, 4) || !usable(scratch, 4) || !usable(mel, 4)) return VOCOSC_BAD_ARGUMENT;
   if (!is_ready(stream->ready, stream->target) || stream->pending >= HOP) return VOCOSC_BAD_STREAM;
   const int frames = stream->pending > 0;
   if (frames > 0) {

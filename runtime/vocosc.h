@@ -30,7 +30,7 @@ extern "C" {
 
 typedef enum {
   VOCOSC_OK = 0,
-  VOCOSC_BAD_ARGUMENT = -1, /* a null pointer, or a count out of range */
+  VOCOSC_BAD_ARGUMENT = -1, /* a null or misaligned pointer, or a count out of range */
   VOCOSC_BAD_INPUT = -2,    /* a value in mel or audio is NaN or infinite */
   VOCOSC_BAD_STREAM = -3,   /* the stream was never initialised, or is damaged */
   VOCOSC_BAD_TARGET = -4,   /* this CPU, or this build, lacks the instructions asked for */

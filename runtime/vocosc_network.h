@@ -29,11 +29,25 @@ typedef void vocosc_network_function(const vocosc_job *jobs, int count, vocosc_s
 /* The log-mel [VOCOSC_MELS] of one window [VOCOSC_N_FFT] of audio. */
 typedef void vocosc_analysis_function(const float *window, vocosc_scratch *scratch, float *mel);
 
+/* condition ? a : b, by masks, so that no compiler makes a branch of it: the time must not depend on data. */
+static inline float float_select(int condition, float a, float b) {
+  const uint32_t mask = 0u - (uint32_t)condition; /* condition is 0 or 1 */
+  uint32_t bits_a, bits_b;
+  memcpy(&bits_a, &a, sizeof a);
+  memcpy(&bits_b, &b, sizeof b);
+  const uint32_t chosen = (bits_a & mask) | (bits_b & ~mask);
+  float value;
+  memcpy(&value, &chosen, sizeof value);
+  return value;
+}
+
 /*
  * Inputs below 1e-20 count as zero. No ear or tolerance can tell, but arithmetic on denormal numbers takes many CPUs
  * a hundred times as long: a chunk of 1e-38 must not take longer than a chunk of speech.
  */
-static inline float without_denormals(float value) { return value > -1e-20f && value < 1e-20f ? 0.0f : value; }
+static inline float without_denormals(float value) {
+  return float_select((value <= -1e-20f) | (value >= 1e-20f), value, 0.0f);
+}
 
 /* True if none of the values is NaN or infinite; by the bits, so that no compiler option can spoil it. */
 static inline int all_finite(const float *values, int count) {

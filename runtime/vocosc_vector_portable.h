@@ -73,8 +73,6 @@ static inline vec vec_mul(vec a, vec b) { return a * b; }
 static inline vec vec_div(vec a, vec b) { return a / b; }
 static inline vec vec_sqrt(vec a) { return __builtin_sqrtf(a); } /* an instruction, with -fno-math-errno */
 static inline vec vec_fma(vec a, vec b, vec c) { return fma_float(a, b, c); }
-static inline vec vec_min(vec a, vec b) { return a < b ? a : b; }
-static inline vec vec_max(vec a, vec b) { return a > b ? a : b; }
 
 static inline vec_bits vec_bits_set(uint32_t a) { return a; }
 static inline vec_bits vec_bits_add(vec_bits a, vec_bits b) { return a + b; }
@@ -82,7 +80,13 @@ static inline vec_bits vec_bits_and(vec_bits a, vec_bits b) { return a & b; }
 static inline vec_bits vec_bits_xor(vec_bits a, vec_bits b) { return a ^ b; }
 static inline vec_bits vec_bits_shift_left(vec_bits a, int count) { return a << count; }
 static inline vec_bits vec_bits_shift_right(vec_bits a, int count) { return a >> count; }
-static inline vec vec_select(vec_bits chosen, vec a, vec b) { return chosen ? a : b; }
+/* By masks: compilers would make branches of some. */
+static inline vec vec_select(vec_bits chosen, vec a, vec b) {
+  const uint32_t mask = 0u - (uint32_t)(chosen != 0);
+  return vec_from_bits((vec_to_bits(a) & mask) | (vec_to_bits(b) & ~mask));
+}
+static inline vec vec_min(vec a, vec b) { return vec_select(a < b, a, b); }
+static inline vec vec_max(vec a, vec b) { return vec_select(a > b, a, b); }
 
 static inline vec vec_abs(vec a) { return vec_from_bits(vec_to_bits(a) & 0x7fffffffu); }
 static inline vec vec_from_int(vec_bits a) { return (float)(int32_t)a; }

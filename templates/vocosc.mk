@@ -21,7 +21,7 @@ OBJCOPY = objcopy
 TARGET_CFLAGS =
 
 # No contraction: which products are fused with which sums is written out, so that all targets give the same bits.
-CFLAGS = -std=c11 -O3 -Wall -Wextra -Wconversion -Werror -fPIC -ffp-contract=off -fno-math-errno \
+CFLAGS = -std=c11 -O3 -Wall -Wextra -Wconversion -Wvla -Walloca -Werror -fPIC -ffp-contract=off -fno-math-errno \
          -fno-trapping-math -fno-strict-aliasing -fno-stack-protector -fno-asynchronous-unwind-tables $(TARGET_CFLAGS) \
          $(EXTRA_CFLAGS)
 TOOL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L -O2 -Wall -Wextra -Wconversion -Werror $(TARGET_CFLAGS)

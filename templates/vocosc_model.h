@@ -76,11 +76,11 @@ typedef struct {
 
 //% for table in tables
   /* ${table.source}: ${table.layout} */
-  ${table.c_type} ${table.name}[${table.data.size}];
+  _Alignas(64) ${table.c_type} ${table.name}[${table.data.size}];
 //% endfor
 } weights_file;
 
-_Static_assert(sizeof(weights_file) == ${weights.file | length}, "the tables follow each other without gaps");
+_Static_assert(sizeof(weights_file) == ${weights.file | length}, "the file and the code agree on the layout");
 
 #define WEIGHTS_MAGIC {${weights_magic | join(", ")}}
 #define WEIGHTS_VERSION ${weights_version}u

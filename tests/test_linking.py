@@ -69,7 +69,7 @@ def test_nothing_is_writable(vocoder: Vocoder) -> None:
             assert kind == "PROGBITS", section
     ((_, _, size, flags, alignment),) = [entry for entry in found if entry[0] == f".rodata.{vocoder.name}.weights"]
     assert flags == "A" and int(alignment) == 64
-    assert int(size, 16) == 64 + vocoder.report["weight_bytes"]
+    assert int(size, 16) == (vocoder.directory / f"{vocoder.name}_weights.bin").stat().st_size
 
 
 def test_the_stack_is_not_executable(vocoder: Vocoder) -> None:
@@ -82,8 +82,8 @@ def test_the_report_tells_the_tables_sizes(vocoder: Vocoder) -> None:
     report = vocoder.report
     listing = run_ok(["size", "-A", vocoder.directory / f"{vocoder.name}.o"])
     sizes = {line.split()[0]: int(line.split()[1]) for line in listing.splitlines() if line.startswith(".")}
-    assert all(table["bytes"] % 64 == 0 for table in report["tables"])
-    assert sizes[f".rodata.{vocoder.name}.weights"] == 64 + report["weight_bytes"]
+    tables = sum(-(-table["bytes"] // 64) * 64 for table in report["tables"])
+    assert sizes[f".rodata.{vocoder.name}.weights"] == 64 + tables
     assert sum(table["bytes"] for table in report["tables"]) == report["weight_bytes"]
     read_only = sum(size for section, size in sizes.items() if section.startswith((".text", ".rodata")))
     assert report["flash_bytes"] == read_only

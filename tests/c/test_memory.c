@@ -1,9 +1,15 @@
 /*
  * Nothing is touched beside what the caller gave: every array lies against a page that faults, once before and once
- * behind it; no alignment beyond a float's is needed; and nothing is allocated.
+ * behind it; no alignment beyond a float's is needed, and less is refused; nothing is allocated, and the operating
+ * system is never called.
  */
+#include <errno.h>
+#include <linux/seccomp.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -96,6 +102,9 @@ static uint64_t use(const arrays *a, vocosc_target target, int frames) {
   assert_int_equal(vocosc_flush_int16(a->stream, a->pcm_tail), VOCOSC_TAIL);
   for (int i = 0; i < VOCOSC_TAIL; i++) hash = hash_word(hash, (uint16_t)a->pcm_tail[i]);
   assert_int_equal(vocosc_reset(a->stream), VOCOSC_OK);
+#if VOCOSC_HAS_SELFTEST
+  assert_int_equal(vocosc_selftest(a->stream, a->scratch), VOCOSC_OK);
+#endif
 
   memcpy(a->audio, audio_values, sizeof(float) * (size_t)samples);
   assert_int_equal(vocosc_mel(a->mel_stream, a->scratch, a->audio, samples, a->mel), frames);
@@ -184,6 +193,76 @@ static void test_alignment_does_not_matter(void **state) {
   }
 }
 
+static void test_less_alignment_is_refused(void **state) {
+  (void)state;
+  static union {
+    vocosc_stream stream;
+    vocosc_mel_stream mel_stream;
+    vocosc_scratch scratch;
+    float mel[FRAMES * VOCOSC_MELS];
+    float audio[SAMPLES];
+    unsigned char bytes[8];
+  } odd; /* its memory is never read or written */
+  static vocosc_stream stream;
+  static vocosc_mel_stream mel_stream;
+  static vocosc_scratch scratch;
+  static float mel[FRAMES * VOCOSC_MELS], audio[SAMPLES];
+  assert_int_equal(vocosc_init(&stream), VOCOSC_OK);
+  assert_int_equal(vocosc_mel_init(&mel_stream), VOCOSC_OK);
+  for (int offset = 1; offset < 4; offset++) {
+    void *p = odd.bytes + offset;
+    int results[] = {
+        vocosc_init(p),
+        vocosc_reset(p),
+        vocosc_decode(p, &scratch, mel, 1, audio),
+        vocosc_decode(&stream, p, mel, 1, audio),
+        vocosc_decode(&stream, &scratch, p, 1, audio),
+        vocosc_decode(&stream, &scratch, mel, 1, p),
+        vocosc_flush(p, audio),
+        vocosc_flush(&stream, p),
+        vocosc_mel_init(p),
+        vocosc_mel_reset(p),
+        vocosc_mel(p, &scratch, audio, 1, mel),
+        vocosc_mel(&mel_stream, p, audio, 1, mel),
+        vocosc_mel(&mel_stream, &scratch, p, 1, mel),
+        vocosc_mel(&mel_stream, &scratch, audio, 1, p),
+        vocosc_mel_flush(&mel_stream, &scratch, p),
+        offset == 2 ? VOCOSC_BAD_ARGUMENT : vocosc_decode_int16(&stream, &scratch, mel, 1, p),
+        offset == 2 ? VOCOSC_BAD_ARGUMENT : vocosc_flush_int16(&stream, p),
+        offset == 2 ? VOCOSC_BAD_ARGUMENT : vocosc_mel_int16(&mel_stream, &scratch, p, 1, mel),
+    };
+    for (size_t i = 0; i < sizeof results / sizeof *results; i++) {
+      check(results[i] == VOCOSC_BAD_ARGUMENT, "offset %d, call %d: %d", offset, (int)i, results[i]);
+    }
+  }
+}
+
+/*
+ * In a process that the kernel ends on any call but read, write and exit: no mmap, brk, clone or futex, whatever the
+ * function that would make it is called.
+ */
+static void test_the_system_is_never_called(void **state) {
+  (void)state;
+  const uint64_t expected = plain_hash(FRAMES);
+  for (int forbidden = 0; forbidden < 2; forbidden++) {
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+      if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) != 0) _exit(errno == EINVAL || errno == ENOSYS ? 77 : 1);
+      if (forbidden) (void)syscall(SYS_brk, 0); /* the trap works */
+      syscall(SYS_exit, plain_hash(FRAMES) == expected ? 0 : 2);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) skip(); /* under Valgrind, qemu and the sanitizers */
+    if (forbidden) {
+      assert_true(WIFSIGNALED(status));
+    } else {
+      check(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the process ended with status %x", (unsigned)status);
+    }
+  }
+}
+
 static void test_nothing_is_allocated(void **state) {
   (void)state;
   allocations = 0;
@@ -210,6 +289,8 @@ int main(int count, char **arguments) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_nothing_beside_the_arrays_is_touched),
       cmocka_unit_test(test_alignment_does_not_matter),
+      cmocka_unit_test(test_less_alignment_is_refused),
+      cmocka_unit_test(test_the_system_is_never_called),
       cmocka_unit_test(test_nothing_is_allocated),
   };
   return cmocka_run_group_tests(tests, set_up, NULL);

@@ -1,0 +1,94 @@
+/*
+ * How many instructions a call executes does not depend on what it is given, nor on how long the stream is: calls to be
+ * counted, on every instruction set that there is.
+ */
+#include <valgrind/callgrind.h>
+
+#include "check.h"
+#include "vocosc.h"
+
+enum { FRAMES = VOCOSC_MAX_FRAMES, SAMPLES = FRAMES * VOCOSC_HOP, CHUNKS = 3 };
+
+static vocosc_stream stream;
+static vocosc_mel_stream mel_stream;
+static _Alignas(64) vocosc_scratch scratch;
+static float mel[FRAMES * VOCOSC_MELS];
+static float mel_out[(FRAMES + 1) * VOCOSC_MELS];
+static float audio[SAMPLES];
+static float audio_in[SAMPLES];
+static int16_t pcm[SAMPLES];
+static float tail[VOCOSC_TAIL + 1];
+static int16_t pcm_tail[VOCOSC_TAIL + 1];
+
+/* Runs under Valgrind's callgrind, which writes one count a call; calls of the same name must have the same. */
+#define COUNTED(target, frames, input, expression)                                                                \
+  do {                                                                                                            \
+    char text[200];                                                                                               \
+    snprintf(text, sizeof text, "%s: %s, %d frames: %s", vocosc_target_name(target), #expression, frames, input); \
+    CALLGRIND_ZERO_STATS;                                                                                         \
+    const int status = (expression);                                                                              \
+    CALLGRIND_DUMP_STATS_AT(text);                                                                                \
+    if (status < 0) return status;                                                                                \
+  } while (0)
+
+/* Inputs by kind: what speech is like, and what it is not. Returns the kind's name, or null behind the last. */
+static const char *fill(int kind, float *values, int count, uint64_t seed) {
+  static const char *const names[] = {"speech-like", "silence", "zeros",     "loud",         "all 1e30",
+                                      "all -1e30",   "+-3e38",  "denormals", "tiny and huge"};
+  if (kind >= (int)(sizeof names / sizeof *names)) return NULL;
+  for (int i = 0; i < count; i++) {
+    const float sign = next_bits(&seed) & 1 ? 1.0f : -1.0f;
+    const float choices[] = {next_float(&seed, -9.0f, 1.0f),
+                             VOCOSC_SILENT_MEL,
+                             0.0f,
+                             next_float(&seed, 0.0f, 9.0f),
+                             1e30f,
+                             -1e30f,
+                             sign * 3e38f,
+                             sign * 1e-42f,
+                             i % 2 ? sign * 1e-30f : 1e30f};
+    values[i] = choices[kind];
+  }
+  return names[kind];
+}
+
+static int decode_all(vocosc_target target, int frames) {
+  const char *name;
+  for (int kind = 0; (name = fill(kind, mel, FRAMES * VOCOSC_MELS, 1)) != NULL; kind++) {
+    if (vocosc_init_target(&stream, target) != VOCOSC_OK) return 0; /* not on this CPU */
+    for (int chunk = 0; chunk < CHUNKS; chunk++) {                  /* the first one, too */
+      (void)fill(kind, mel, FRAMES * VOCOSC_MELS, 1 + (uint64_t)chunk);
+      COUNTED(target, frames, name, vocosc_decode(&stream, &scratch, mel, frames, audio));
+    }
+    vocosc_stream twin = stream;
+    COUNTED(target, 0, name, vocosc_flush(&stream, tail));
+    stream = twin;
+    COUNTED(target, frames, name, vocosc_decode_int16(&stream, &scratch, mel, frames, pcm));
+    COUNTED(target, 0, name, vocosc_flush_int16(&stream, pcm_tail));
+  }
+  return 0;
+}
+
+static int analyse_all(vocosc_target target, int frames) {
+  const char *name;
+  for (int kind = 0; (name = fill(kind, audio_in, SAMPLES, 1)) != NULL; kind++) {
+    if (vocosc_mel_init_target(&mel_stream, target) != VOCOSC_OK) return 0; /* not on this CPU */
+    for (int chunk = 0; chunk < CHUNKS; chunk++) {
+      (void)fill(kind, audio_in, SAMPLES, 1 + (uint64_t)chunk);
+      const int samples = frames * VOCOSC_HOP;
+      COUNTED(target, frames, name, vocosc_mel(&mel_stream, &scratch, audio_in, samples, mel_out));
+      for (int i = 0; i < samples; i++) pcm[i] = (int16_t)(kind == 2 ? 0 : kind * 4000 * (i % 2 ? 1 : -1) - kind);
+      COUNTED(target, frames, name, vocosc_mel_int16(&mel_stream, &scratch, pcm, samples, mel_out));
+    }
+  }
+  return 0;
+}
+
+int main(void) {
+  for (int target = VOCOSC_PORTABLE; target <= VOCOSC_NEON; target++) {
+    for (int frames = 1; frames <= FRAMES; frames += FRAMES > 1 ? FRAMES - 1 : 1) {
+      if (decode_all((vocosc_target)target, frames) < 0 || analyse_all((vocosc_target)target, frames) < 0) return 1;
+    }
+  }
+  return 0;
+}

@@ -1,0 +1,196 @@
+"""The promises of the README, each on the object as shipped, for every precision and target."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.make_checkpoint import write_checkpoint
+from tests.objects import (
+    BAD_INPUT,
+    TINY,
+    Floats,
+    Vocoder,
+    build_c,
+    compile_model,
+    golden,
+    run_c,
+    run_ok,
+    some_audio,
+    some_mel,
+    symbols,
+)
+from tests.test_linking import (  # noqa: F401 these run again here, on what `vocoder` is below
+    WRAPPED,
+    test_nothing_is_writable,
+    test_the_global_symbols_are_the_functions_of_the_header,
+    test_the_report_tells_the_tables_sizes,
+    test_the_stack_is_not_executable,
+)
+
+# No size is a multiple of a vector.
+MODEL = {**TINY, "dim": 19}
+BUILDS = {
+    "portable f32 --no-libc": ("--target", "portable", "--no-libc"),
+    "portable f16": ("--target", "portable", "--precision", "f16"),
+    "portable w8": ("--target", "portable", "--precision", "w8"),
+    "x86-64 f16 --no-libc": ("--target", "x86-64", "--precision", "f16", "--no-libc"),
+    "x86-64 w8": ("--target", "x86-64", "--precision", "w8"),
+}
+NOW = "-Wl,-z,now"  # else the loader resolves memcpy at its first call, on our stack and among our instructions
+
+
+@pytest.fixture(scope="module", params=BUILDS, ids=lambda name: name.replace(" ", "_"))
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Vocoder:
+    folder = tmp_path_factory.mktemp("proofs")
+    write_checkpoint(folder / "tiny.ckpt", MODEL)
+    directory = compile_model(folder / "tiny.ckpt", folder / "out", "tiny", "--chunk", "1,3", *BUILDS[request.param])
+    return Vocoder(directory, "tiny")
+
+
+@pytest.fixture
+def vocoder(built: Vocoder) -> Vocoder:
+    """What the tests of the other module ask for."""
+    return built
+
+
+# ---- the object file ----
+
+
+def test_nothing_is_needed_but_what_is_promised(built: Vocoder, request: pytest.FixtureRequest) -> None:
+    needed = set(symbols(built.directory / "tiny.o")["undefined"])
+    no_libc = "no-libc" in request.node.callspec.params["built"]
+    assert needed <= (set() if no_libc else {"memcpy", "memset", "memmove"})
+
+
+def test_there_is_no_instruction_that_calls_the_system(built: Vocoder) -> None:
+    code = run_ok(["objdump", "-d", "--no-show-raw-insn", built.directory / "tiny.o"])
+    found = set(re.findall(r"^\s*[0-9a-f]+:\t(\w+)", code, re.MULTILINE))
+    assert {"ret", "call"} <= found
+    assert not found & {"syscall", "sysenter", "int", "rdtsc", "rdrand", "rdseed"}
+
+
+def test_two_models_chunk_sizes_and_precisions_in_one_program(
+    small: Vocoder, odd_checkpoint: Path, tmp_path: Path
+) -> None:
+    options = ("--precision", "w8", "--chunk", 3, "--target", "portable", "--no-libc")
+    odd = Vocoder(compile_model(odd_checkpoint, tmp_path / "odd", "odd", *options), "odd")
+    arguments = []
+    for name in ("small", "odd"):
+        golden(name, "mel")[:40].tofile(tmp_path / f"{name}.mel")
+        arguments += [tmp_path / f"{name}.mel", tmp_path / f"{name}.audio"]
+    inputs = [odd.directory / "odd.o", small.directory / "small.o"]
+    flags = ["-I", odd.directory]
+    program = build_c("two_models.c", tmp_path / "build", small.directory, "small", flags=flags, inputs=inputs)
+    run_c(program, *arguments)
+    for vocoder in (small, odd):
+        audio = np.fromfile(tmp_path / f"{vocoder.name}.audio", np.float32)
+        assert audio.tobytes() == vocoder.decode(golden(vocoder.name, "mel")[:40]).tobytes(), vocoder.name
+
+
+# ---- memory ----
+
+
+def test_only_the_arrays_given_are_touched_and_the_system_is_never_called(built: Vocoder, tmp_path: Path) -> None:
+    run_c(build_c("test_memory.c", tmp_path, built.directory, "tiny", flags=WRAPPED))
+
+
+def test_valgrind_finds_nothing(built: Vocoder, tmp_path: Path) -> None:
+    program = build_c("test_memory.c", tmp_path, built.directory, "tiny", flags=WRAPPED)
+    run_c(program, "first", under=[valgrind(), "--quiet", "--error-exitcode=99"])
+
+
+def test_the_stack_is_as_deep_as_stated(built: Vocoder, tmp_path: Path) -> None:
+    run_c(build_c("test_stack.c", tmp_path, built.directory, "tiny", flags=[NOW]))
+    assert 0 < built.report["stack_bytes"] <= (4096 if built.report["targets"] == ["portable"] else 8192)
+
+
+@pytest.mark.parametrize("name", ["small", "odd"])
+def test_the_stack_of_larger_models_is_as_deep_as_stated(
+    request: pytest.FixtureRequest, tmp_path: Path, name: str
+) -> None:
+    vocoder: Vocoder = request.getfixturevalue(name)
+    run_c(build_c("test_stack.c", tmp_path, vocoder.directory, name, flags=[NOW]))
+
+
+# ---- time ----
+
+
+def valgrind() -> str:
+    found = shutil.which("valgrind")
+    if found is None:
+        pytest.skip("no valgrind here")
+    return found
+
+
+def test_the_count_of_instructions_does_not_depend_on_the_input(built: Vocoder, tmp_path: Path) -> None:
+    """The first chunk's count, too, is every chunk's. Valgrind knows AVX2, not AVX-512."""
+    program = build_c("test_time.c", tmp_path, built.directory, "tiny", flags=[NOW])
+    counter = [valgrind(), "--tool=callgrind", "--quiet", f"--callgrind-out-file={tmp_path}/counts"]
+    run_c(program, under=counter)
+    counts: dict[str, dict[int, str]] = {}  # of each call: how many instructions, and an input that took so many
+    for path in tmp_path.glob("counts.*"):
+        text = path.read_text()
+        trigger = re.search(r"^desc: Trigger: Client Request: (.*): (.*)$", text, re.MULTILINE)
+        total = re.search(r"^totals: (\d+)$", text, re.MULTILINE)
+        if trigger and total:
+            counts.setdefault(trigger[1], {})[int(total[1])] = trigger[2]
+    assert len(counts) >= 10
+    for call, found in counts.items():
+        assert len(found) == 1, f"{call}: {found}"
+
+
+# ---- faults ----
+
+
+def faults(mels: int) -> dict[str, Floats]:
+    rng = np.random.default_rng(0)
+    signs = rng.choice([-1, 1], (3, mels))
+    values = {f"all {value:g}": np.full((3, mels), value) for value in (0, -11.5, 1, 1e30, -1e30)}
+    values |= {
+        "largest": 3.4e38 * signs,
+        "denormal": 1e-42 * signs,
+        "mixed": signs * 10.0 ** rng.integers(-44, 38, signs.shape),
+    }
+    return {name: np.asarray(value, np.float32) for name, value in values.items()}
+
+
+def test_after_any_fault_a_reset_gives_the_golden_bits(built: Vocoder) -> None:
+    mel = some_mel(12, built.mels)
+    expected = built.decode(mel).tobytes()
+    scratch = np.zeros(built.call("scratch_bytes"), np.uint8)
+    for target in built.targets:
+        stream = built.stream(target)
+        for name, fault in faults(built.mels).items():
+            audio = built.continue_decode(stream, fault)
+            assert np.isfinite(audio).all(), f"{name} on {target}"
+            assert np.abs(audio).max() <= 100 * built.n_fft, f"{name} on {target}"
+            for bad in (np.nan, np.inf, -np.inf):
+                broken = fault.copy()
+                broken[2, -1] = bad
+                silence = np.full(3 * built.hop, 7, np.float32)
+                assert built.call("decode", stream, scratch, broken, 3, silence) == BAD_INPUT
+                assert not silence.any()
+            assert built.call("reset", stream) == 0
+            assert built.continue_decode(stream, mel).tobytes() == expected, f"{name} on {target}"
+            assert built.call("reset", stream) == 0
+            assert built.selftest(target) == 0
+
+
+def test_any_finite_audio_has_a_finite_log_mel(built: Vocoder) -> None:
+    sound = some_audio(9 * built.hop)
+    expected = built.log_mel(sound).tobytes()
+    for target in built.targets:
+        for value in (0, 1, -1, 1e30, -3.4e38, 1e-42, 1e18):
+            for audio in (np.full(7 * built.hop, value, np.float32), value * np.sign(some_audio(7 * built.hop))):
+                mel = built.log_mel(np.asarray(audio, np.float32), target=target)
+                assert np.isfinite(mel).all(), f"{value:g} on {target}"
+        assert built.log_mel(sound, target=target).tobytes() == expected
+
+
+def test_nothing_drifts(built: Vocoder, tmp_path: Path) -> None:
+    """A million chunks; fewer where they are slow."""
+    program = build_c("test_drift.c", tmp_path, built.directory, "tiny", flags=["-O2"])
+    run_c(program, 20_000 if built.report["targets"] == ["portable"] else 1_000_000)
