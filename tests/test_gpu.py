@@ -10,8 +10,8 @@ import pytest
 from bench.gpu import no_gpu
 from tests.objects import CFLAGS, ROOT, compile_model, rename, run_ok
 
-# A model, its weights, streams of a call, and the least distance of the GPU's audio from the CPU's, in dB. The CPU's code
-# in the same object has the same halves for weights. On `odd` float32 itself is 95 dB from the truth.
+# A model, its weights, streams of a call, and the least distance of the GPU's audio from the CPU's, in dB. The CPU's
+# code in the same object has the same halves for weights. On `odd` float32 itself is 95 dB from the truth.
 CASES = {
     "small, f32": ("small", "f32", 3, 100),
     "small, f16": ("small", "f16", 3, 100),
