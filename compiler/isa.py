@@ -52,7 +52,7 @@ PORTABLE = Isa(
     tiles=tuple(Tile(rows, (4,)) for rows in range(1, 5)),
     block_panels=4,
     near_weights=0,
-    code_bytes=(60_000, 300_000),
+    code_bytes=(60_000, 70_000),
 )
 AVX2 = Isa(
     name="avx2",

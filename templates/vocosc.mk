@@ -61,8 +61,9 @@ vocosc_memory.o: vocosc_memory.c
 	$(CC) $(CFLAGS) -fno-builtin -c -o $@ vocosc_memory.c
 //% endif
 //% if "portable" in isa_names
+# Vectorised, plain C would be no faster, but with int8 weights four times as large.
 vocosc_network_portable.o: vocosc_network.c
-	$(CC) $(CFLAGS) -c -o $@ vocosc_network.c
+	$(CC) $(CFLAGS) -fno-tree-vectorize -c -o $@ vocosc_network.c
 //% endif
 //% if "avx2" in isa_names
 vocosc_network_avx2.o: vocosc_network.c
