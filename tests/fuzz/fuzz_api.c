@@ -78,6 +78,14 @@ static int16_t rounded(float sample) {
   return (int16_t)(scaled > 32767.0f ? 32767.0f : scaled < -32768.0f ? -32768.0f : scaled);
 }
 
+/* Which of four pointers is null (0 .. 3) or misaligned (4 .. 7), if any. */
+static int next_missing(uint8_t options) { return options >> 4 < 8 ? options >> 4 : -1; }
+
+static void *broken(void *pointer, int missing, int which) {
+  if (missing == which) return NULL;
+  return missing == 4 + which ? (uint8_t *)pointer + 1 : pointer;
+}
+
 static vocosc_target next_target(input *in) { return (vocosc_target)(next_byte(in) % 8); }
 
 /* ---- decoding ---- */
@@ -135,12 +143,12 @@ static void call_decode(input *in) {
   memcpy(&before, on->stream, sizeof before);
   for (int i = 0; i < floats; i++) mel[i] = next_value(in);
 
-  /* Now and then a null pointer, or a team that cannot be. */
-  const int missing = options >> 4 < 4 ? options >> 4 : -1;
-  vocosc_stream *stream = missing == 0 ? NULL : on->stream;
-  vocosc_scratch *work = missing == 1 ? NULL : scratch;
-  const float *from = missing == 2 ? NULL : mel;
-  void *to = missing == 3 ? NULL : audio;
+  /* Now and then a null pointer, a misaligned one, or a team that cannot be. */
+  const int missing = next_missing(options);
+  vocosc_stream *stream = broken(on->stream, missing, 0);
+  vocosc_scratch *work = broken(scratch, missing, 1);
+  const float *from = broken(mel, missing, 2);
+  void *to = broken(audio, missing, 3);
   const uint8_t of_team = is_team ? next_byte(in) : 0;
   const vocosc_team team = {of_team % 4 == 1 ? -1 : 0, of_team % 4 == 2 ? 0 : 1 + (of_team % 4 == 3), NULL, NULL};
   const vocosc_team *given = of_team == 0xff ? NULL : &team;
@@ -163,7 +171,7 @@ static void call_decode(input *in) {
   } else {
     CHECK(memcmp(on->stream, &before, sizeof before) == 0);
     /* A team that cannot be has no member that could write. */
-    if (to != NULL && !bad_team) CHECK(all_zero(audio, sample_bytes * (size_t)samples));
+    if (to == audio && !bad_team) CHECK(all_zero(audio, sample_bytes * (size_t)samples));
   }
   free(mel);
   free(audio);
@@ -309,17 +317,16 @@ static void call_mel(input *in) {
   const int frames = on->condition == READY && is_valid_count ? ((int)before.pending + samples) / HOP : MAX_FRAMES;
   float *mel = exact(sizeof(float) * (size_t)(frames * MELS));
 
-  const int missing = options >> 4 < 4 ? options >> 4 : -1;
-  vocosc_mel_stream *stream = missing == 0 ? NULL : on->stream;
-  vocosc_scratch *work = missing == 1 ? NULL : scratch;
-  const bool no_audio = missing == 2;
-  float *to = missing == 3 ? NULL : mel;
+  const int missing = next_missing(options);
+  vocosc_mel_stream *stream = broken(on->stream, missing, 0);
+  vocosc_scratch *work = broken(scratch, missing, 1);
+  float *to = broken(mel, missing, 3);
+  const bool no_audio = missing == 2 || missing == 6;
   const faults wrong =
-      fault(stream == NULL || work == NULL || to == NULL || !is_valid_count || (no_audio && samples > 0),
-            VOCOSC_BAD_ARGUMENT) |
+      fault((missing >= 0 && !no_audio) || !is_valid_count || (no_audio && samples > 0), VOCOSC_BAD_ARGUMENT) |
       fault(!is_int16 && !no_audio && !all_finite(audio, given), VOCOSC_BAD_INPUT) | stream_fault(on->condition);
-  const int status = is_int16 ? vocosc_mel_int16(stream, work, no_audio ? NULL : pcm, samples, to)
-                              : vocosc_mel(stream, work, no_audio ? NULL : audio, samples, to);
+  const int status = is_int16 ? vocosc_mel_int16(stream, work, broken(pcm, missing, 2), samples, to)
+                              : vocosc_mel(stream, work, broken(audio, missing, 2), samples, to);
   if (wrong == 0 && on->condition == DAMAGED && status >= 0) {
     CHECK(status <= MAX_FRAMES);
   } else if (succeeded(status, frames, wrong, on->condition == DAMAGED)) {
