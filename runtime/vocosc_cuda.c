@@ -20,10 +20,10 @@
 #define READY 0x43554441u
 
 /*
- * Capture keeps programmatic dependences from CUDA 12.3 on. Compute capability 9.0 brought them: kernels compiled for
- * less do not wait for the one before, and must not overlap it, whatever the GPU.
+ * Graphs, ours and those that callers capture, keep programmatic dependences from CUDA 12.3 on. Compute capability 9.0
+ * brought them: kernels compiled for less do not wait for the one before, and must not overlap it, whatever the GPU.
  */
-#define LEAST_DRIVER_TO_CAPTURE_OVERLAP 12030
+#define LEAST_DRIVER_TO_OVERLAP 12030
 #define LEAST_ARCHITECTURE_TO_OVERLAP 90
 
 #define SLOT_MEL_BYTES (sizeof(float) * VOCOSC_MAX_FRAMES * VOCOSC_MELS)
@@ -450,7 +450,7 @@ static int start(vocosc_cuda *cuda, const vocosc_cuda_options *options) {
   cuda->uses_graph = VOCOSC_CUDA_LAUNCHES > 1 && (options->flags & VOCOSC_CUDA_NO_GRAPH) == 0;
   cuda->uses_overlap = (options->flags & VOCOSC_CUDA_NO_OVERLAP) == 0 &&
                        cuda->image_architecture >= LEAST_ARCHITECTURE_TO_OVERLAP &&
-                       (!cuda->uses_graph || cuda->driver_version >= LEAST_DRIVER_TO_CAPTURE_OVERLAP);
+                       cuda->driver_version >= LEAST_DRIVER_TO_OVERLAP;
   if (status == VOCOSC_OK) status = find_kernels(cuda);
   if (status == VOCOSC_OK) status = lay_out_memory(cuda, options);
   if (status == VOCOSC_OK) status = status_of(cuda, core->driver.create_stream(&stream, CU_STREAM_NON_BLOCKING));

@@ -57,7 +57,7 @@ typedef enum {
 
 #define VOCOSC_CUDA_LEAST_DRIVER 12000 /* CUDA 12.0, as cuDriverGetVersion counts */
 
-/* CUstream, cudaStream_t; null is the context's default stream. */
+/* CUstream, cudaStream_t; null is the context's default stream (not a thread's own). */
 typedef struct CUstream_st *vocosc_cuda_stream;
 
 /* Options of init, to be added up. */

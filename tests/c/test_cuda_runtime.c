@@ -505,9 +505,10 @@ static void test_launches_are_as_the_table_says(void **state) {
       {VOCOSC_CUDA_NO_GRAPH | VOCOSC_CUDA_NO_OVERLAP, 90, 13000, 0, 0, NULL},
       {0, 89, 13000, 1, 0, NULL},                    /* a chip that cannot */
       {0, 90, 12020, 1, 0, NULL},                    /* a driver whose graphs cannot */
-      {VOCOSC_CUDA_NO_GRAPH, 90, 12020, 0, 1, NULL}, /* ... but its streams can */
-      {0, 100, 13000, 1, 1, NULL},                   /* kernels compiled from PTX for 90, which wait */
-      {0, 100, 13000, 1, 0, "PTX 90"},               /* kernels compiled from PTX for 80, which do not */
+      {VOCOSC_CUDA_NO_GRAPH, 90, 12020, 0, 0, NULL}, /* ... whose caller may capture */
+      {0, 90, 12030, 1, 1, NULL},
+      {0, 100, 13000, 1, 1, NULL},     /* kernels compiled from PTX for 90, which wait */
+      {0, 100, 13000, 1, 0, "PTX 90"}, /* kernels compiled from PTX for 80, which do not */
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     const vocosc_cuda_options options = options_with(cases[i].flags);
