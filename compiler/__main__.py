@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         "--gpu",
         default=",".join(map(str, ARCHITECTURES)),
         metavar="N[,N...]",
-        help="with --target cuda: architectures (90 is sm_90) to compile for; later ones take the first one's PTX",
+        help="with --target cuda: architectures (90 is sm_90) to compile for; later ones take PTX",
     )
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="with --target cuda: streams of a call")
     parser.add_argument("--link", default="none", choices=["none", "libs"], help="libs: over OpenBLAS and FFTW3")

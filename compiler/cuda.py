@@ -67,7 +67,7 @@ class Shards:
 
 @dataclass(frozen=True)
 class Start:
-    """The kernel between the embedding and the blocks: channels of a thread block, its threads, the blocks."""
+    """The kernel before the blocks: channels of a thread block, its threads, thread blocks; one more keeps the mels."""
 
     width: int
     threads: int
@@ -112,6 +112,7 @@ class Device:
     batch: int
     is_half: bool
     rows: int
+    passes: int
     tile_jobs: int
     tiles: int
     mels_stride: int
@@ -211,6 +212,7 @@ def plan_device(plan: Plan, folded: Folded, batch: int, precision: str) -> Devic
         batch=batch,
         is_half=precision != "f32",
         rows=rows,
+        passes=-(-plan.max_frames // rows),
         tile_jobs=tile_jobs,
         tiles=tiles,
         mels_stride=mels,
@@ -273,7 +275,7 @@ def _launches(
     blocks = [product(f"{name}_{i}", name) for i in range(layers) for name in ("expand", "contract")]
     return (
         product("embed", "embed"),
-        Launch("start", (start.shards, tiles, 1), start.threads, False),
+        Launch("start", (start.shards + 1, tiles, 1), start.threads, False),
         *blocks,
         product("head", "head"),
         Launch("synthesis", (batch, 1, 1), SYNTHESIS_THREADS, True, shared_bytes),

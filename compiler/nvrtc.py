@@ -14,6 +14,7 @@ from pathlib import Path
 from compiler.errors import CompileError
 
 ARCHITECTURES = (80, 86, 89, 90, 100)
+OVERLAPPING = 90  # the first architecture with programmatic dependent launch
 PACKAGE = "nvidia-cuda-nvrtc==13.0.88"
 LIBRARY_VARIABLE = "NVRTC_LIBRARY"  # an environment variable that names the library, instead of the places below
 
@@ -117,13 +118,22 @@ class Nvrtc:
 
 
 def compile_images(source: str, files: Mapping[str, str], architectures: Sequence[int]) -> tuple[Image, ...]:
-    """A cubin for each architecture and PTX of the first, each at a multiple of 64 bytes."""
+    """A cubin for each architecture and PTX for later chips, each at a multiple of 64 bytes.
+
+    PTX of the first architecture runs on every later one, but its kernels do not overlap: so there is PTX of the first
+    architecture that can, too.
+    """
     library = Nvrtc()
     for architecture in architectures:
         if architecture not in library.architectures:
             known = ",".join(map(str, library.architectures))
             raise CompileError(f"--gpu {architecture}: NVRTC {library.version} compiles for {known}")
-    wanted = [(architecture, False) for architecture in architectures] + [(min(architectures), True)]
+    first_overlapping = [architecture for architecture in sorted(architectures) if architecture >= OVERLAPPING][:1]
+    ptx = sorted({min(architectures), *first_overlapping})
+    wanted = [
+        *((architecture, False) for architecture in architectures),
+        *((architecture, True) for architecture in ptx),
+    ]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         images = list(pool.map(lambda one: library.compile(source, files, one[0], is_ptx=one[1]), wanted))
     placed, offset = [], 0

@@ -31,6 +31,7 @@
 enum {
   LANES = 32, /* of a warp */
   ROWS = ${device.rows}, /* frames that a thread block takes at a time, all of one stream */
+  PASSES = ${device.passes}, /* such passes of a call, at most */
   TILE_JOBS = ${device.tile_jobs}, /* streams that it takes in turn */
 
   N_FFT = ${config.n_fft},
@@ -86,13 +87,6 @@ static float *slot(const device_memory &memory, const device_call &call, int job
 static const device_call &call_of(const device_memory &memory) { return *(const device_call *)memory.scratch; }
 
 static int least(int a, int b) { return a < b ? a : b; }
-
-/* The jobs of this thread block's tile: first .. last - 1. */
-struct tile_jobs {
-  int first, last;
-  explicit tile_jobs(const device_call &call)
-      : first(tile_index() * TILE_JOBS), last(least(call.count, (tile_index() + 1) * TILE_JOBS)) {}
-};
 
 /* The sum of the 32 lanes' values, in all lanes, by one tree. */
 static float sum_of_lanes(float value) {
@@ -188,17 +182,16 @@ struct shard {
     for (int c = 0; c < COLUMNS; c++) weights[c] = load_weights(from + c * column_bytes, lane);
   }
 
-  /* This warp's sums for the first `rows` of ROWS rows of x, `stride` apart, to `partial` [WARPS][PADDED_SUMS]. */
-  template <typename pointer>
-  void multiply(pointer x, int stride, int rows, shared_floats partial) const {
-    const int lane = thread_index() % LANES;
+  /* This lane's sums for the first `rows` of COUNT rows of x, `stride` apart: [row][column]. */
+  template <int COUNT, typename pointer>
+  void sum_rows(pointer x, int stride, int rows, float *sums) const {
     const int warp = thread_index() / LANES;
-    const int first = warp % SPLITS * 8 * LANES + 4 * lane;
+    const int first = warp % SPLITS * 8 * LANES + 4 * (thread_index() % LANES);
     const int second = first + 4 * LANES;
-    /* First all loads: so they are under way together. */
-    float4 a[ROWS], b[ROWS];
+    /* First all loads, and no branch: so they are under way together. */
+    float4 a[COUNT], b[COUNT];
 #pragma unroll
-    for (int row = 0; row < ROWS; row++) {
+    for (int row = 0; row < COUNT; row++) {
       const float4 zero = {0.0f, 0.0f, 0.0f, 0.0f};
       a[row] = row < rows && first < INPUTS ? load_floats(x + row * stride + first) : zero;
       b[row] = row < rows && second < INPUTS ? load_floats(x + row * stride + second) : zero;
@@ -206,23 +199,33 @@ struct shard {
     float w[COLUMNS][8];
 #pragma unroll
     for (int c = 0; c < COLUMNS; c++) widen(weights[c], w[c]);
-    float sums[PADDED_SUMS] = {};
 #pragma unroll
-    for (int row = 0; row < ROWS; row++) {
-      if (row < rows) {
+    for (int row = 0; row < COUNT; row++) {
 #pragma unroll
-        for (int c = 0; c < COLUMNS; c++) {
-          float sum = a[row].x * w[c][0];
-          sum = fma_float(a[row].y, w[c][1], sum);
-          sum = fma_float(a[row].z, w[c][2], sum);
-          sum = fma_float(a[row].w, w[c][3], sum);
-          sum = fma_float(b[row].x, w[c][4], sum);
-          sum = fma_float(b[row].y, w[c][5], sum);
-          sum = fma_float(b[row].z, w[c][6], sum);
-          sum = fma_float(b[row].w, w[c][7], sum);
-          sums[row * COLUMNS + c] = sum;
-        }
+      for (int c = 0; c < COLUMNS; c++) {
+        float sum = a[row].x * w[c][0];
+        sum = fma_float(a[row].y, w[c][1], sum);
+        sum = fma_float(a[row].z, w[c][2], sum);
+        sum = fma_float(a[row].w, w[c][3], sum);
+        sum = fma_float(b[row].x, w[c][4], sum);
+        sum = fma_float(b[row].y, w[c][5], sum);
+        sum = fma_float(b[row].z, w[c][6], sum);
+        sum = fma_float(b[row].w, w[c][7], sum);
+        sums[row * COLUMNS + c] = sum;
       }
+    }
+  }
+
+  /* This warp's sums for the first `rows` rows of x, `stride` apart, to `partial` [WARPS][PADDED_SUMS]. */
+  template <typename pointer>
+  void multiply(pointer x, int stride, int rows, shared_floats partial) const {
+    const int lane = thread_index() % LANES;
+    const int warp = thread_index() / LANES;
+    float sums[PADDED_SUMS] = {};
+    if (rows == 1) {
+      sum_rows<1>(x, stride, rows, sums);
+    } else {
+      sum_rows<ROWS>(x, stride, rows, sums);
     }
     add_up<PADDED_SUMS, LANES / 2>(sums, lane);
     const int lanes_of_a_sum = LANES / PADDED_SUMS;
@@ -252,11 +255,14 @@ struct output_header {
 
 /* ---- rows -------------------------------------------------------------------------------------------------------- */
 
-/* LayerNorm without its affine part: `count` rows of x to shared rows, one a warp; the padding becomes zero. */
+/* LayerNorm without its affine part: `count` rows of x to shared rows, a row a warp; the padding becomes zero. */
+template <typename shard>
 static void normalise(const float *x, shared_floats rows, int count) {
   enum { SHARE = (DIM_STRIDE + 4 * LANES - 1) / (4 * LANES) }; /* of a lane, in float4 */
   const int lane = thread_index() % LANES;
-  for (int row = thread_index() / LANES; row < count; row += block_threads() / LANES) {
+  for (int first = 0; first < ROWS; first += shard::THREADS / LANES) {
+    const int row = first + thread_index() / LANES;
+    if (row >= count) break;
     float v[SHARE][4];
     float sum = 0.0f;
 #pragma unroll
@@ -301,10 +307,9 @@ static float clean(float value) {
   return value > -1e-20f && value < 1e-20f ? 0.0f : value;
 }
 
-/* Mel `frame` of a job, from the stream's history before the first. */
-static float mel_at(const device_call &call, int job, const float *history, int frame, int mel) {
-  const float *from = frame < 0 ? history + (CONTEXT + frame) * MELS : (const float *)call.jobs[job].mel + frame * MELS;
-  return clean(from[mel]);
+/* A frame of mel; those before the first are in the stream's history. */
+static const float *mel_frame(const float *mels, const float *history, int frame) {
+  return frame < 0 ? history + (CONTEXT + frame) * MELS : mels + frame * MELS;
 }
 
 /* The weights of one channel of a depthwise convolution; the table is [bias, taps, oldest first][DIM]. */
@@ -318,13 +323,14 @@ struct channel_taps {
 };
 
 /*
- * The end of a pass over `rows` frames of x for the WIDTH channels of this block, of which each thread brings one value
- * of one channel (`column`) and row, or none (row >= rows): stores x, convolves it to y, and keeps the last CONTEXT
- * frames of x, in `window` [WIDTH][CONTEXT + ROWS] for the next pass or, at the chunk's end, in the stream's history.
+ * The end of a pass over `rows` frames of x for the channels of this block, of which each thread brings one value of
+ * one channel (`column`) and row, or none (row >= rows): stores x, convolves it to y, and keeps the last CONTEXT frames
+ * of x, in `window` [channels][CONTEXT + ROWS] for the next pass or, at the chunk's end, in the stream's history.
  */
-template <int WIDTH>
+template <typename shard>
 static void convolve(const channel_taps &taps, shared_floats window, float value, int column, int row, int rows,
                      bool is_last, float *x, float *y, float *history) {
+  constexpr int WIDTH = shard::WIDTH;
   const int first_channel = block_index() * WIDTH;
   const int channel = first_channel + column;
   const bool is_used = row < rows && channel < DIM;
@@ -341,7 +347,7 @@ static void convolve(const channel_taps &taps, shared_floats window, float value
     y[row * DIM_STRIDE + channel] = sum;
   }
   if (is_last) {
-    for (int i = thread_index(); i < WIDTH * CONTEXT; i += block_threads()) {
+    for (int i = thread_index(); i < WIDTH * CONTEXT; i += shard::THREADS) {
       const int c = i % WIDTH;
       const int from = i / WIDTH;
       if (first_channel + c < DIM) history[from * DIM + first_channel + c] = window[c * (CONTEXT + ROWS) + rows + from];
@@ -349,7 +355,7 @@ static void convolve(const channel_taps &taps, shared_floats window, float value
   }
   barrier();
   if (!is_last) {
-    for (int c = thread_index(); c < WIDTH; c += block_threads()) {
+    for (int c = thread_index(); c < WIDTH; c += shard::THREADS) {
       const shared_floats moved = window + c * (CONTEXT + ROWS);
       for (int i = 0; i < CONTEXT; i++) moved[i] = moved[rows + i];
     }
@@ -357,10 +363,11 @@ static void convolve(const channel_taps &taps, shared_floats window, float value
 }
 
 /* The window's first CONTEXT frames, from a stream's history. */
-template <int WIDTH>
+template <typename shard>
 static void load_window(shared_floats window, const float *history) {
+  constexpr int WIDTH = shard::WIDTH;
   const int first_channel = block_index() * WIDTH;
-  for (int i = thread_index(); i < WIDTH * CONTEXT; i += block_threads()) {
+  for (int i = thread_index(); i < WIDTH * CONTEXT; i += shard::THREADS) {
     const int c = i % WIDTH;
     const int from = i / WIDTH;
     if (first_channel + c < DIM) window[c * (CONTEXT + ROWS) + from] = history[from * DIM + first_channel + c];
@@ -386,7 +393,7 @@ KERNEL(embed_shard::THREADS) vocosc_embed(PARAMETER(vocosc_cuda_call) call) {
     const uint32_t *from = (const uint32_t *)&call;
     uint32_t *to = (uint32_t *)memory.scratch;
     const size_t used = sizeof call - sizeof call.jobs + (size_t)call.count * sizeof *call.jobs;
-    for (int i = thread; i < (int)(used / sizeof *to); i += block_threads()) to[i] = from[i];
+    for (int i = thread; i < (int)(used / sizeof *to); i += embed_shard::THREADS) to[i] = from[i];
   }
   embed_shard product;
   product.load(bytes(memory, TABLE_EMBED_WEIGHTS));
@@ -395,46 +402,73 @@ KERNEL(embed_shard::THREADS) vocosc_embed(PARAMETER(vocosc_cuda_call) call) {
   output_header header;
   header.load(table(memory, TABLE_EMBED), ${p.shards}, embed_shard::WIDTH, output);
   const int channel = block_index() * embed_shard::WIDTH + output;
+  const int count = call.count;
+  const int frames = call.frames;
   start_next();
-  const tile_jobs jobs(call);
-  for (int job = jobs.first; job < jobs.last; job++) {
+  for (int turn = 0; turn < TILE_JOBS; turn++) {
+    const int job = tile_index() * TILE_JOBS + turn;
+    if (job >= count) break;
     const float *history = slot(memory, call, job) + SLOT_MEL_HISTORY;
-    for (int frame = 0; frame < call.frames; frame += ROWS) {
-      const int rows = least(ROWS, call.frames - frame);
+    const float *mels_of_job = (const float *)call.jobs[job].mel;
+    for (int pass = 0; pass < PASSES; pass++) {
+      const int frame = pass * ROWS;
+      if (frame >= frames) break;
+      const int rows = least(ROWS, frames - frame);
       /* First all loads, then the stores: so they are under way together. */
       float values[WINDOW_SHARE];
 #pragma unroll
       for (int i = 0; i < WINDOW_SHARE; i++) {
-        const int at = thread + i * embed_shard::THREADS;
-        const int mel = at % MELS_STRIDE;
-        const bool is_there = at < (CONTEXT + rows) * MELS_STRIDE && mel < MELS;
-        values[i] = is_there ? mel_at(call, job, history, frame + at / MELS_STRIDE - CONTEXT, mel) : 0.0f;
+        const int at = least(thread + i * embed_shard::THREADS, (CONTEXT + rows) * MELS_STRIDE - 1);
+        const float *from = mel_frame(mels_of_job, history, frame + at / MELS_STRIDE - CONTEXT);
+        values[i] = from[least(at % MELS_STRIDE, MELS - 1)];
       }
 #pragma unroll
       for (int i = 0; i < WINDOW_SHARE; i++) {
         const int at = thread + i * embed_shard::THREADS;
-        if (at < WINDOW_FLOATS) mels[at] = values[i];
+        if (at < WINDOW_FLOATS) mels[at] = at % MELS_STRIDE < MELS ? clean(values[i]) : 0.0f;
       }
       barrier();
       product.multiply(mels, MELS_STRIDE, rows, partial);
       barrier();
       if (row < rows && channel < DIM) {
-        float *to = scratch(memory, SCRATCH_EMBEDDED) + (size_t)(job * call.frames + frame + row) * DIM_STRIDE;
+        float *to = scratch(memory, SCRATCH_EMBEDDED) + (size_t)(job * frames + frame + row) * DIM_STRIDE;
         to[channel] = header.finish(embed_shard::sum(partial, row, output));
       }
     }
   }
 }
 
-/* The norm of the embedding, with its affine part, to x; the first block's convolution. Moves the mel's history on. */
-KERNEL(${device.start.threads}) vocosc_start(PARAMETER(vocosc_cuda_memory) memory) {
-  enum { WIDTH = ${device.start.width} };
+/* The kernel before the blocks: channels of a thread block, and its threads. */
+struct start_shard {
+  static constexpr int WIDTH = ${device.start.width};
+  static constexpr int THREADS = ${device.start.threads};
+};
+
+/* A stream's mel history after the chunk: a mel a thread, whose frames are all read before one is written. */
+static void keep_mels(const device_memory &memory, const device_call &call, int job) {
+  float *history = slot(memory, call, job) + SLOT_MEL_HISTORY;
+  const float *mels = (const float *)call.jobs[job].mel;
+  const int frames = call.frames;
+  for (int mel = thread_index(); mel < MELS; mel += start_shard::THREADS) {
+    float kept[CONTEXT + 1]; /* one at least */
+#pragma unroll
+    for (int i = 0; i < CONTEXT; i++) kept[i] = mel_frame(mels, history, frames - CONTEXT + i)[mel];
+#pragma unroll
+    for (int i = 0; i < CONTEXT; i++) history[i * MELS + mel] = clean(kept[i]);
+  }
+}
+
+/*
+ * The norm of the embedding, with its affine part, to x; the first block's convolution. One thread block more keeps the
+ * mels.
+ */
+KERNEL(start_shard::THREADS) vocosc_start(PARAMETER(vocosc_cuda_memory) memory) {
   SHARED_FLOATS(normalised, ROWS * DIM_STRIDE);
-  SHARED_FLOATS(window, WIDTH * (CONTEXT + ROWS));
+  SHARED_FLOATS(window, start_shard::WIDTH * (CONTEXT + ROWS));
   const int thread = thread_index();
-  const int row = thread / WIDTH;
-  const int column = thread % WIDTH;
-  const int channel = block_index() * WIDTH + column;
+  const int row = thread / start_shard::WIDTH;
+  const int column = thread % start_shard::WIDTH;
+  const int channel = block_index() * start_shard::WIDTH + column;
   float scale = 0.0f;
   float shift = 0.0f;
   channel_taps taps = {};
@@ -444,28 +478,30 @@ KERNEL(${device.start.threads}) vocosc_start(PARAMETER(vocosc_cuda_memory) memor
     taps.load(table(memory, TABLE_CONV_0), channel);
   }
   const device_call &call = call_of(memory);
-  const tile_jobs jobs(call);
+  const int count = call.count;
   const int frames = call.frames;
   wait_for_previous();
   start_next();
-  for (int job = jobs.first; job < jobs.last; job++) {
+  for (int turn = 0; turn < TILE_JOBS; turn++) {
+    const int job = tile_index() * TILE_JOBS + turn;
+    if (job >= count) break;
+    if (block_index() == ${device.start.shards}) {
+      keep_mels(memory, call, job);
+      continue;
+    }
     float *history = slot(memory, call, job) + SLOT_HISTORY;
-    load_window<WIDTH>(window, history);
-    for (int frame = 0; frame < frames; frame += ROWS) {
+    load_window<start_shard>(window, history);
+    for (int pass = 0; pass < PASSES; pass++) {
+      const int frame = pass * ROWS;
+      if (frame >= frames) break;
       const int rows = least(ROWS, frames - frame);
       const size_t first = (size_t)(job * frames + frame) * DIM_STRIDE;
-      normalise(scratch(memory, SCRATCH_EMBEDDED) + first, normalised, rows);
+      normalise<start_shard>(scratch(memory, SCRATCH_EMBEDDED) + first, normalised, rows);
       barrier();
       float value = 0.0f;
       if (row < rows && channel < DIM) value = fma_float(normalised[row * DIM_STRIDE + channel], scale, shift);
-      convolve<WIDTH>(taps, window, value, column, row, rows, frame + ROWS >= frames,
+      convolve<start_shard>(taps, window, value, column, row, rows, frame + ROWS >= frames,
                       scratch(memory, SCRATCH_RESIDUAL) + first, scratch(memory, SCRATCH_CONVOLVED) + first, history);
-    }
-    if (block_index() == 0) { /* a column a thread: it moves the oldest frames first */
-      float *mels = slot(memory, call, job) + SLOT_MEL_HISTORY;
-      for (int mel = thread; mel < MELS; mel += block_threads()) {
-        for (int i = 0; i < CONTEXT; i++) mels[i * MELS + mel] = mel_at(call, job, mels, frames - CONTEXT + i, mel);
-      }
     }
   }
 }
@@ -484,15 +520,19 @@ static void expand(const device_memory &memory, size_t headers, size_t weights) 
   header.load(table(memory, headers), ${p.shards}, expand_shard::WIDTH, output);
   const int channel = block_index() * expand_shard::WIDTH + output;
   const device_call &call = call_of(memory);
-  const tile_jobs jobs(call);
+  const int count = call.count;
   const int frames = call.frames;
   wait_for_previous();
   start_next();
-  for (int job = jobs.first; job < jobs.last; job++) {
-    for (int frame = 0; frame < frames; frame += ROWS) {
+  for (int turn = 0; turn < TILE_JOBS; turn++) {
+    const int job = tile_index() * TILE_JOBS + turn;
+    if (job >= count) break;
+    for (int pass = 0; pass < PASSES; pass++) {
+      const int frame = pass * ROWS;
+      if (frame >= frames) break;
       const int rows = least(ROWS, frames - frame);
       const size_t first = (size_t)(job * frames + frame);
-      normalise(scratch(memory, SCRATCH_CONVOLVED) + first * DIM_STRIDE, normalised, rows);
+      normalise<expand_shard>(scratch(memory, SCRATCH_CONVOLVED) + first * DIM_STRIDE, normalised, rows);
       barrier();
       product.multiply(normalised, DIM_STRIDE, rows, partial);
       barrier();
@@ -521,18 +561,23 @@ static void contract(const device_memory &memory, size_t headers, size_t weights
   channel_taps taps = {};
   if (HAS_NEXT && row < ROWS && channel < DIM) taps.load(table(memory, next_conv), channel);
   const device_call &call = call_of(memory);
-  const tile_jobs jobs(call);
+  const int count = call.count;
   const int frames = call.frames;
   /* No other kernel of the chunk writes this history: the first stream's may be read before the wait. */
-  if (HAS_NEXT && jobs.first < jobs.last) {
-    load_window<contract_shard::WIDTH>(window, slot(memory, call, jobs.first) + SLOT_HISTORY + next_history);
+  const int first_job = tile_index() * TILE_JOBS;
+  if (HAS_NEXT && first_job < count) {
+    load_window<contract_shard>(window, slot(memory, call, first_job) + SLOT_HISTORY + next_history);
   }
   wait_for_previous();
   start_next();
-  for (int job = jobs.first; job < jobs.last; job++) {
+  for (int turn = 0; turn < TILE_JOBS; turn++) {
+    const int job = tile_index() * TILE_JOBS + turn;
+    if (job >= count) break;
     float *history = slot(memory, call, job) + SLOT_HISTORY + next_history;
-    if (HAS_NEXT && job > jobs.first) load_window<contract_shard::WIDTH>(window, history);
-    for (int frame = 0; frame < frames; frame += ROWS) {
+    if (HAS_NEXT && turn > 0) load_window<contract_shard>(window, history);
+    for (int pass = 0; pass < PASSES; pass++) {
+      const int frame = pass * ROWS;
+      if (frame >= frames) break;
       const int rows = least(ROWS, frames - frame);
       const size_t first = (size_t)(job * frames + frame);
       float *x = scratch(memory, SCRATCH_RESIDUAL) + first * DIM_STRIDE;
@@ -543,7 +588,7 @@ static void contract(const device_memory &memory, size_t headers, size_t weights
       barrier();
       if (is_used) value += header.finish(contract_shard::sum(partial, row, output));
       if (HAS_NEXT) {
-        convolve<contract_shard::WIDTH>(taps, window, value, output, row, rows, frame + ROWS >= frames, x,
+        convolve<contract_shard>(taps, window, value, output, row, rows, frame + ROWS >= frames, x,
                                         scratch(memory, SCRATCH_CONVOLVED) + first * DIM_STRIDE, history);
       } else {
         if (is_used) x[row * DIM_STRIDE + channel] = value;
@@ -586,15 +631,19 @@ KERNEL(head_shard::THREADS) vocosc_head(PARAMETER(vocosc_cuda_memory) memory) {
   phase.load(table(memory, TABLE_HEAD), ${p.shards}, head_shard::WIDTH, WIDTH + output);
   const int bin = block_index() * WIDTH + output;
   const device_call &call = call_of(memory);
-  const tile_jobs jobs(call);
+  const int count = call.count;
   const int frames = call.frames;
   wait_for_previous();
   start_next();
-  for (int job = jobs.first; job < jobs.last; job++) {
-    for (int frame = 0; frame < frames; frame += ROWS) {
+  for (int turn = 0; turn < TILE_JOBS; turn++) {
+    const int job = tile_index() * TILE_JOBS + turn;
+    if (job >= count) break;
+    for (int pass = 0; pass < PASSES; pass++) {
+      const int frame = pass * ROWS;
+      if (frame >= frames) break;
       const int rows = least(ROWS, frames - frame);
       const size_t first = (size_t)(job * frames + frame);
-      normalise(scratch(memory, SCRATCH_RESIDUAL) + first * DIM_STRIDE, normalised, rows);
+      normalise<head_shard>(scratch(memory, SCRATCH_RESIDUAL) + first * DIM_STRIDE, normalised, rows);
       barrier();
       product.multiply(normalised, DIM_STRIDE, rows, partial);
       barrier();
@@ -670,6 +719,7 @@ KERNEL(SYNTHESIS_THREADS) vocosc_synthesis(PARAMETER(vocosc_cuda_memory) memory)
     store_floats(arena + i, load_floats(table(memory, TABLES_START) + i));
   }
   float *kept = is_used ? slot(memory, call, job) + SLOT_OVERLAP : nullptr;
+  float *audio = is_used ? (float *)call.jobs[job].audio : nullptr;
   for (int i = thread; is_used && i < OVERLAP; i += SYNTHESIS_THREADS) overlap[i] = kept[i];
   barrier();
   wait_for_previous();
@@ -751,7 +801,7 @@ ${column(step, "", loop.last) | chomp | indent(2, first=True)}
     barrier();
 //% endfor
 
-    overlap_add(to, count, window, overlap, (float *)call.jobs[job].audio + (size_t)frame * HOP);
+    overlap_add(to, count, window, overlap, audio + (size_t)frame * HOP);
     barrier();
   }
   for (int i = thread; i < OVERLAP; i += SYNTHESIS_THREADS) kept[i] = overlap[i];
@@ -762,5 +812,5 @@ KERNEL(${device.flush_threads}) vocosc_flush(PARAMETER(vocosc_cuda_call) call) {
   if (block_index() >= call.count) return;
   const float *overlap = slot(call.memory, call, block_index()) + SLOT_OVERLAP;
   float *audio = (float *)call.jobs[block_index()].audio;
-  for (int i = thread_index(); i < OVERLAP; i += block_threads()) audio[i] = overlap[i];
+  for (int i = thread_index(); i < OVERLAP; i += ${device.flush_threads}) audio[i] = overlap[i];
 }

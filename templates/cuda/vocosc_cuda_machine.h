@@ -19,10 +19,13 @@ typedef float *shared_floats;
 /* The shared memory that a launch gives beside the kernel's own arrays: `count` floats of it are used. */
 #define SHARED_FLOATS_OF_LAUNCH(name, count) extern __shared__ __align__(16) float name[]
 
-static __forceinline__ int thread_index() { return (int)threadIdx.x; }
+static __forceinline__ int thread_index() {
+  const int index = (int)threadIdx.x;
+  __builtin_assume(index >= 0 && index < 1024); /* so that divisions by constants are shifts */
+  return index;
+}
 static __forceinline__ int block_index() { return (int)blockIdx.x; }
 static __forceinline__ int tile_index() { return (int)blockIdx.y; }
-static __forceinline__ int block_threads() { return (int)blockDim.x; }
 
 /* Waits for all threads of the block; orders their memory accesses. */
 static __forceinline__ void barrier() { __syncthreads(); }

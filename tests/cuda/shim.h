@@ -45,7 +45,6 @@ extern "C" void shim_misuse(const char *what, const char *array, long index);
 static inline int thread_index() { return shim_current.thread; }
 static inline int block_index() { return shim_current.block_x; }
 static inline int tile_index() { return shim_current.block_y; }
-static inline int block_threads() { return shim_current.threads; }
 static inline void barrier() { shim_barrier(); }
 static inline float exchange(float value, int mask) { return shim_exchange(value, mask); }
 static inline void wait_for_previous() { shim_wait_for_previous(); }
