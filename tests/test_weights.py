@@ -303,6 +303,7 @@ def test_the_selftest_reads_every_weight(tiny: Separate) -> None:
     stream = tiny.stream()
     scratch = np.zeros(tiny.call("scratch_bytes"), np.uint8)
     assert tiny.init(memory, memory.size, stream) == 0
+    assert tiny.call("selftest", stream, scratch) == 0
     floats = memory[64:].view(np.float32)  # f32, and no padding but zeros
     unnoticed = []
     for place in np.flatnonzero(floats):
