@@ -11,8 +11,8 @@ from tests.reference import read_wav, snr_db
 
 CHECKPOINT = ROOT / "examples" / "model" / "demo.ckpt"
 SPEECH = ROOT / "examples" / "speech"
-MEL_BAR = 2.45
-"""Mean mel distance from the recordings, at most; the model card has what was measured."""
+MEL_BAR = 1.4
+"""Mean mel distance from the recordings, at most. Measured: 1.375; asked of a model this small: 2.45."""
 W8_BAR = 35.0
 """dB of w8 against f32."""
 
