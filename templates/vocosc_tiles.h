@@ -33,7 +33,7 @@
 enum {
   TILE_ROWS = ${isa.max_rows},
   BLOCK_PANELS = ${isa.block_panels},
-  NEAR_WEIGHTS = ${isa.near_weights}, /* how far ahead of its use a weight is fetched if it is used once */
+  NEAR_WEIGHTS = ${isa.near_weights}, /* how far ahead of its use a weight is fetched into the first-level cache */
 };
 //% for product in products
 //% set header = "w" if product.weight_type == "float" else "(const float *)w"
@@ -183,18 +183,19 @@ static void ${product.name}_rows(const ${product.x_type} *x, ${scales_parameter}
  * ${product.text}: `rows` frames, panels first .. last - 1.
  *
  * Up to TILE_ROWS frames pass over all panels in one go, each weight fetched a little ahead. More do so in tiles as
- * equal as can be, block by block: a block stays in the cache for all tiles, and the next one is fetched meanwhile.
+ * equal as can be, block by block: a block stays in the second-level cache for all tiles, and the first tile fetches the
+ * next one.
  */
 static void ${product.name}(const ${product.x_type} *x, ${scales_parameter}const ${product.weight_type} *weights, float *y, int rows, int first, int last) {
   const int tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
   const int block_panels = tiles > 1 ? BLOCK_PANELS : last - first;
-  const int ahead = tiles > 1 ? BLOCK_PANELS * ${product.panel} : NEAR_WEIGHTS;
   for (int panel = first; panel < last; panel += block_panels) {
     const int panels = last - panel < block_panels ? last - panel : block_panels;
     const ${product.weight_type} *w = weights + panel * ${product.panel};
     for (int tile = 0; tile < tiles; tile++) {
       const int row = rows * tile / tiles;
       const int count = rows * (tile + 1) / tiles - row;
+      const int ahead = tiles > 1 && tile == 0 ? BLOCK_PANELS * ${product.panel} : NEAR_WEIGHTS;
       float *to = y + row * ${product.y_stride} + panel * PANEL;
       ${product.name}_rows(x + row * ${product.x_stride}, ${"row_scales + row, " if product.is_int8 else ""}w, to, count, panels, ahead);
     }

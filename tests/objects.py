@@ -113,6 +113,12 @@ def make_library(directory: Path, name: str, *variables: str) -> Path:
     return directory / f"lib{name}.a"
 
 
+def declared_functions(header: Path, prefix: str) -> set[str]:
+    """The functions that a header, and those that it includes, declare under a prefix."""
+    text = run_ok(["cc", "-E", "-P", header])
+    return set(re.findall(rf"^[\w ]+[ *]({prefix}_\w+)\(", text, flags=re.MULTILINE))
+
+
 def run_ok(command: Sequence[object], **options: Any) -> str:
     """Runs a command that must succeed; returns what it printed."""
     words = list(map(str, command))

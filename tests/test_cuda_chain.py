@@ -29,7 +29,7 @@ from compiler.report import report, to_json
 from compiler.weights import build_weights
 from tests.gpu import CALL_BYTES, JOB_BYTES, Gpu
 from tests.make_checkpoint import write_checkpoint
-from tests.objects import CFLAGS, ROOT, TINY, Floats, build_c, run_ok, some_mel, symbols
+from tests.objects import CFLAGS, ROOT, TINY, Floats, build_c, declared_functions, run_ok, some_mel, symbols
 
 CHUNKS = (3, 4)
 FRAMES = 11
@@ -127,9 +127,7 @@ def test_the_tool_measures_and_reports_the_gpu(chain: Chain) -> None:
 
 
 def test_the_global_symbols_are_the_functions_of_the_headers(chain: Chain) -> None:
-    headers = "".join((chain.directory / f"{chain.name}{part}.h").read_text() for part in ("", "_cuda"))
-    plain = re.sub(r"/\*.*?\*/", "", headers, flags=re.DOTALL)
-    declared = set(re.findall(rf"^[\w ]+[ *]({chain.name}_\w+)\(", plain, flags=re.MULTILINE))
+    declared = declared_functions(chain.directory / f"{chain.name}_cuda.h", chain.name)
     assert f"{chain.name}_cuda_decode" in declared
     assert set(symbols(chain.directory / f"{chain.name}.o")["global"]) == declared
 

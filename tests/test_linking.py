@@ -14,6 +14,7 @@ from tests.objects import (
     Vocoder,
     build_c,
     compile_sources,
+    declared_functions,
     golden,
     make_library,
     rename,
@@ -49,8 +50,7 @@ def test_only_memory_functions_are_needed(vocoder: Vocoder) -> None:
 
 def test_the_global_symbols_are_the_functions_of_the_header(vocoder: Vocoder) -> None:
     name = vocoder.name
-    header = run_ok(["cc", "-E", "-P", vocoder.directory / f"{name}.h"])
-    declared = set(re.findall(rf"^[\w ]+[ *]({name}_\w+)\(", header, flags=re.MULTILINE))
+    declared = declared_functions(vocoder.directory / f"{name}.h", name)
     assert {f"{name}_decode", f"{name}_init", f"{name}_mel_flush", f"{name}_status_text"} <= declared
     assert set(symbols(vocoder.directory / f"{name}.o")["global"]) == declared
     assert set(symbols(vocoder.directory / f"lib{name}.a")["global"]) == declared
