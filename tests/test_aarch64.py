@@ -276,6 +276,15 @@ def test_only_the_arrays_given_are_touched(objects: dict[str, Path], tmp_path: P
     run_c(build_cross("test_memory.c", tmp_path, objects["odd"], "odd", flags=WRAPPED), under=[QEMU])
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_stack_is_as_deep_as_stated(objects: dict[str, Path], tmp_path: Path, name: str) -> None:
+    run_c(build_cross("test_stack.c", tmp_path, objects[name], name), under=[QEMU])
+
+
+def test_nothing_drifts(objects: dict[str, Path], tmp_path: Path) -> None:
+    run_c(build_cross("test_drift.c", tmp_path, objects["odd"], "odd"), 1000, under=[QEMU])
+
+
 def test_vector_math_keeps_its_word_and_has_the_bits_of_x86(
     objects: dict[str, Path], x86_objects: dict[str, Path], tmp_path: Path
 ) -> None:
