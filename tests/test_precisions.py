@@ -1,5 +1,7 @@
 """--precision f16 and w8: close to our own float32, bit-identical however decoded, and never an overflow."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +9,11 @@ import pytest
 
 from compiler.checkpoint import read_checkpoint
 from compiler.fold import Product, fold
+from compiler.forward import decode
 from compiler.model import build_model
 from compiler.pack import half_scales, limits, pack, product_int8
 from compiler.plan import PANEL
-from compiler.quantise import int8_scales
+from compiler.quantise import int8_scales, quantise
 from tests.make_checkpoint import write_checkpoint
 from tests.objects import Floats, Vocoder, compile_model, golden, run_compiler, some_mel
 from tests.reference import snr_db
@@ -124,6 +127,29 @@ def test_the_default_profile_is_needed(small_checkpoint: Path, tmp_path: Path) -
     done = run_compiler(small_checkpoint, "-o", tmp_path / "out", "--link", "libs", "--precision", "w8")
     assert done.returncode == 1
     assert done.stderr.startswith("vocosc: error: --link libs:") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["small", "full"])
+def test_int8_errs_as_much_as_its_steps_explain(request: pytest.FixtureRequest, name: str) -> None:
+    """Rounding is like noise of half a step either way: the audio's error is that of such noise, within 1.5 dB."""
+    folded = fold(build_model(read_checkpoint(request.getfixturevalue(f"{name}_checkpoint")), {}))
+    rng = np.random.default_rng(0)
+
+    def noisy(product: Product) -> Product:
+        noise = rng.uniform(-0.5, 0.5, product.weight.shape) * int8_scales(product)
+        return Product((product.weight + noise).astype(np.float32), product.bias)
+
+    def rounded(product: Product) -> Product:
+        int8 = quantise(product)
+        return Product(int8.weights * int8.scale, int8.bias)
+
+    def snr(change: Callable[[Product], Product]) -> float:
+        blocks = (replace(b, expand=change(b.expand), contract=change(b.contract)) for b in folded.blocks)
+        return snr_db(exact, decode(replace(folded, blocks=tuple(blocks)), mel))
+
+    mel = golden(name, "mel")[:80]
+    exact = decode(folded, mel)
+    assert abs(snr(rounded) - snr(noisy)) < 1.5, f"{snr(rounded):.1f} dB, of noise {snr(noisy):.1f} dB"
 
 
 def test_tables_shrink(small_checkpoint: Path) -> None:
