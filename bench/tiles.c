@@ -20,19 +20,20 @@ static _Alignas(64) float x[MOST_ROWS * (HIDDEN_PADDED + DIM_PADDED + TAPS * MEL
 static _Alignas(64) float y[MOST_ROWS * (HIDDEN_STRIDE + SPECTRUM_STRIDE) + MOST_COLUMNS];
 static float row_scales[MOST_ROWS];
 
-/* Panels of all variants are touched in this order: as many as the memory holds, or so few that they stay in the cache.
- */
-typedef void pass(size_t panels, int ahead);
+/* Goes over the memory's first `panels` panels, in whole tiles; returns how many these are. */
+typedef size_t pass(size_t panels, int ahead);
 
 #define PASS(product, rows, columns, type, header, panel, ...)                                   \
-  static void product##_##rows##_##columns(size_t panels, int ahead) {                           \
+  static size_t product##_##rows##_##columns(size_t panels, int ahead) {                         \
+    const size_t tile = (columns + 15) / 16;                                                     \
     const type *w = (const type *)memory;                                                        \
-    for (size_t i = 0; i + (columns + 15) / 16 <= panels; i += (columns + 15) / 16) {            \
+    for (size_t i = 0; i < panels / tile; i++) {                                                 \
       for (int lane = 0; lane < (columns < 16 ? 16 : 1); lane += columns) {                      \
         product##_##rows##x##columns(__VA_ARGS__(const float *) w + lane, w + header, y, ahead); \
       }                                                                                          \
-      w += (columns + 15) / 16 * panel;                                                          \
+      w += tile * panel;                                                                         \
     }                                                                                            \
+    return panels / tile * tile;                                                                 \
   }
 #define VARIANT(product, rows, columns, type, header, panel, ...) \
   PASS(product, rows, columns, type, header, panel, __VA_ARGS__)
@@ -77,14 +78,15 @@ int main(int count, char **arguments) {
   for (int round = -1; round < ROUNDS; round++) {
     for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {
       variant *v = variants + i;
-      const size_t panels = bytes / v->panel_bytes;
+      size_t panels = 0;
       const size_t repetitions = (size_t)(4 << 20) / bytes + 1;
       memset(y, 0, sizeof y); /* the residual adds up */
       const double start = seconds();
-      for (size_t repetition = 0; repetition < repetitions; repetition++) v->run(panels, ahead);
+      for (size_t repetition = 0; repetition < repetitions; repetition++) {
+        panels += v->run(bytes / v->panel_bytes, ahead);
+      }
       const double time = seconds() - start;
-      const double work = v->multiply_adds * (double)(panels * repetitions);
-      if (round >= 0) v->gflops[round] = 2e-9 * work / time;
+      if (round >= 0) v->gflops[round] = 2e-9 * v->multiply_adds * (double)panels / time;
     }
   }
   for (size_t i = 0; i < sizeof variants / sizeof *variants; i++) {

@@ -41,7 +41,7 @@ REGISTERS = {"avx2": 16, "avx512": 32}
 ROWS = {"avx2": (1, 2, 3, 5, 6), "avx512": (1, 2, 3, 5, 6, 8, 10, 12)}
 WIDTHS = (1, 2, 4, 8)  # vectors
 AHEAD = (0, 256, 512, 1024, 2048)  # weights
-FROM_MEMORY, FROM_CACHE = 32 << 20, 1 << 19  # bytes
+FROM_MEMORY, FROM_CACHE = 32 << 20, 1 << 20  # bytes
 
 
 @dataclasses.dataclass(frozen=True)
