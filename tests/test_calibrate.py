@@ -41,7 +41,7 @@ def test_the_compilers_own_float64_is_the_truth(request: pytest.FixtureRequest, 
 
 
 def test_calibration_serves_unseen_speech(calibrated: Vocoder, small: Vocoder) -> None:
-    """36.7 dB without; 49 dB in the half that calibration has not seen."""
+    """In the half that calibration has not seen: 36.8 dB without, 50.6 with it."""
     mel = golden("small", "mel")
     unseen = 81 * small.report["model"]["hop_length"]
     snr = snr_db(small.decode(mel)[unseen:].astype(np.float64), calibrated.decode(mel)[unseen:])
