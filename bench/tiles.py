@@ -18,7 +18,7 @@ from bench.report import this_machine
 from compiler.checkpoint import read_checkpoint
 from compiler.emit import MatrixProduct, Options, emit, matrix_products
 from compiler.fold import fold
-from compiler.isa import AVX2, AVX512, TARGETS, Isa, Tile
+from compiler.isa import AVX2, AVX512, TARGETS, Isa, Tile, fetch_of
 from compiler.model import build_model
 from compiler.pack import pack
 from compiler.plan import plan
@@ -53,6 +53,7 @@ class Result:
     product: str
     rows: int
     columns: int
+    ahead: int  # the distance that the compiler chooses for such a model
     from_memory: dict[int, float]
     from_cache: float
 
@@ -110,8 +111,9 @@ def measure(checkpoint: Path, isa: Isa, precision: str) -> list[Result]:
 
         memory = {ahead: run(ahead, FROM_MEMORY) for ahead in AHEAD}
         cache = run(0, FROM_CACHE)
+    ahead = fetch_of(sum(table.data.nbytes for table in tables)).weights
     return [
-        Result(isa.name, precision, product.name, rows, columns, {a: memory[a][i] for a in AHEAD}, cache[i])
+        Result(isa.name, precision, product.name, rows, columns, ahead, {a: memory[a][i] for a in AHEAD}, cache[i])
         for i, (product, rows, columns) in enumerate(variants(every, products))
     ]
 
@@ -119,7 +121,6 @@ def measure(checkpoint: Path, isa: Isa, precision: str) -> list[Result]:
 def table(results: Iterable[Result], isas: Iterable[Isa]) -> str:
     """For each product and number of rows: the chosen tile and the fastest, from memory and from the cache."""
     chosen = {(isa.name, tile.rows): tile.vectors[0] * isa.lanes for isa in isas for tile in isa.tiles}
-    near = {isa.name: isa.near_weights for isa in isas}
     groups: dict[tuple[str, str, str, int], list[Result]] = {}
     for result in results:
         groups.setdefault((result.isa, result.precision, result.product, result.rows), []).append(result)
@@ -131,7 +132,7 @@ def table(results: Iterable[Result], isas: Iterable[Isa]) -> str:
         hot = max(group, key=lambda r: r.from_cache)
         lines.append(
             f"{isa:7} {precision:8} {product:10} {rows:4}  {rows}x{own.columns:<9}"
-            f"{own.from_memory[near[isa]]:8.1f}  {speed:6.1f} by {rows}x{best.columns}, {ahead} ahead".ljust(82)
+            f"{own.from_memory[own.ahead]:8.1f}  {speed:6.1f} by {rows}x{best.columns}, {ahead} ahead".ljust(82)
             + f"{own.from_cache:8.1f}  {hot.from_cache:6.1f} by {rows}x{hot.columns}"
         )
     return "\n".join(lines)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from compiler import VERSION
 from compiler.cuda import Device
 from compiler.golden import golden_mel
-from compiler.isa import Isa, isas_of
+from compiler.isa import Isa, fetch_of, isas_of
 from compiler.mel import filterbank, hann
 from compiler.nvrtc import Image, images_bytes
 from compiler.pack import WEIGHTS, Table, limits
@@ -190,6 +190,7 @@ def emit(
         f"{_rename(path.stem, options.name)}.o" for path in tool_sources + team_sources if path.suffix == ".c"
     ]
     window = hann(config.n_fft)
+    weight_bytes = sum(table.data.nbytes for table in tables)
     values: dict[str, Any] = {
         "generator": f"vocosc {VERSION}",
         "sha256": checkpoint_sha256,
@@ -207,7 +208,8 @@ def emit(
         "limits": limits(tables),
         "products": matrix_products(plan, options.precision),
         "tables": tables,
-        "weight_bytes": sum(table.data.nbytes for table in tables),
+        "weight_bytes": weight_bytes,
+        "fetch": fetch_of(weight_bytes),
         "weights": weights,
         "weights_magic": [f"'{letter}'" for letter in MAGIC.decode()],
         "weights_version": WEIGHTS_VERSION,

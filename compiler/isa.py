@@ -17,11 +17,24 @@ class Tile:
 
 
 @dataclass(frozen=True)
+class Fetch:
+    """How far ahead of its use a weight is fetched, and into the cache of which level."""
+
+    weights: int
+    level: int
+
+
+def fetch_of(weight_bytes: int) -> Fetch:
+    """The prefetch of a model's weights, by whether they stay in a third-level cache. Measured: bench/NOTES.md."""
+    return Fetch(512, level=1) if weight_bytes <= 32 << 20 else Fetch(2048, level=2)
+
+
+@dataclass(frozen=True)
 class Isa:
     """An instruction set.
 
-    `lanes` floats in a vector. `block_panels` panels stay in the cache while many tiles of rows pass over them; a
-    weight that is used once is fetched `near_weights` ahead. Both were chosen by measurement: bench/NOTES.md.
+    `lanes` floats in a vector. `block_panels` panels stay in the cache while many tiles of rows pass over them, as
+    measured: bench/NOTES.md.
     """
 
     name: str
@@ -29,7 +42,6 @@ class Isa:
     lanes: int
     tiles: tuple[Tile, ...]
     block_panels: int
-    near_weights: int
     code_bytes: tuple[int, int]  # about, with float weights and with int8
 
     @property
@@ -51,7 +63,6 @@ PORTABLE = Isa(
     lanes=1,
     tiles=tuple(Tile(rows, (4,)) for rows in range(1, 5)),
     block_panels=4,
-    near_weights=0,
     code_bytes=(60_000, 70_000),
 )
 AVX2 = Isa(
@@ -60,7 +71,6 @@ AVX2 = Isa(
     lanes=8,
     tiles=(Tile(1, (8, 2)), Tile(2, (4, 2)), Tile(3, (4, 2)), Tile(4, (2,)), Tile(5, (2,)), Tile(6, (2,))),
     block_panels=2,
-    near_weights=512,
     code_bytes=(80_000, 90_000),
 )
 AVX512 = Isa(
@@ -73,7 +83,6 @@ AVX512 = Isa(
         *(Tile(rows, (2, 1)) for rows in range(7, 13)),
     ),
     block_panels=4,
-    near_weights=512,
     code_bytes=(170_000, 180_000),
 )
 # Not measured: chosen by count. 16 to 24 accumulators hide a latency of 4 cycles on cores that do two to four a cycle.
@@ -88,7 +97,6 @@ NEON = Isa(
         *(Tile(rows, (4,)) for rows in range(4, 7)),
     ),
     block_panels=4,
-    near_weights=512,
     code_bytes=(45_000, 50_000),
 )
 

@@ -17,7 +17,7 @@
  *   vec_load_pairs                 of int8: lane j holds elements 2 j and 2 j + 1, widened to int16
  *   vec_dot_pairs(sum, a, b)       sum + a.first * b.first + a.second * b.second in 32-bit integers
  *   fma_float(a, b, c)             the scalar fused multiply-add
- *   VEC_PREFETCH(p)                hints that the line at p will be read soon
+ *   VEC_PREFETCH(p, level)         hints that the line at p will be read soon, into the cache of level 1 or 2
  *   VEC_FUNCTION                   storage class of the functions of vocosc_vector_math.h
  * Every operation is correctly rounded, so a computation gives the same bits whatever the number of lanes.
  *

@@ -7,7 +7,7 @@
 
 #define VEC_LANES 16
 #define VEC_FUNCTION static inline
-#define VEC_PREFETCH(p) __builtin_prefetch((p), 0, 3) /* into the first-level cache */
+#define VEC_PREFETCH(p, level) __builtin_prefetch((p), 0, 4 - (level))
 
 typedef __m512 vec;
 typedef __m512i vec_bits;

@@ -6,7 +6,7 @@
 
 #define VEC_LANES 1
 #define VEC_FUNCTION static inline
-#define VEC_PREFETCH(p) ((void)(p))
+#define VEC_PREFETCH(p, level) ((void)(p))
 
 typedef float vec;
 typedef uint32_t vec_bits;

@@ -7,7 +7,7 @@
 
 #define VEC_LANES 4
 #define VEC_FUNCTION static inline
-#define VEC_PREFETCH(p) __builtin_prefetch((p), 0, 3) /* into the first-level cache */
+#define VEC_PREFETCH(p, level) __builtin_prefetch((p), 0, 4 - (level))
 
 typedef float32x4_t vec;
 typedef uint32x4_t vec_bits;

@@ -7,7 +7,7 @@
 
 #define VEC_LANES 1
 #define VEC_FUNCTION static __attribute__((noinline)) /* called for every lane: keep the code small */
-#define VEC_PREFETCH(p) ((void)(p))
+#define VEC_PREFETCH(p, level) ((void)(p))
 
 typedef float vec;
 typedef uint32_t vec_bits;

@@ -20,7 +20,8 @@
  * registers from the accumulators.
  *
  * Weights are fetched `ahead` of their use: in a tile of several panels up to the end of each, and from the `turn` on
- * those of the tile after it. The turn is taken without a branch, which would cost accumulators their registers.
+ * those of the tile after it. The turn is taken without a branch, which would cost accumulators their registers. Weights
+ * that no cache keeps from chunk to chunk are fetched further ahead, and into the second-level cache only.
  */
 #ifndef VOCOSC_TILES_${isa.name | upper}_H
 #define VOCOSC_TILES_${isa.name | upper}_H
@@ -33,7 +34,8 @@
 enum {
   TILE_ROWS = ${isa.max_rows},
   BLOCK_PANELS = ${isa.block_panels},
-  NEAR_WEIGHTS = ${isa.near_weights}, /* how far ahead of its use a weight is fetched into the first-level cache */
+  FETCH_AHEAD = ${fetch.weights}, /* weights */
+  FETCH_LEVEL = ${fetch.level}, /* of the cache that they are fetched into */
 };
 //% for product in products
 //% set header = "w" if product.weight_type == "float" else "(const float *)w"
@@ -72,10 +74,10 @@ ${" " * ("TILE void _x(" | length + product.name | length + ("%d%d" % (tile.rows
   for (int k = 0; k < ${product.steps}; k++) {
 //% endif
 //% if panels == 1
-    VEC_PREFETCH(w + ahead);
+    VEC_PREFETCH(w + ahead, FETCH_LEVEL);
 //% endif
 //% for panel in range(panels) if panels > 1
-    VEC_PREFETCH(fetch${product | weight_offset(panel * 16)});
+    VEC_PREFETCH(fetch${product | weight_offset(panel * 16)}, FETCH_LEVEL);
 //% endfor
 //% macro input(row)
 //% if product.is_int8
@@ -195,7 +197,7 @@ static void ${product.name}(const ${product.x_type} *x, ${scales_parameter}const
     for (int tile = 0; tile < tiles; tile++) {
       const int row = rows * tile / tiles;
       const int count = rows * (tile + 1) / tiles - row;
-      const int ahead = tiles > 1 && tile == 0 ? BLOCK_PANELS * ${product.panel} : NEAR_WEIGHTS;
+      const int ahead = tiles > 1 && tile == 0 ? BLOCK_PANELS * ${product.panel} : FETCH_AHEAD;
       float *to = y + row * ${product.y_stride} + panel * PANEL;
       ${product.name}_rows(x + row * ${product.x_stride}, ${"row_scales + row, " if product.is_int8 else ""}w, to, count, panels, ahead);
     }

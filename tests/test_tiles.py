@@ -29,8 +29,8 @@ def test_the_header_lists_each_tile_with_its_sizes() -> None:
 
 
 def test_the_table_names_the_fastest_beside_the_chosen() -> None:
-    slow = Result("avx512", "w8", "expand", 5, 64, dict.fromkeys(AHEAD, 100.0), 120.0)
-    fast = Result("avx512", "w8", "expand", 5, 32, {**dict.fromkeys(AHEAD, 50.0), 2048: 140.0}, 90.0)
+    slow = Result("avx512", "w8", "expand", 5, 64, 512, dict.fromkeys(AHEAD, 100.0), 120.0)
+    fast = Result("avx512", "w8", "expand", 5, 32, 512, {**dict.fromkeys(AHEAD, 50.0), 2048: 140.0}, 90.0)
     (line,) = table([slow, fast], [AVX512]).splitlines()[1:]
     pattern = r"avx512 +w8 +expand +5 +5x64 +100\.0 +140\.0 by 5x32, 2048 ahead +120\.0 +120\.0 by 5x64"
     assert re.fullmatch(pattern, line), line
