@@ -51,6 +51,7 @@ class Result:
     isa: str
     precision: str
     product: str
+    weights: str  # f32, f16 or int8: the precision has several
     rows: int
     columns: int
     ahead: int  # the distance that the compiler chooses for such a model
@@ -113,20 +114,29 @@ def measure(checkpoint: Path, isa: Isa, precision: str) -> list[Result]:
         cache = run(0, FROM_CACHE)
     ahead = fetch_of(sum(table.data.nbytes for table in tables)).weights
     return [
-        Result(isa.name, precision, product.name, rows, columns, ahead, {a: memory[a][i] for a in AHEAD}, cache[i])
+        Result(
+            *(isa.name, precision, product.name, product.weights, rows, columns, ahead),
+            {a: memory[a][i] for a in AHEAD},
+            cache[i],
+        )
         for i, (product, rows, columns) in enumerate(variants(every, products))
     ]
 
 
 def table(results: Iterable[Result], isas: Iterable[Isa]) -> str:
     """For each product and number of rows: the chosen tile and the fastest, from memory and from the cache."""
-    chosen = {(isa.name, tile.rows): tile.vectors[0] * isa.lanes for isa in isas for tile in isa.tiles}
+    chosen = {
+        (isa.name, tile.rows, weights): tile.widths(weights)[0] * isa.lanes
+        for isa in isas
+        for tile in isa.tiles
+        for weights in ("f32", "f16", "int8")
+    }
     groups: dict[tuple[str, str, str, int], list[Result]] = {}
     for result in results:
         groups.setdefault((result.isa, result.precision, result.product, result.rows), []).append(result)
     lines = ["isa     weights  product    rows  chosen        from memory, GFLOP/s: chosen, best      from the cache"]
     for (isa, precision, product, rows), group in groups.items():
-        own = next((r for r in group if r.columns == chosen.get((isa, rows))), group[0])
+        own = next((r for r in group if r.columns == chosen.get((isa, rows, r.weights))), group[0])
         best = max(group, key=lambda r: max(r.from_memory.values()))
         ahead, speed = max(best.from_memory.items(), key=lambda item: item[1])
         hot = max(group, key=lambda r: r.from_cache)

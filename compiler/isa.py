@@ -10,10 +10,19 @@ from compiler.errors import CompileError
 
 @dataclass(frozen=True)
 class Tile:
-    """The widths, in vectors, of the tiles of so many rows: widest first, one panel (or a part of it) last."""
+    """The widths, in vectors, of the tiles of so many rows: widest first, one panel (or a part of it) last.
+
+    `half` and `int8` are those for such weights, where others are faster than with float ones.
+    """
 
     rows: int
     vectors: tuple[int, ...]
+    half: tuple[int, ...] = ()
+    int8: tuple[int, ...] = ()
+
+    def widths(self, weights: str) -> tuple[int, ...]:
+        """The widths for weights in f32, f16 or int8."""
+        return {"f32": (), "f16": self.half, "int8": self.int8}[weights] or self.vectors
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,8 @@ class Isa:
 
 
 # Accumulators: at least 8, so that the latency of a fused multiply-add (4 cycles, 2 a cycle) is hidden; at most what
-# the registers (16 for AVX2, 32 for AVX-512, NEON and most scalar FPUs) hold beside the weights and the inputs.
+# the registers (16 for AVX2, 32 for AVX-512, NEON and most scalar FPUs) hold beside the weights and the inputs. On AVX2
+# a product of integers needs a register of its own; but sums take 1 cycle, so that fewer hide it.
 PORTABLE = Isa(
     name="portable",
     text="plain C",
@@ -69,7 +79,12 @@ AVX2 = Isa(
     name="avx2",
     text="AVX2 and FMA",
     lanes=8,
-    tiles=(Tile(1, (8, 2)), Tile(2, (4, 2)), Tile(3, (4, 2)), Tile(4, (2,)), Tile(5, (2,)), Tile(6, (2,))),
+    tiles=(
+        Tile(1, (8, 2), int8=(2,)),
+        Tile(2, (4, 2), int8=(2,)),
+        Tile(3, (4, 2), int8=(2,)),
+        *(Tile(rows, (2,)) for rows in range(4, 7)),
+    ),
     block_panels=2,
     code_bytes=(80_000, 90_000),
 )
@@ -79,8 +94,10 @@ AVX512 = Isa(
     lanes=16,
     tiles=(
         Tile(1, (8, 1)),
-        *(Tile(rows, (4, 1)) for rows in range(2, 7)),
-        *(Tile(rows, (2, 1)) for rows in range(7, 13)),
+        Tile(2, (4, 1), half=(8, 1)),
+        Tile(3, (2, 1), half=(8, 1), int8=(4, 1)),
+        *(Tile(rows, (4, 1)) for rows in range(4, 7)),
+        *(Tile(rows, (2, 1), half=(1,)) for rows in range(7, 13)),
     ),
     block_panels=4,
     code_bytes=(170_000, 180_000),

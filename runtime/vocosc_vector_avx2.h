@@ -50,7 +50,9 @@ static inline vec_bits vec_load_pairs(const int8_t *p) {
   return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p));
 }
 static inline vec_bits vec_dot_pairs(vec_bits sum, vec_bits a, vec_bits b) {
-  return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
+  /* With the intrinsic of the sum GCC 12 copies sums, and spills some. */
+  __asm__("vpaddd %1, %0, %0" : "+x"(sum) : "x"(_mm256_madd_epi16(a, b)));
+  return sum;
 }
 
 #endif /* VOCOSC_VECTOR_AVX2_H */

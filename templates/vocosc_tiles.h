@@ -40,7 +40,7 @@ enum {
 //% for product in products
 //% set header = "w" if product.weight_type == "float" else "(const float *)w"
 //% for tile in isa.tiles
-//% for vectors in tile.vectors
+//% for vectors in tile.widths(product.weights)
 //% set columns = vectors * isa.lanes
 
 /* ${product.text}: ${tile.rows} x ${columns} */
@@ -158,7 +158,7 @@ static void ${product.name}_rows(const ${product.x_type} *x, ${scales_parameter}
   switch (rows) {
 //% for tile in isa.tiles
     ${"case %d" | format(tile.rows) if not loop.last else "default"}:
-//% for vectors in tile.vectors
+//% for vectors in tile.widths(product.weights)
 //% set columns = vectors * isa.lanes
 //% if columns >= 16
       for (; panels >= ${columns // 16}; panels -= ${columns // 16}) {
