@@ -81,8 +81,7 @@ AVX2 = Isa(
     lanes=8,
     tiles=(
         Tile(1, (8, 2), int8=(2,)),
-        Tile(2, (4, 2), int8=(2,)),
-        Tile(3, (4, 2), int8=(2,)),
+        *(Tile(rows, (4, 2), int8=(2,)) for rows in (2, 3)),
         *(Tile(rows, (2,)) for rows in range(4, 7)),
     ),
     block_panels=2,
@@ -94,8 +93,7 @@ AVX512 = Isa(
     lanes=16,
     tiles=(
         Tile(1, (8, 1)),
-        Tile(2, (4, 1), half=(8, 1)),
-        Tile(3, (2, 1), half=(8, 1), int8=(4, 1)),
+        *(Tile(rows, (4, 1), half=(8, 1)) for rows in (2, 3)),
         *(Tile(rows, (4, 1)) for rows in range(4, 7)),
         *(Tile(rows, (2, 1), half=(1,)) for rows in range(7, 13)),
     ),
