@@ -46,7 +46,7 @@ def build_tool(directory: Path, name: str, target: str) -> None:
 
 def _tool(name: str, target: str) -> str:
     """The tool that NAME.mk uses for a target: Debian's cross compiler's where this machine is no AArch64 itself."""
-    if target != "aarch64" or platform.machine() == "aarch64":
+    if not target.startswith("aarch64") or platform.machine() == "aarch64":
         return name
     return CROSS + ("gcc" if name == "cc" else name)
 

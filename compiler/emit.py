@@ -115,7 +115,7 @@ class MatrixProduct:
     @property
     def load(self) -> str:
         """The function that loads a vector of weights."""
-        return {"f32": "vec_load", "f16": "vec_load_half", "int8": "vec_load_pairs"}[self.weights]
+        return {"f32": "vec_load", "f16": "vec_load_half", "int8": "vec_load_int8"}[self.weights]
 
     @property
     def float_elements(self) -> int:
@@ -128,19 +128,19 @@ class MatrixProduct:
         return PANEL if self.weights == "f32" else 2 * PANEL * self.float_elements
 
     @property
-    def steps(self) -> int:
-        """Steps of the inner loop: inputs, or pairs of them."""
-        return (self.inputs + 1) // 2 if self.is_int8 else self.inputs
+    def padded_inputs(self) -> int:
+        """The inputs that have weights: int8 ones come in fours."""
+        return -(-self.inputs // 4) * 4 if self.is_int8 else self.inputs
 
     @property
-    def step(self) -> int:
-        """Elements of a panel that a step of the inner loop takes."""
-        return 2 * PANEL if self.is_int8 else PANEL
+    def neighbours(self) -> int:
+        """An output's weights that lie side by side."""
+        return 2 if self.is_int8 else 1
 
     @property
     def panel(self) -> int:
         """Elements of a panel."""
-        return self.header + self.steps * self.step
+        return self.header + self.padded_inputs * PANEL
 
 
 KERNELS = "cuda_kernels.cu"
@@ -200,6 +200,7 @@ def emit(
         "images": images,
         "images_bytes": len(images_bytes(images)),
         "plan": plan,
+        "PANEL": PANEL,
         "config": config,
         "fft": plan.fft,
         "fft_stride": -(-2 * plan.fft.complex_length // PANEL) * PANEL,
@@ -378,7 +379,7 @@ def _environment() -> jinja2.Environment:
 
 def _weight_offset(product: MatrixProduct, output: int) -> str:
     """Where the weights of a tile's output begin, as an offset to add: other panels are a whole panel further."""
-    offset = output // PANEL * product.panel + output % PANEL * (product.step // PANEL)
+    offset = output // PANEL * product.panel + output % PANEL * product.neighbours
     return f" + {offset}" if offset else ""
 
 

@@ -42,7 +42,7 @@ def fetch_of(weight_bytes: int) -> Fetch:
 class Isa:
     """An instruction set.
 
-    `lanes` floats in a vector. `block_panels` panels stay in the cache while many tiles of rows pass over them, as
+    `lanes` floats in a vector; `int8_inputs` inputs in a step of a product of integers. `block_panels` panels stay in the cache while many tiles of rows pass over them, as
     measured: bench/NOTES.md.
     """
 
@@ -52,6 +52,7 @@ class Isa:
     tiles: tuple[Tile, ...]
     block_panels: int
     code_bytes: tuple[int, int]  # about, with float weights and with int8
+    int8_inputs: int = 2
 
     @property
     def max_rows(self) -> int:
@@ -115,7 +116,24 @@ NEON = Isa(
     code_bytes=(45_000, 50_000),
 )
 
-TARGETS = {"x86-64": (PORTABLE, AVX2, AVX512), "aarch64": (PORTABLE, NEON), "portable": (PORTABLE,)}
+# An integer has two sums: one of its inputs' low bytes, one of the high ones.
+NEON_DOT_PRODUCT = dataclasses.replace(
+    NEON,
+    text="NEON with dot product",
+    tiles=(
+        Tile(1, (16, 4), int8=(8, 4)),
+        *(Tile(rows, (8, 4), int8=(4,)) for rows in (2, 3)),
+        *(Tile(rows, (4,), int8=(2,)) for rows in range(4, 7)),
+    ),
+    int8_inputs=4,
+)
+
+TARGETS = {
+    "x86-64": (PORTABLE, AVX2, AVX512),
+    "aarch64": (PORTABLE, NEON),
+    "aarch64-dotprod": (PORTABLE, NEON_DOT_PRODUCT),
+    "portable": (PORTABLE,),
+}
 
 
 def isas_of(target: str) -> tuple[Isa, ...]:

@@ -8,9 +8,10 @@ f16: a panel is 16 biases and 16 scales in float32, then [inputs][16] halves. An
 the scale is a power of two, so that it costs no accuracy, and the weights use the whole range of the halves: a small
 layer scale would else push them among the subnormals.
 
-w8: the blocks' products are int8 with a scale per output, in pairs of inputs: [inputs / 2][16][2]; the embedding and
-the head stay in halves, since exp and phase turn absolute errors into noise. Inputs come as int16, kept within a limit
-that makes an overflow of the 32-bit sums impossible, whatever the inputs: limit * sum |weight| < 2^31 for every output.
+w8: the blocks' products are int8 with a scale per output, in pairs of inputs, padded to whole fours: [inputs / 2][16][2];
+the embedding and the head stay in halves, since exp and phase turn absolute errors into noise. Inputs come as int16,
+kept within a limit that makes an overflow of the 32-bit sums impossible, whatever the inputs: limit * sum |weight| <
+2^31 for every output.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ from compiler.quantise import Moments, quantise
 
 # The weights of the embedding and the head, and those of the blocks, for each precision.
 WEIGHTS = {"f32": ("f32", "f32"), "f16": ("f16", "f16"), "w8": ("f16", "int8")}
+
+
+LARGEST_INPUT = 32639  # 256 * 127 + 127: two int8, for instructions that multiply no int16
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ def product_int8(name: str, source: str, product: Product, panel: int, fed: Mome
     """A product in int8, calibrated by what it is fed with; see the module's text."""
     inputs, outputs = product.weight.shape
     rounded = quantise(product, fed)
-    panels, pairs = -(-outputs // panel), -(-inputs // 2)
+    panels, pairs = -(-outputs // panel), 2 * -(-inputs // 4)
     rows = np.zeros((2 * pairs, panels * panel), np.int8)
     rows[:inputs, :outputs] = rounded.weights
     header = np.zeros((panels * panel, 2), np.float32)
@@ -138,9 +142,9 @@ def product_int8(name: str, source: str, product: Product, panel: int, fed: Mome
 
 
 def limits(tables: Sequence[Table]) -> dict[str, int]:
-    """The largest int16 inputs of the blocks' products for which no 32-bit sum can overflow; 32767 where none could."""
+    """The largest int16 inputs of the blocks' products for which no 32-bit sum can overflow; else LARGEST_INPUT."""
     found = {}
     for product in ("expand", "contract"):
         largest = max((t.largest_sum for t in tables if t.name.endswith(f"_{product}")), default=0)
-        found[product] = min(32767, (2**31 - 1) // max(1, largest))
+        found[product] = min(LARGEST_INPUT, (2**31 - 1) // max(1, largest))
     return found

@@ -128,7 +128,7 @@ static float quantise(const float *x, int width, vec factor, vec largest, int li
   const vec inverse = vec_div(high, vec_set(lanes[0]));
   for (int c = 0; c < width; c += VEC_LANES) {
     const vec scaled = vec_mul(vec_mul(vec_load(x + c), factor), inverse);
-    vec_store_int16(y + c, vec_max(vec_min(scaled, high), low)); /* rounding may pass the limit; NaN is the limit */
+    vec_store_inputs(y + c, vec_max(vec_min(scaled, high), low)); /* rounding may pass the limit; NaN is the limit */
   }
   return lanes[0] / (float)limit;
 }

@@ -13,9 +13,13 @@
  *   vec_bits_add, vec_bits_and, vec_bits_xor, vec_bits_shift_left, vec_bits_shift_right (filled with zeros)
  *   vec_select(bits, a, b)         a where the lane's bits are not 0, else b
  *   vec_abs, vec_from_int          |a|; the float nearest to a signed 32-bit integer
- *   vec_store_int16                of floats between -32768 and 32767, rounded to nearest, ties to even
- *   vec_load_pairs                 of int8: lane j holds elements 2 j and 2 j + 1, widened to int16
- *   vec_dot_pairs(sum, a, b)       sum + a.first * b.first + a.second * b.second in 32-bit integers
+ *   vec_store_inputs               of floats between -32639 and 32639, rounded to nearest, ties to even: inputs of
+ *                                  vec_dot, 2 bytes each
+ *   vec_load_inputs                of the next VEC_DOT_INPUTS, 2 or 4: the same in all lanes
+ *   vec_load_int8                  of as many inputs' weights: lane j's are elements 2 j and 2 j + 1, and if there are
+ *                                  4 also those 2 PANEL further on
+ *   vec_dot(sum, weights, inputs)  sum + the products' sum in 32-bit integers, in each lane
+ *   vec_sum_zero, vec_sum_total    a sum's beginning, and in the end its value in vec_bits
  *   fma_float(a, b, c)             the scalar fused multiply-add
  *   VEC_PREFETCH(p, level)         hints that the line at p will be read soon, into the cache of level 1 or 2
  *   VEC_FUNCTION                   storage class of the functions of vocosc_vector_math.h
@@ -55,12 +59,18 @@ enum { PANEL = 16, PANEL_VECTORS = PANEL / VEC_LANES };
 #define UNROLL_4 _Pragma("GCC unroll 4")
 #endif
 
-/* A pair of int16 in all lanes. */
-static inline vec_bits vec_set_pair(const int16_t *p) {
+#ifndef VEC_DOT_INPUTS
+#define VEC_DOT_INPUTS 2
+typedef vec_bits vec_inputs, vec_int8, vec_sum;
+
+static inline vec_inputs vec_load_inputs(const int16_t *p) {
   uint32_t pair;
   memcpy(&pair, p, sizeof pair);
   return vec_bits_set(pair);
 }
+static inline vec_sum vec_sum_zero(void) { return vec_bits_set(0); }
+static inline vec_bits vec_sum_total(vec_sum sum) { return sum; }
+#endif
 
 /*
  * The sum of 16 virtual lanes, always by the same tree: halves are added to halves, 16 -> 8 -> 4 -> 2 -> 1. Lane j

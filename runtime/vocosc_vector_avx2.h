@@ -42,16 +42,16 @@ static inline vec vec_select(vec_bits chosen, vec a, vec b) {
 
 static inline vec vec_abs(vec a) { return _mm256_and_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff))); }
 static inline vec vec_from_int(vec_bits a) { return _mm256_cvtepi32_ps(a); }
-static inline void vec_store_int16(int16_t *p, vec a) {
+static inline void vec_store_inputs(int16_t *p, vec a) {
   const __m256i whole = _mm256_cvtps_epi32(a);
   _mm_storeu_si128((__m128i *)p, _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1)));
 }
-static inline vec_bits vec_load_pairs(const int8_t *p) {
+static inline vec_bits vec_load_int8(const int8_t *p) {
   return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p));
 }
-static inline vec_bits vec_dot_pairs(vec_bits sum, vec_bits a, vec_bits b) {
+static inline vec_bits vec_dot(vec_bits sum, vec_bits weights, vec_bits inputs) {
   /* With the intrinsic of the sum GCC 12 copies sums, and spills some. */
-  __asm__("vpaddd %1, %0, %0" : "+x"(sum) : "x"(_mm256_madd_epi16(a, b)));
+  __asm__("vpaddd %1, %0, %0" : "+x"(sum) : "x"(_mm256_madd_epi16(weights, inputs)));
   return sum;
 }
 

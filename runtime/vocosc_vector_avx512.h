@@ -41,19 +41,19 @@ static inline vec vec_select(vec_bits chosen, vec a, vec b) {
 
 static inline vec vec_abs(vec a) { return _mm512_abs_ps(a); }
 static inline vec vec_from_int(vec_bits a) { return _mm512_cvtepi32_ps(a); }
-static inline void vec_store_int16(int16_t *p, vec a) {
+static inline void vec_store_inputs(int16_t *p, vec a) {
   _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(a)));
 }
-static inline vec_bits vec_load_pairs(const int8_t *p) {
+static inline vec_bits vec_load_int8(const int8_t *p) {
   return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)p));
 }
-static inline vec_bits vec_dot_pairs(vec_bits sum, vec_bits a, vec_bits b) {
+static inline vec_bits vec_dot(vec_bits sum, vec_bits weights, vec_bits inputs) {
 #ifdef __AVX512VNNI__
   /* With the intrinsic GCC 12 copies every sum before and after. */
-  __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+  __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(weights), "v"(inputs));
   return sum;
 #else
-  return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b));
+  return _mm512_add_epi32(sum, _mm512_madd_epi16(weights, inputs));
 #endif
 }
 

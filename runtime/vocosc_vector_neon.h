@@ -41,13 +41,49 @@ static inline vec vec_select(vec_bits chosen, vec a, vec b) { return vbslq_f32(v
 
 static inline vec vec_abs(vec a) { return vabsq_f32(a); }
 static inline vec vec_from_int(vec_bits a) { return vcvtq_f32_s32(vreinterpretq_s32_u32(a)); }
-static inline void vec_store_int16(int16_t *p, vec a) { vst1_s16(p, vmovn_s32(vcvtnq_s32_f32(a))); }
-static inline vec_bits vec_load_pairs(const int8_t *p) { return vreinterpretq_u32_s16(vmovl_s8(vld1_s8(p))); }
-static inline vec_bits vec_dot_pairs(vec_bits sum, vec_bits a, vec_bits b) {
-  const int16x8_t left = vreinterpretq_s16_u32(a);
-  const int16x8_t right = vreinterpretq_s16_u32(b);
-  const int32x4_t low = vmull_s16(vget_low_s16(left), vget_low_s16(right));
-  return vaddq_u32(sum, vreinterpretq_u32_s32(vpaddq_s32(low, vmull_high_s16(left, right))));
+
+#ifdef VOCOSC_DOT_PRODUCT
+/*
+ * An input of 16 bits is 256 * high + low, both int8: four inputs are stored as [low: 4][high: 4], and a sum is one of
+ * lows and one of highs. 256 * 127 + 127 = 32639 is the largest.
+ */
+#define VEC_DOT_INPUTS 4
+typedef int8x8_t vec_inputs;
+typedef int8x16_t vec_int8;
+typedef int32x4x2_t vec_sum;
+
+static inline void vec_store_inputs(int16_t *p, vec a) {
+  const int16x4_t whole = vmovn_s32(vcvtnq_s32_f32(a));
+  const int16x4_t high = vrshr_n_s16(whole, 8);
+  vst1_s8((int8_t *)p, vmovn_s16(vcombine_s16(whole, high)));
 }
+static inline vec_inputs vec_load_inputs(const int16_t *p) { return vld1_s8((const int8_t *)p); }
+static inline vec_int8 vec_load_int8(const int8_t *p) {
+  const int16x4x2_t zipped = vzip_s16(vreinterpret_s16_s8(vld1_s8(p)), vreinterpret_s16_s8(vld1_s8(p + 32)));
+  return vreinterpretq_s8_s16(vcombine_s16(zipped.val[0], zipped.val[1]));
+}
+static inline vec_sum vec_dot(vec_sum sum, vec_int8 weights, vec_inputs inputs) {
+  sum.val[0] = vdotq_lane_s32(sum.val[0], weights, inputs, 0);
+  sum.val[1] = vdotq_lane_s32(sum.val[1], weights, inputs, 1);
+  return sum;
+}
+static inline vec_sum vec_sum_zero(void) { return (vec_sum){{vdupq_n_s32(0), vdupq_n_s32(0)}}; }
+static inline vec_bits vec_sum_total(vec_sum sum) {
+  return vreinterpretq_u32_s32(vaddq_s32(vshlq_n_s32(sum.val[1], 8), sum.val[0]));
+}
+#else
+static inline void vec_store_inputs(int16_t *p, vec a) { vst1_s16(p, vmovn_s32(vcvtnq_s32_f32(a))); }
+/* The lanes' first weights, then their second ones. */
+static inline vec_bits vec_load_int8(const int8_t *p) {
+  const int8x8_t pairs = vld1_s8(p);
+  return vreinterpretq_u32_s16(vmovl_s8(vuzp1_s8(pairs, vext_s8(pairs, pairs, 1))));
+}
+static inline vec_bits vec_dot(vec_bits sum, vec_bits weights, vec_bits inputs) {
+  const int16x8_t both = vreinterpretq_s16_u32(weights);
+  const int16x4_t pair = vget_low_s16(vreinterpretq_s16_u32(inputs));
+  const int32x4_t first = vmlal_lane_s16(vreinterpretq_s32_u32(sum), vget_low_s16(both), pair, 0);
+  return vreinterpretq_u32_s32(vmlal_high_lane_s16(first, both, pair, 1));
+}
+#endif
 
 #endif /* VOCOSC_VECTOR_NEON_H */

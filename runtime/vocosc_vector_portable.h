@@ -90,11 +90,11 @@ static inline vec vec_max(vec a, vec b) { return vec_select(a > b, a, b); }
 
 static inline vec vec_abs(vec a) { return vec_from_bits(vec_to_bits(a) & 0x7fffffffu); }
 static inline vec vec_from_int(vec_bits a) { return (float)(int32_t)a; }
-static inline void vec_store_int16(int16_t *p, vec a) { *p = (int16_t)(a + 0x1.8p23f - 0x1.8p23f); }
-static inline vec_bits vec_load_pairs(const int8_t *p) { return (uint16_t)p[0] | (uint32_t)(uint16_t)p[1] << 16; }
-static inline vec_bits vec_dot_pairs(vec_bits sum, vec_bits a, vec_bits b) {
-  const int32_t first = (int16_t)(uint16_t)a * (int16_t)(uint16_t)b;
-  const int32_t second = (int16_t)(uint16_t)(a >> 16) * (int16_t)(uint16_t)(b >> 16);
+static inline void vec_store_inputs(int16_t *p, vec a) { *p = (int16_t)(a + 0x1.8p23f - 0x1.8p23f); }
+static inline vec_bits vec_load_int8(const int8_t *p) { return (uint16_t)p[0] | (uint32_t)(uint16_t)p[1] << 16; }
+static inline vec_bits vec_dot(vec_bits sum, vec_bits weights, vec_bits inputs) {
+  const int32_t first = (int16_t)(uint16_t)weights * (int16_t)(uint16_t)inputs;
+  const int32_t second = (int16_t)(uint16_t)(weights >> 16) * (int16_t)(uint16_t)(inputs >> 16);
   return sum + (uint32_t)first + (uint32_t)second;
 }
 

@@ -1,5 +1,5 @@
 # Builds vocosc.o, libvocosc.a and the host tool from these sources: make -f vocosc.mk
-//% if options.target == "aarch64"
+//% if options.target.startswith("aarch64")
 ifeq ($(shell uname -m),aarch64)
 CC = cc
 AR = ar
@@ -76,7 +76,7 @@ vocosc_network_avx512.o: vocosc_network.c
 //% if "neon" in isa_names
 # GCC would move all loads of a tile to the front, and spill accumulators; clang does not, nor knows the option.
 vocosc_network_neon.o: vocosc_network.c
-	$(CC) $(CFLAGS) $(if $(findstring clang,$(CC)),,-fno-schedule-insns) -DVOCOSC_ISA_NEON -c -o $@ vocosc_network.c
+	$(CC) $(CFLAGS) $(if $(findstring clang,$(CC)),,-fno-schedule-insns) -DVOCOSC_ISA_NEON ${"-march=armv8.2-a+dotprod -DVOCOSC_DOT_PRODUCT " if options.target == "aarch64-dotprod" else ""}-c -o $@ vocosc_network.c
 //% endif
 //% if "libs" in isa_names
 vocosc_network_libs.o: vocosc_network_libs.c

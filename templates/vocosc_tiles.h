@@ -29,6 +29,10 @@
 #include "vocosc_model.h"
 #include "vocosc_vector.h"
 
+//% if precision == "w8"
+_Static_assert(VEC_DOT_INPUTS == ${isa.int8_inputs}, "compile as vocosc.mk does");
+
+//% endif
 #define TILE static __attribute__((noinline))
 
 enum {
@@ -39,6 +43,7 @@ enum {
 };
 //% for product in products
 //% set header = "w" if product.weight_type == "float" else "(const float *)w"
+//% set inputs = isa.int8_inputs if product.is_int8 else 1
 //% for tile in isa.tiles
 //% for vectors in tile.widths(product.weights)
 //% set columns = vectors * isa.lanes
@@ -49,7 +54,7 @@ ${" " * ("TILE void _x(" | length + product.name | length + ("%d%d" % (tile.rows
 //% if product.is_int8
 //% for row in range(tile.rows)
 //% for v in range(vectors)
-  vec_bits sum${row}_${v} = vec_bits_set(0);
+  vec_sum sum${row}_${v} = vec_sum_zero();
 //% endfor
 //% endfor
 //% else
@@ -65,14 +70,10 @@ ${" " * ("TILE void _x(" | length + product.name | length + ("%d%d" % (tile.rows
 //% set panels = [columns // 16, 1] | max
 //% if panels > 1
   const ${product.weight_type} *fetch = w + ahead;
-  const int turn = ${product.steps} - ahead / ${product.step};
+  const int turn = ${product.padded_inputs} - ahead / PANEL;
 //% endif
   UNROLL_4
-//% if product.is_int8
-  for (int pair = 0; pair < ${product.steps}; pair++) {
-//% else
-  for (int k = 0; k < ${product.steps}; k++) {
-//% endif
+  for (int k = 0; k < ${product.padded_inputs}; ${"k += %d" % inputs if inputs > 1 else "k++"}) {
 //% if panels == 1
     VEC_PREFETCH(w + ahead, FETCH_LEVEL);
 //% endif
@@ -81,17 +82,17 @@ ${" " * ("TILE void _x(" | length + product.name | length + ("%d%d" % (tile.rows
 //% endfor
 //% macro input(row)
 //% if product.is_int8
-    const vec_bits x${row} = vec_set_pair(x + ${("%d + " % (product.x_stride * row)) if row else ""}2 * pair);
+    const vec_inputs x${row} = vec_load_inputs(x + ${("%d + " % (product.x_stride * row)) if row else ""}k);
 //% else
     const vec x${row} = vec_set(x[${("%d + " % (product.x_stride * row)) if row else ""}k]);
 //% endif
 //% endmacro
 //% macro weight(v)
-    const ${"vec_bits" if product.is_int8 else "vec"} w${v} = ${product.load}(w${product | weight_offset(v * isa.lanes)});
+    const ${"vec_int8" if product.is_int8 else "vec"} w${v} = ${product.load}(w${product | weight_offset(v * isa.lanes)});
 //% endmacro
 //% macro accumulate(row, v)
 //% if product.is_int8
-    sum${row}_${v} = vec_dot_pairs(sum${row}_${v}, w${v}, x${row});
+    sum${row}_${v} = vec_dot(sum${row}_${v}, w${v}, x${row});
 //% else
     sum${row}_${v} = vec_fma(x${row}, w${v}, sum${row}_${v});
 //% endif
@@ -117,9 +118,9 @@ ${accumulate(row, v) | chomp}
 //% endfor
 //% endfor
 //% endif
-    w += ${product.step};
+    w += ${PANEL * inputs};
 //% if panels > 1
-    fetch += ${product.step} + (-(int)(${"pair" if product.is_int8 else "k"} == turn) & ${(panels - 1) * product.panel});
+    fetch += ${PANEL * inputs} + (-(int)(k == turn) & ${(panels - 1) * product.panel});
 //% endif
   }
 //% if product.is_int8
@@ -139,7 +140,7 @@ ${accumulate(row, v) | chomp}
 //% for v in range(vectors)
 //% set y = ("y + %d" % (product.y_stride * row + v * isa.lanes)) if row + v else "y"
 //% if product.is_int8
-  finish_${product.name}(${y}, vec_fma(vec_from_int(sum${row}_${v}), vec_mul(row_scale${row}, scale${v}), bias${v}));
+  finish_${product.name}(${y}, vec_fma(vec_from_int(vec_sum_total(sum${row}_${v})), vec_mul(row_scale${row}, scale${v}), bias${v}));
 //% elif product.weight_type == "uint16_t"
   finish_${product.name}(${y}, vec_mul(sum${row}_${v}, scale${v}));
 //% else

@@ -11,7 +11,7 @@ from compiler.checkpoint import read_checkpoint
 from compiler.fold import Product, fold
 from compiler.forward import decode
 from compiler.model import build_model
-from compiler.pack import half_scales, limits, pack, product_int8
+from compiler.pack import LARGEST_INPUT, half_scales, limits, pack, product_int8
 from compiler.plan import PANEL
 from compiler.quantise import int8_scales, quantise
 from tests.make_checkpoint import write_checkpoint
@@ -117,10 +117,10 @@ def test_no_input_can_overflow() -> None:
     table = product_int8("block0_contract", "", worst, PANEL)
     assert table.largest_sum == 4096 * 127
     limit = limits([table])["contract"]
-    assert limit < 32767, "this one must be limited"
+    assert limit < LARGEST_INPUT, "this one must be limited"
     assert limit * table.largest_sum < 2**31 <= (limit + 1) * table.largest_sum
     small = product_int8("block0_contract", "", Product(worst.weight[:64], worst.bias), PANEL)
-    assert limits([small])["contract"] == 32767
+    assert limits([small])["contract"] == LARGEST_INPUT
 
 
 def test_the_default_profile_is_needed(small_checkpoint: Path, tmp_path: Path) -> None:
