@@ -44,8 +44,8 @@ static inline vec vec_from_int(vec_bits a) { return vcvtq_f32_s32(vreinterpretq_
 
 #ifdef VOCOSC_DOT_PRODUCT
 /*
- * An input of 16 bits is 256 * high + low, both int8: four inputs are stored as [low: 4][high: 4], and a sum is one of
- * lows and one of highs. 256 * 127 + 127 = 32639 is the largest.
+ * An input of 16 bits is 256 * high + low, both int8: high is rounded, and low what is left, -128 to 127. Four inputs
+ * are stored as [low: 4][high: 4], and a sum is one of lows and one of highs. 256 * 127 + 127 = 32639 is the largest.
  */
 #define VEC_DOT_INPUTS 4
 typedef int8x8_t vec_inputs;
@@ -58,9 +58,12 @@ static inline void vec_store_inputs(int16_t *p, vec a) {
   vst1_s8((int8_t *)p, vmovn_s16(vcombine_s16(whole, high)));
 }
 static inline vec_inputs vec_load_inputs(const int16_t *p) { return vld1_s8((const int8_t *)p); }
+/* Two pairs of inputs, the second 2 PANEL after the first, as four for each lane. */
 static inline vec_int8 vec_load_int8(const int8_t *p) {
-  const int16x4x2_t zipped = vzip_s16(vreinterpret_s16_s8(vld1_s8(p)), vreinterpret_s16_s8(vld1_s8(p + 32)));
-  return vreinterpretq_s8_s16(vcombine_s16(zipped.val[0], zipped.val[1]));
+  const int16x4_t none = vdup_n_s16(0);
+  const int16x8_t pairs = vcombine_s16(vreinterpret_s16_s8(vld1_s8(p)), none);
+  const int16x8_t next_pairs = vcombine_s16(vreinterpret_s16_s8(vld1_s8(p + 32)), none);
+  return vreinterpretq_s8_s16(vzip1q_s16(pairs, next_pairs));
 }
 static inline vec_sum vec_dot(vec_sum sum, vec_int8 weights, vec_inputs inputs) {
   sum.val[0] = vdotq_lane_s32(sum.val[0], weights, inputs, 0);
@@ -75,8 +78,8 @@ static inline vec_bits vec_sum_total(vec_sum sum) {
 static inline void vec_store_inputs(int16_t *p, vec a) { vst1_s16(p, vmovn_s32(vcvtnq_s32_f32(a))); }
 /* The lanes' first weights, then their second ones. */
 static inline vec_bits vec_load_int8(const int8_t *p) {
-  const int8x8_t pairs = vld1_s8(p);
-  return vreinterpretq_u32_s16(vmovl_s8(vuzp1_s8(pairs, vext_s8(pairs, pairs, 1))));
+  const int8x16_t pairs = vcombine_s8(vld1_s8(p), vdup_n_s8(0));
+  return vreinterpretq_u32_s16(vmovl_s8(vqtbl1_s8(pairs, vcreate_u8(0x0705030106040200))));
 }
 static inline vec_bits vec_dot(vec_bits sum, vec_bits weights, vec_bits inputs) {
   const int16x8_t both = vreinterpretq_s16_u32(weights);

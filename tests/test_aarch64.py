@@ -67,6 +67,8 @@ from tests.test_object import (  # noqa: F401
 STAND_INS = ROOT / "tests" / "stand_ins"
 GCC = "aarch64-linux-gnu-gcc"
 QEMU = "qemu-aarch64"
+CLANG = "clang --target=aarch64-linux-gnu"
+BASELINE = "cortex-a53"  # the first AArch64: any object but those of aarch64-dotprod must run on it
 NAMES = ("small", "odd")
 ISAS = ("neon", "portable")
 
@@ -95,9 +97,9 @@ def build_cross(
 class Emulated(Vocoder):
     """A compiled model that runs in a process of qemu's, which tests/c/serve.c makes the calls in."""
 
-    def __init__(self, directory: Path, name: str, build: Path) -> None:
+    def __init__(self, directory: Path, name: str, build: Path, cpu: str) -> None:
         program = build_cross("serve.c", build, directory, name)
-        self.process = subprocess.Popen([QEMU, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen([QEMU, "-cpu", cpu, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.name = name
         self.directory = directory
         self.report: dict[str, Any] = json.loads((directory / f"{name}.json").read_text())
@@ -148,9 +150,9 @@ def x86_objects(small_object: Path, odd_object: Path) -> dict[str, Path]:
 
 
 @contextlib.contextmanager
-def emulated(directory: Path, name: str, build: Path) -> Iterator[Emulated]:
+def emulated(directory: Path, name: str, build: Path, cpu: str = BASELINE) -> Iterator[Emulated]:
     """The model's calls, as long as the process of qemu's lives."""
-    vocoder = Emulated(directory, name, build)
+    vocoder = Emulated(directory, name, build, cpu)
     try:
         yield vocoder
     finally:
@@ -237,23 +239,51 @@ def test_the_sentences_log_mel_has_the_bits_of_x86(
 
 
 @pytest.mark.parametrize(
-    ("precision", "compiler"), [("f32", "clang --target=aarch64-linux-gnu"), ("f16", GCC), ("w8", GCC)]
+    ("precision", "target", "compiler"),
+    [
+        *(("f32", "aarch64", CLANG), ("f16", "aarch64", GCC), ("w8", "aarch64", GCC)),
+        *(("f32", "aarch64-dotprod", GCC), ("w8", "aarch64-dotprod", CLANG)),
+    ],
 )
-def test_precisions_and_compilers(odd_checkpoint: Path, tmp_path: Path, precision: str, compiler: str) -> None:
+def test_precisions_and_compilers(
+    odd_checkpoint: Path, tmp_path: Path, precision: str, target: str, compiler: str
+) -> None:
     """The bits of x86-64, for each precision and with another compiler."""
     if shutil.which(compiler.split(maxsplit=1)[0]) is None:
         pytest.skip(f"no {compiler} here")
     options = ("--chunk", "5", "--precision", precision, "--target")
     portable = compile_sources(odd_checkpoint, tmp_path / "portable", "odd", *options, "portable")
     make_library(portable, "odd", "EXTRA_CFLAGS=-O1")
-    aarch64 = compile_sources(odd_checkpoint, tmp_path / "aarch64", "odd", *options, "aarch64")
+    aarch64 = compile_sources(odd_checkpoint, tmp_path / "aarch64", "odd", *options, target)
     make_library(aarch64, "odd", f"CC={compiler}", "EXTRA_CFLAGS=-O1")
     mel = golden("odd", "mel")
     expected = Vocoder(portable, "odd").decode(mel).tobytes()
-    with emulated(aarch64, "odd", tmp_path / "serve") as vocoder:
-        assert [vocoder.selftest(target) for target in vocoder.targets] == [0, 0]
-        for target, chunk in itertools.product(vocoder.targets, (1, 2, 3, 4, 5)):
-            assert vocoder.decode(mel, chunk, target).tobytes() == expected, f"chunk {chunk}, {target}"
+    with emulated(aarch64, "odd", tmp_path / "serve", "max" if has_dot_products(aarch64) else BASELINE) as vocoder:
+        assert [vocoder.selftest(isa) for isa in vocoder.targets] == [0, 0]
+        for isa, chunk in itertools.product(vocoder.targets, (1, 2, 3, 4, 5)):
+            assert vocoder.decode(mel, chunk, isa).tobytes() == expected, f"chunk {chunk}, {isa}"
+    assert has_dot_products(aarch64) == ((precision, target) == ("w8", "aarch64-dotprod"))
+
+
+def has_dot_products(directory: Path) -> bool:
+    """Whether the object that was built there multiplies by `sdot`."""
+    return "\tsdot\t" in run_ok([f"{GCC.removesuffix('gcc')}objdump", "-d", directory / "odd.o"])
+
+
+def test_dot_products(odd_checkpoint: Path, tmp_path: Path) -> None:
+    """The bits of plain C for any chunk and number of workers; batches are test_api.c's."""
+    options = ("--chunk", 16, "--precision", "w8", "--target")
+    portable = compile_model(odd_checkpoint, tmp_path / "portable", "odd", *options, "portable")
+    directory = compile_model(odd_checkpoint, tmp_path / "dot", "odd", *options, "aarch64-dotprod")
+    under = [QEMU, "-cpu", "max"]
+    expected = decode([portable / "odd"], "odd", tmp_path / "portable.npy").tobytes()
+    for chunk, threads in itertools.product(range(1, 17), (1, 2)):
+        of_call = ("--target", "neon", "--chunk", chunk, "--threads", threads)
+        audio = decode([*under, directory / "odd"], "odd", tmp_path / "audio.npy", *of_call)
+        assert audio.tobytes() == expected, f"chunk {chunk}, {threads} threads"
+    inputs = [directory / "odd_team_pthread.c", directory / "libodd.a"]
+    run_c(build_cross("test_api.c", tmp_path, directory, "odd", inputs=inputs), under=under)
+    run_c(build_cross("test_stack.c", tmp_path, directory, "odd"), under=under)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
