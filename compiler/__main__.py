@@ -27,7 +27,7 @@ try:
     from compiler.isa import TARGETS
     from compiler.model import build_model
     from compiler.nvrtc import ARCHITECTURES, Image, compile_images
-    from compiler.pack import WEIGHTS, pack
+    from compiler.pack import INT8, WEIGHTS, pack
     from compiler.plan import PANEL, plan
     from compiler.report import report, to_json, to_text
     from compiler.weights import build_weights
@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", default="vocos", help="prefix of files and symbols (default: vocos)")
     parser.add_argument("--chunk", default="5", metavar="N[,N...]", help="frames per call; the largest is the limit")
     parser.add_argument("--precision", default="f32", choices=list(WEIGHTS), help="of the weights (default: f32)")
-    parser.add_argument("--calibrate", nargs="+", type=Path, metavar="MEL", help="w8: round for these log-mels, .npy")
+    parser.add_argument("--calibrate", nargs="+", type=Path, metavar="MEL", help="w8, w8a8: round for these log-mels, .npy")
     parser.add_argument(
         "--target",
         default=NATIVE_TARGET,
@@ -179,8 +179,8 @@ def _options(arguments: argparse.Namespace) -> Options:
         raise CompileError(f"--link libs: works with --precision f32 only, not {options.precision}")
     if options.link == "libs" and not (options.baked and not options.no_libc):
         raise CompileError("--link libs: works with neither --weights blob nor --no-libc")
-    if arguments.calibrate and options.precision != "w8":
-        raise CompileError(f"--calibrate: only --precision w8 rounds by it, not {options.precision}")
+    if arguments.calibrate and options.precision not in INT8:
+        raise CompileError(f"--calibrate: only --precision w8 and w8a8 round by it, not {options.precision}")
     if arguments.json and not arguments.report:
         raise CompileError("--json: goes with --report; NAME.json is written in any case")
     if arguments.output is None and not arguments.report:

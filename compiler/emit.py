@@ -24,7 +24,7 @@ from compiler.golden import golden_mel
 from compiler.isa import Isa, fetch_of, isas_of
 from compiler.mel import filterbank, hann
 from compiler.nvrtc import Image, images_bytes
-from compiler.pack import WEIGHTS, Table, limits
+from compiler.pack import INT8, WEIGHTS, Table, limits
 from compiler.plan import PANEL, Plan
 from compiler.weights import BYTE_ORDER_MARK, MAGIC, Weights, crc32_table
 from compiler.weights import VERSION as WEIGHTS_VERSION
@@ -95,37 +95,43 @@ class MatrixProduct:
     inputs: int
     x_stride: int
     y_stride: int
-    weights: str  # f32, f16 or int8
+    weights: str  # f32, f16, int8, or int8a8: int8 whose inputs are bytes
 
     @property
     def is_int8(self) -> bool:
-        """Whether integers are multiplied: int8 weights, in pairs of inputs, with int16 rows."""
-        return self.weights == "int8"
+        """Whether integers are multiplied: int8 weights, with rows of int16 or of bytes."""
+        return self.weights in ("int8", "int8a8")
+
+    @property
+    def has_bytes(self) -> bool:
+        """Whether the rows are bytes, each row with a zero of its own."""
+        return self.weights == "int8a8"
 
     @property
     def weight_type(self) -> str:
         """The C type of the table's elements."""
-        return {"f32": "float", "f16": "uint16_t", "int8": "int8_t"}[self.weights]
+        return {"f32": "float", "f16": "uint16_t"}.get(self.weights, "int8_t")
 
     @property
     def x_type(self) -> str:
         """The C type of the inputs."""
-        return "int16_t" if self.is_int8 else "float"
+        return {"int8": "int16_t", "int8a8": "uint8_t"}.get(self.weights, "float")
 
     @property
     def load(self) -> str:
         """The function that loads a vector of weights."""
-        return {"f32": "vec_load", "f16": "vec_load_half", "int8": "vec_load_int8"}[self.weights]
+        return {"f32": "vec_load", "f16": "vec_load_half"}.get(self.weights, "vec_load_int8")
 
     @property
     def float_elements(self) -> int:
         """Elements in the place of a float."""
-        return {"f32": 1, "f16": 2, "int8": 4}[self.weights]
+        return {"f32": 1, "f16": 2}.get(self.weights, 4)
 
     @property
     def header(self) -> int:
-        """Elements in front of a panel's weights: the biases, and but for float the scales."""
-        return PANEL if self.weights == "f32" else 2 * PANEL * self.float_elements
+        """Elements in front of a panel's weights: the biases, but for float the scales, for bytes the sums of weights."""
+        rows = 3 if self.has_bytes else 1 if self.weights == "f32" else 2
+        return rows * PANEL * self.float_elements
 
     @property
     def padded_inputs(self) -> int:
@@ -135,7 +141,7 @@ class MatrixProduct:
     @property
     def neighbours(self) -> int:
         """An output's weights that lie side by side."""
-        return 2 if self.is_int8 else 1
+        return {"int8": 2, "int8a8": 4}.get(self.weights, 1)
 
     @property
     def panel(self) -> int:
@@ -206,6 +212,7 @@ def emit(
         "fft_stride": -(-2 * plan.fft.complex_length // PANEL) * PANEL,
         "isa_names": options.isa_names,
         "precision": options.precision,
+        "is_int8": options.precision in INT8,
         "limits": limits(tables),
         "products": matrix_products(plan, options.precision),
         "tables": tables,
@@ -302,8 +309,8 @@ def matrix_products(plan: Plan, precision: str) -> list[MatrixProduct]:
         ("magnitude", "The head's log-magnitudes and exp", config.dim, dim, spectrum, edges),
         ("phase", "The head's phases, and from both the spectrum", config.dim, dim, spectrum, edges),
     ]
-    if blocks == "int8":
-        rows = [(*row[:3], plan.quantised_stride, *row[4:]) if row[5] == "int8" else row for row in rows]
+    if precision in INT8:
+        rows = [(*row[:3], plan.quantised_stride, *row[4:]) if row[5] == blocks else row for row in rows]
     return [MatrixProduct(*row) for row in rows]
 
 

@@ -141,23 +141,24 @@ def _norm(x: Floats, dim: int) -> Floats:
 # ---- layers ----
 
 
-def _product(x: Floats, table: Table, weights: str, limit: int) -> Floats:
+def _product(x: Floats, table: Table, weights: str, limit: int, *, is_normalised: bool = False) -> Floats:
     """A matrix product of rows, before what its layer does to the sums."""
     bytes_ = table.data.view(np.uint8)
     if weights == "f32":
         body = table.data.reshape(len(table.data), -1, PANEL)
         matrix = body.transpose(1, 0, 2).reshape(body.shape[1], -1)
         return _chains(x, matrix[1:], matrix[0])
-    header = np.ascontiguousarray(bytes_[:, : 8 * PANEL]).view(np.float32).reshape(-1, 2, PANEL)
+    columns = 3 if weights == "int8a8" else 2
+    header = np.ascontiguousarray(bytes_[:, : 4 * columns * PANEL]).view(np.float32).reshape(-1, columns, PANEL)
     bias, scale = header[:, 0].ravel(), header[:, 1].ravel()
-    body = np.ascontiguousarray(bytes_[:, 8 * PANEL :])
+    body = np.ascontiguousarray(bytes_[:, 4 * columns * PANEL :])
     if weights == "f16":
         halves = body.view(np.float16).reshape(len(body), -1, PANEL)
         matrix = halves.transpose(1, 0, 2).reshape(halves.shape[1], -1).astype(np.float32)
         return _chains(x, matrix, bias) * scale
-    pairs = body.view(np.int8).reshape(len(body), -1, PANEL, 2)
-    integers = pairs.transpose(1, 3, 0, 2).reshape(-1, bias.size).astype(np.int64)
-    whole, row_scale = _quantise(x, limit)
+    groups = body.view(np.int8).reshape(len(body), -1, PANEL, 4 if weights == "int8a8" else 2)
+    integers = groups.transpose(1, 3, 0, 2).reshape(-1, bias.size).astype(np.int64)
+    whole, row_scale = _quantise(x, limit) if weights == "int8" else _quantise_bytes(x, symmetric=is_normalised)
     inputs = min(whole.shape[1], len(integers))
     sums = (whole[:, :inputs] @ integers[:inputs]).astype(np.float32)
     return _fma(sums, row_scale * scale, bias)
@@ -176,6 +177,19 @@ def _quantise(x: Floats, limit: int) -> tuple[NDArray[np.int64], Floats]:
     largest = np.maximum(np.abs(x).max(axis=1, keepdims=True), np.float32(1e-30))
     high = np.float32(limit)
     return np.rint(_clamp(x * (high / largest), limit)).astype(np.int64), largest / high
+
+
+def _quantise_bytes(x: Floats, *, symmetric: bool) -> tuple[NDArray[np.int64], Floats]:
+    """Rows as whole numbers, byte - zero, and their scales. If symmetric, the least value is taken for -largest."""
+    lowest, highest = np.minimum(x.min(axis=1, keepdims=True), 0), np.maximum(x.max(axis=1, keepdims=True), 0)
+    if symmetric:
+        highest = np.maximum(-lowest, highest)
+        lowest = -highest
+    span = np.maximum(highest - lowest, np.float32(1e-30))
+    inverse = np.float32(255) / span
+    zero = np.rint(-lowest * inverse)
+    bytes_ = np.rint(np.maximum(np.minimum(_fma(x, inverse, zero), np.float32(255)), np.float32(0)))
+    return (bytes_ - zero).astype(np.int64), span / np.float32(255)
 
 
 def _windows(x: Floats, taps: int) -> NDArray[np.float32]:
@@ -287,7 +301,7 @@ def _decode(plan: Plan, tables: dict[str, Table], precision: str, largest: dict[
     x = _fma(x, tables["embed_norm"].data[0], tables["embed_norm"].data[1])
     for i in range(config.num_layers):
         normalised = _conv_norm(x, tables[f"block{i}_conv"].data, config.dim)
-        hidden = _gelu(_product(normalised, tables[f"block{i}_expand"], blocks, largest["expand"]))
+        hidden = _gelu(_product(normalised, tables[f"block{i}_expand"], blocks, largest["expand"], is_normalised=True))
         x = x + _product(hidden, tables[f"block{i}_contract"], blocks, largest["contract"])
     normalised = _norm(x, config.dim)
     size = np.minimum(_exp(_product(normalised, tables["magnitude"], edges, 0)), np.float32(100))

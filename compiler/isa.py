@@ -21,8 +21,8 @@ class Tile:
     int8: tuple[int, ...] = ()
 
     def widths(self, weights: str) -> tuple[int, ...]:
-        """The widths for weights in f32, f16 or int8."""
-        return {"f32": (), "f16": self.half, "int8": self.int8}[weights] or self.vectors
+        """The widths for weights in f32, f16 or int8 (int8a8: whose inputs are bytes)."""
+        return {"f32": (), "f16": self.half, "int8": self.int8, "int8a8": self.int8}[weights] or self.vectors
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,10 @@ w8: the blocks' products are int8 with a scale per output, in pairs of inputs, p
 the embedding and the head stay in halves, since exp and phase turn absolute errors into noise. Inputs come as int16,
 kept within a limit that makes an overflow of the 32-bit sums impossible, whatever the inputs: limit * sum |weight| <
 2^31 for every output.
+
+w8a8: the same weights in fours of inputs, [inputs / 4][16][4], for inputs that come as bytes. A byte stands for scale *
+(byte - zero), scale and zero being its row's: so a panel has, after biases and scales, the sums of its outputs' weights
+as int32, to take off zero times. 255 * sum |weight| < 2^31.
 """
 
 from __future__ import annotations
@@ -24,12 +28,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.errors import CompileError
 from compiler.fold import Folded, Product
 from compiler.plan import PANEL, padded
 from compiler.quantise import Moments, quantise
 
 # The weights of the embedding and the head, and those of the blocks, for each precision.
-WEIGHTS = {"f32": ("f32", "f32"), "f16": ("f16", "f16"), "w8": ("f16", "int8")}
+WEIGHTS = {"f32": ("f32", "f32"), "f16": ("f16", "f16"), "w8": ("f16", "int8"), "w8a8": ("f16", "int8a8")}
+INT8 = ("w8", "w8a8")  # the precisions whose blocks multiply integers
 
 
 LARGEST_INPUT = 32639  # 256 * 127 + 127: two int8, for instructions that multiply no int16
@@ -60,8 +66,8 @@ def pack(
     """
 
     def packer(weights: str, name: str, source: str, product: Product) -> Table:
-        if weights == "int8":
-            return product_int8(name, source, product, panel, fed[name] if fed else None)
+        if weights in ("int8", "int8a8"):
+            return product_int8(name, source, product, panel, fed[name] if fed else None, weights)
         return {"f32": _product, "f16": _product_f16}[weights](name, source, product, panel)
 
     edge, layer = (functools.partial(packer, weights) for weights in WEIGHTS[precision])
@@ -125,20 +131,31 @@ def half_scales(product: Product) -> NDArray[np.float32]:
     return scales
 
 
-def product_int8(name: str, source: str, product: Product, panel: int, fed: Moments | None = None) -> Table:
+def product_int8(
+    name: str, source: str, product: Product, panel: int, fed: Moments | None = None, weights: str = "int8"
+) -> Table:
     """A product in int8, calibrated by what it is fed with; see the module's text."""
     inputs, outputs = product.weight.shape
     rounded = quantise(product, fed)
-    panels, pairs = -(-outputs // panel), 2 * -(-inputs // 4)
-    rows = np.zeros((2 * pairs, panels * panel), np.int8)
+    neighbours = 2 if weights == "int8" else 4
+    panels, groups = -(-outputs // panel), -(-inputs // 4) * 4 // neighbours
+    rows = np.zeros((groups * neighbours, panels * panel), np.int8)
     rows[:inputs, :outputs] = rounded.weights
     header = np.zeros((panels * panel, 2), np.float32)
     header[:outputs] = np.stack([rounded.bias, rounded.scale], axis=1)
-    header = header.reshape(panels, panel, 2).transpose(0, 2, 1).reshape(panels, -1)
-    body = rows.reshape(pairs, 2, panels, panel).transpose(2, 0, 3, 1).reshape(panels, -1)
+    text = "16 biases, 16 scales in float"
+    if weights == "int8a8":
+        sums = rows.sum(axis=0, dtype=np.int32).view(np.float32)
+        header = np.concatenate([header, sums[:, None]], axis=1)
+        text += "; 16 sums of weights in int32"
+    header = header.reshape(panels, panel, -1).transpose(0, 2, 1).reshape(panels, -1)
+    body = rows.reshape(groups, neighbours, panels, panel).transpose(2, 0, 3, 1).reshape(panels, -1)
     data = np.concatenate([np.ascontiguousarray(header).view(np.int8), body], axis=1)
-    layout = f"[panels: {panels}][16 biases, 16 scales in float; input pairs: {pairs}, [outputs: {panel}][2] in int8]"
-    return Table(name, source, layout, data, int(np.abs(rounded.weights).sum(axis=0).max()))
+    layout = f"[panels: {panels}][{text}; input groups: {groups}, [outputs: {panel}][{neighbours}] in int8]"
+    largest_sum = int(np.abs(rounded.weights).sum(axis=0).max())
+    if 255 * largest_sum >= 2**31:
+        raise CompileError(f"{source}: {inputs} inputs are too many for sums of 32 bits; use --precision f16")
+    return Table(name, source, layout, data, largest_sum)
 
 
 def limits(tables: Sequence[Table]) -> dict[str, int]:

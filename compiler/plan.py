@@ -44,7 +44,7 @@ class Plan:
     bins: int
     bins_padded: int
     spectrum_stride: int
-    quantised_stride: int  # in int16
+    quantised_stride: int  # in int16 or bytes
     fft: RealFft
     scratch: tuple[Buffer, ...]
     scratch_floats: int
@@ -117,6 +117,12 @@ def plan(config: Config, chunks: Sequence[int], precision: str = "f32", *, baked
         buffers += [
             Buffer("QUANTISED", "[frames][dim or hidden] in int16", floats, step["conv"], step["contract"]),
             Buffer("ROW_SCALES", "[frames]", frames, step["conv"], step["contract"]),
+        ]
+    if precision == "w8a8":
+        floats = frames * quantised_stride // 4
+        buffers += [
+            Buffer("QUANTISED", "[frames][dim or hidden] in bytes", floats, step["conv"], step["contract"]),
+            Buffer("ROW_SCALES", "[frames][scale, zero]", 2 * frames, step["conv"], step["contract"]),
         ]
     placed = _place(buffers)
     return Plan(

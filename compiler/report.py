@@ -12,7 +12,7 @@ from compiler.accuracy import Accuracy
 from compiler.cuda import Device
 from compiler.emit import Measured, Options
 from compiler.nvrtc import Image
-from compiler.pack import Table
+from compiler.pack import INT8, Table
 from compiler.plan import STEPS, Plan
 
 
@@ -197,5 +197,5 @@ def _flash_estimate(plan: Plan, weight_bytes: int, options: Options) -> int:
     """Before the build: the tables, and code of about the size that it had in other models."""
     fft = plan.fft
     tables = 4 * (2 * plan.config.n_fft + 2 * fft.cosines.size + 2 * fft.half_cosines.size + 2 * plan.bins)
-    code = sum(isa.code_bytes[options.precision == "w8"] for isa in options.isas)
+    code = sum(isa.code_bytes[options.precision in INT8] for isa in options.isas)
     return (64 + weight_bytes if options.baked else 0) + tables + code + 8192

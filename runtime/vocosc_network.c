@@ -115,26 +115,66 @@ static void scale_and_shift(float *x, const float *table, int first, int last) {
 }
 
 #if INT8_BLOCKS
+/* The lanes' largest value. */
+static float largest_lane(vec a) {
+  float lanes[VEC_LANES];
+  vec_store(lanes, a);
+  for (int lane = 1; lane < VEC_LANES; lane++) lanes[0] = lanes[lane] > lanes[0] ? lanes[lane] : lanes[0];
+  return lanes[0];
+}
+#endif
+
+#if INT8_BLOCKS && BYTE_ROWS
+/*
+ * A row x * factor of `width` values as bytes, to nearest: row = scale * (y - zero), where x lies between each lane's
+ * -minus_least and largest, and these are not below 0. A row of zeros has a tiny scale.
+ */
+static row_scale quantise(const float *x, int width, vec factor, vec minus_least, vec largest, quantised *y) {
+  const float least = -largest_lane(vec_mul(minus_least, factor));
+  const float range = largest_lane(vec_mul(largest, factor)) - least;
+  const float span = range > 1e-30f ? range : 1e-30f;
+  const float inverse = 255.0f / span;
+  const float zero = -least * inverse + 0x1.8p23f - 0x1.8p23f; /* rounded */
+  const vec scale = vec_set(inverse);
+  for (int c = 0; c < width; c += VEC_LANES) {
+    const vec scaled = vec_fma(vec_mul(vec_load(x + c), factor), scale, vec_set(zero));
+    vec_store_inputs(y + c, vec_max(vec_min(scaled, vec_set(255.0f)), vec_set(0.0f)));
+  }
+  return (row_scale){span / 255.0f, (int32_t)zero - VEC_INPUT_OFFSET};
+}
+
+/* Rows of hidden values, quantised for the contraction. */
+static void quantise_hidden(const float *hidden, quantised *y, row_scale *scales, int first, int last) {
+  for (int frame = first; frame < last; frame++) {
+    const float *row = hidden + frame * HIDDEN_STRIDE;
+    vec largest = vec_set(0.0f);
+    vec minus_least = vec_set(0.0f);
+    for (int c = 0; c < HIDDEN_PADDED; c += VEC_LANES) {
+      largest = vec_max(vec_load(row + c), largest);
+      minus_least = vec_max(vec_sub(vec_set(0.0f), vec_load(row + c)), minus_least);
+    }
+    scales[frame] = quantise(row, HIDDEN_PADDED, vec_set(1.0f), minus_least, largest, y + frame * QUANTISED_STRIDE);
+  }
+}
+#elif INT8_BLOCKS
 /*
  * A row x * factor of `width` values as int16 between -limit and limit, to nearest; returns its scale: row = scale * y.
  * `largest` is each lane's largest |x|. A row of zeros has a tiny scale.
  */
-static float quantise(const float *x, int width, vec factor, vec largest, int limit, int16_t *y) {
-  float lanes[VEC_LANES];
-  vec_store(lanes, vec_max(vec_mul(largest, factor), vec_set(1e-30f)));
-  for (int lane = 1; lane < VEC_LANES; lane++) lanes[0] = lanes[lane] > lanes[0] ? lanes[lane] : lanes[0];
+static row_scale quantise(const float *x, int width, vec factor, vec largest, int limit, quantised *y) {
+  const float range = largest_lane(vec_max(vec_mul(largest, factor), vec_set(1e-30f)));
   const vec low = vec_set(-(float)limit);
   const vec high = vec_set((float)limit);
-  const vec inverse = vec_div(high, vec_set(lanes[0]));
+  const vec inverse = vec_div(high, vec_set(range));
   for (int c = 0; c < width; c += VEC_LANES) {
     const vec scaled = vec_mul(vec_mul(vec_load(x + c), factor), inverse);
     vec_store_inputs(y + c, vec_max(vec_min(scaled, high), low)); /* rounding may pass the limit; NaN is the limit */
   }
-  return lanes[0] / (float)limit;
+  return (row_scale){range / (float)limit};
 }
 
 /* Rows of hidden values, quantised for the contraction. */
-static void quantise_hidden(const float *hidden, int16_t *y, float *scales, int first, int last) {
+static void quantise_hidden(const float *hidden, quantised *y, row_scale *scales, int first, int last) {
   for (int frame = first; frame < last; frame++) {
     const float *row = hidden + frame * HIDDEN_STRIDE;
     vec largest = vec_set(0.0f);
@@ -177,8 +217,13 @@ static void conv_norm(const vocosc_job *jobs, vocosc_scratch *scratch, int frame
 #if INT8_BLOCKS
     vec largest;
     const vec factor = centre(row, sums, &largest);
-    int16_t *quantised = (int16_t *)(scratch->values + SCRATCH_QUANTISED) + index * QUANTISED_STRIDE;
-    scratch->values[SCRATCH_ROW_SCALES + index] = quantise(row, DIM_PADDED, factor, largest, EXPAND_LIMIT, quantised);
+    quantised *y = (quantised *)(scratch->values + SCRATCH_QUANTISED) + index * QUANTISED_STRIDE;
+    row_scale *scales = (row_scale *)(scratch->values + SCRATCH_ROW_SCALES);
+#if BYTE_ROWS
+    scales[index] = quantise(row, DIM_PADDED, factor, largest, largest, y); /* its values are as often below 0 as above */
+#else
+    scales[index] = quantise(row, DIM_PADDED, factor, largest, EXPAND_LIMIT, y);
+#endif
 #else
     normalise(row, sums);
 #endif
@@ -224,13 +269,13 @@ static void block(const vocosc_job *jobs, int count, vocosc_scratch *scratch, in
     keep_history(kept, x + job * frames * DIM_STRIDE, frames, first_channel, last_channel);
   }
 #if INT8_BLOCKS
-  int16_t *quantised = (int16_t *)(scratch->values + SCRATCH_QUANTISED);
-  float *row_scales = scratch->values + SCRATCH_ROW_SCALES;
-  expand(quantised, row_scales, expand_table, hidden, rows, first_expand, last_expand);
+  quantised *rows_in = (quantised *)(scratch->values + SCRATCH_QUANTISED);
+  row_scale *scales = (row_scale *)(scratch->values + SCRATCH_ROW_SCALES);
+  expand(rows_in, scales, expand_table, hidden, rows, first_expand, last_expand);
   barrier(team);
-  quantise_hidden(hidden, quantised, row_scales, first_row, last_row);
+  quantise_hidden(hidden, rows_in, scales, first_row, last_row);
   barrier(team);
-  contract(quantised, row_scales, contract_table, x, rows, first_contract, last_contract);
+  contract(rows_in, scales, contract_table, x, rows, first_contract, last_contract);
 #else
   const float *normalised = scratch->values + SCRATCH_NORMALISED;
   expand(normalised, expand_table, hidden, rows, first_expand, last_expand);

@@ -10,7 +10,7 @@
  *   vec_add, vec_sub, vec_mul, vec_div, vec_sqrt, vec_fma(a, b, c) = a * b + c, all rounded once (IEEE 754)
  *   vec_min, vec_max               a < b ? a : b, and a > b ? a : b: where either is NaN, b
  *   vec_to_bits, vec_from_bits     reinterpretation
- *   vec_bits_add, vec_bits_and, vec_bits_xor, vec_bits_shift_left, vec_bits_shift_right (filled with zeros)
+ *   vec_bits_add, vec_bits_sub, vec_bits_mul (of the product the lower half), vec_bits_and, vec_bits_xor, vec_bits_shift_left, vec_bits_shift_right (filled with zeros)
  *   vec_select(bits, a, b)         a where the lane's bits are not 0, else b
  *   vec_abs, vec_from_int          |a|; the float nearest to a signed 32-bit integer
  *   vec_store_inputs               of floats between -32639 and 32639, rounded to nearest, ties to even: inputs of
@@ -18,6 +18,8 @@
  *   vec_load_inputs                of the next VEC_DOT_INPUTS, 2 or 4: the same in all lanes
  *   vec_load_int8                  of as many inputs' weights: lane j's are elements 2 j and 2 j + 1, and if there are
  *                                  4 also those 2 PANEL further on
+ *                                  With BYTE_ROWS inputs are floats between 0 and 255, in a byte each as value -
+ *                                  VEC_INPUT_OFFSET, and lane j's weights elements 4 j to 4 j + 3
  *   vec_dot(sum, weights, inputs)  sum + the products' sum in 32-bit integers, in each lane
  *   vec_sum_zero, vec_sum_total    a sum's beginning, and in the end its value in vec_bits
  *   fma_float(a, b, c)             the scalar fused multiply-add
@@ -60,13 +62,13 @@ enum { PANEL = 16, PANEL_VECTORS = PANEL / VEC_LANES };
 #endif
 
 #ifndef VEC_DOT_INPUTS
-#define VEC_DOT_INPUTS 2
+#define VEC_DOT_INPUTS (BYTE_ROWS ? 4 : 2)
 typedef vec_bits vec_inputs, vec_int8, vec_sum;
 
-static inline vec_inputs vec_load_inputs(const int16_t *p) {
-  uint32_t pair;
-  memcpy(&pair, p, sizeof pair);
-  return vec_bits_set(pair);
+static inline vec_inputs vec_load_inputs(const void *p) {
+  uint32_t inputs;
+  memcpy(&inputs, p, sizeof inputs);
+  return vec_bits_set(inputs);
 }
 static inline vec_sum vec_sum_zero(void) { return vec_bits_set(0); }
 static inline vec_bits vec_sum_total(vec_sum sum) { return sum; }

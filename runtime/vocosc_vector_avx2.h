@@ -31,6 +31,8 @@ static inline vec_bits vec_to_bits(vec a) { return _mm256_castps_si256(a); }
 static inline vec vec_from_bits(vec_bits a) { return _mm256_castsi256_ps(a); }
 static inline vec_bits vec_bits_set(uint32_t a) { return _mm256_set1_epi32((int)a); }
 static inline vec_bits vec_bits_add(vec_bits a, vec_bits b) { return _mm256_add_epi32(a, b); }
+static inline vec_bits vec_bits_sub(vec_bits a, vec_bits b) { return _mm256_sub_epi32(a, b); }
+static inline vec_bits vec_bits_mul(vec_bits a, vec_bits b) { return _mm256_mullo_epi32(a, b); }
 static inline vec_bits vec_bits_and(vec_bits a, vec_bits b) { return _mm256_and_si256(a, b); }
 static inline vec_bits vec_bits_xor(vec_bits a, vec_bits b) { return _mm256_xor_si256(a, b); }
 static inline vec_bits vec_bits_shift_left(vec_bits a, int count) { return _mm256_slli_epi32(a, count); }
@@ -42,6 +44,43 @@ static inline vec vec_select(vec_bits chosen, vec a, vec b) {
 
 static inline vec vec_abs(vec a) { return _mm256_and_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff))); }
 static inline vec vec_from_int(vec_bits a) { return _mm256_cvtepi32_ps(a); }
+
+/* With the intrinsic of the sum GCC 12 copies sums, and spills some. */
+static inline vec_bits vec_add_products(vec_bits sum, vec_bits a, vec_bits b) {
+  __asm__("vpaddd %1, %0, %0" : "+x"(sum) : "x"(_mm256_madd_epi16(a, b)));
+  return sum;
+}
+
+#if BYTE_ROWS
+/* Bytes as int16, the even and the odd ones apart: the instruction that multiplies bytes saturates its sums. */
+#define VEC_DOT_INPUTS 4
+#define VEC_INPUT_OFFSET 0
+typedef struct {
+  vec_bits even, odd;
+} vec_inputs, vec_int8;
+typedef vec_bits vec_sum;
+
+static inline void vec_store_inputs(uint8_t *p, vec a) {
+  const __m256i whole = _mm256_cvtps_epi32(a);
+  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+  _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(words, words));
+}
+static inline vec_inputs vec_load_inputs(const uint8_t *p) {
+  int32_t inputs;
+  memcpy(&inputs, p, sizeof inputs);
+  const __m256i all = _mm256_set1_epi32(inputs);
+  return (vec_inputs){_mm256_and_si256(all, _mm256_set1_epi16(0xff)), _mm256_srli_epi16(all, 8)};
+}
+static inline vec_int8 vec_load_int8(const int8_t *p) {
+  const __m256i all = _mm256_loadu_si256((const __m256i *)p);
+  return (vec_int8){_mm256_srai_epi16(_mm256_slli_epi16(all, 8), 8), _mm256_srai_epi16(all, 8)};
+}
+static inline vec_sum vec_dot(vec_sum sum, vec_int8 weights, vec_inputs inputs) {
+  return vec_add_products(vec_add_products(sum, weights.even, inputs.even), weights.odd, inputs.odd);
+}
+static inline vec_sum vec_sum_zero(void) { return vec_bits_set(0); }
+static inline vec_bits vec_sum_total(vec_sum sum) { return sum; }
+#else
 static inline void vec_store_inputs(int16_t *p, vec a) {
   const __m256i whole = _mm256_cvtps_epi32(a);
   _mm_storeu_si128((__m128i *)p, _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1)));
@@ -50,9 +89,8 @@ static inline vec_bits vec_load_int8(const int8_t *p) {
   return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p));
 }
 static inline vec_bits vec_dot(vec_bits sum, vec_bits weights, vec_bits inputs) {
-  /* With the intrinsic of the sum GCC 12 copies sums, and spills some. */
-  __asm__("vpaddd %1, %0, %0" : "+x"(sum) : "x"(_mm256_madd_epi16(weights, inputs)));
-  return sum;
+  return vec_add_products(sum, weights, inputs);
 }
+#endif
 
 #endif /* VOCOSC_VECTOR_AVX2_H */

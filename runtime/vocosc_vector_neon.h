@@ -32,6 +32,8 @@ static inline vec_bits vec_to_bits(vec a) { return vreinterpretq_u32_f32(a); }
 static inline vec vec_from_bits(vec_bits a) { return vreinterpretq_f32_u32(a); }
 static inline vec_bits vec_bits_set(uint32_t a) { return vdupq_n_u32(a); }
 static inline vec_bits vec_bits_add(vec_bits a, vec_bits b) { return vaddq_u32(a, b); }
+static inline vec_bits vec_bits_sub(vec_bits a, vec_bits b) { return vsubq_u32(a, b); }
+static inline vec_bits vec_bits_mul(vec_bits a, vec_bits b) { return vmulq_u32(a, b); }
 static inline vec_bits vec_bits_and(vec_bits a, vec_bits b) { return vandq_u32(a, b); }
 static inline vec_bits vec_bits_xor(vec_bits a, vec_bits b) { return veorq_u32(a, b); }
 /* Operators, not vshlq_n: that takes only constants, which `count` becomes only where these are inlined. */
@@ -42,7 +44,37 @@ static inline vec vec_select(vec_bits chosen, vec a, vec b) { return vbslq_f32(v
 static inline vec vec_abs(vec a) { return vabsq_f32(a); }
 static inline vec vec_from_int(vec_bits a) { return vcvtq_f32_s32(vreinterpretq_s32_u32(a)); }
 
+#if BYTE_ROWS
+/* Bytes less 128, as int8. */
+#define VEC_DOT_INPUTS 4
+#define VEC_INPUT_OFFSET 128
+typedef int8x16_t vec_inputs, vec_int8;
+typedef int32x4_t vec_sum;
+
+static inline void vec_store_inputs(uint8_t *p, vec a) {
+  const int16x4_t words = vmovn_s32(vsubq_s32(vcvtnq_s32_f32(a), vdupq_n_s32(VEC_INPUT_OFFSET)));
+  const uint32x2_t bytes = vreinterpret_u32_s8(vmovn_s16(vcombine_s16(words, words)));
+  const uint32_t all = vget_lane_u32(bytes, 0);
+  memcpy(p, &all, sizeof all);
+}
+static inline vec_inputs vec_load_inputs(const uint8_t *p) {
+  uint32_t inputs;
+  memcpy(&inputs, p, sizeof inputs);
+  return vreinterpretq_s8_u32(vdupq_n_u32(inputs));
+}
+static inline vec_int8 vec_load_int8(const int8_t *p) { return vld1q_s8(p); }
+static inline vec_sum vec_dot(vec_sum sum, vec_int8 weights, vec_inputs inputs) {
 #ifdef VOCOSC_DOT_PRODUCT
+  return vdotq_s32(sum, weights, inputs);
+#else
+  /* Two products of at most 127 * 128 are within int16. */
+  const int16x8_t low = vmull_s8(vget_low_s8(weights), vget_low_s8(inputs));
+  return vpadalq_s16(sum, vpaddq_s16(low, vmull_high_s8(weights, inputs)));
+#endif
+}
+static inline vec_sum vec_sum_zero(void) { return vdupq_n_s32(0); }
+static inline vec_bits vec_sum_total(vec_sum sum) { return vreinterpretq_u32_s32(sum); }
+#elif defined(VOCOSC_DOT_PRODUCT)
 /*
  * An input of 16 bits is 256 * high + low, both int8: high is rounded, and low what is left, -128 to 127. Four inputs
  * are stored as [low: 4][high: 4], and a sum is one of lows and one of highs. 256 * 127 + 127 = 32639 is the largest.

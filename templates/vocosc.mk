@@ -71,7 +71,7 @@ vocosc_network_avx2.o: vocosc_network.c
 //% endif
 //% if "avx512" in isa_names
 vocosc_network_avx512.o: vocosc_network.c
-	$(CC) $(CFLAGS) -mavx512f -mavx512vl -mavx512bw -mavx512dq ${"-mavx512vnni " if precision == "w8" else ""}-mfma -DVOCOSC_ISA_AVX512 -c -o $@ vocosc_network.c
+	$(CC) $(CFLAGS) -mavx512f -mavx512vl -mavx512bw -mavx512dq ${"-mavx512vnni " if is_int8 else ""}-mfma -DVOCOSC_ISA_AVX512 -c -o $@ vocosc_network.c
 //% endif
 //% if "neon" in isa_names
 # GCC would move all loads of a tile to the front, and spill accumulators; clang does not, nor knows the option.

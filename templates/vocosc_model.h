@@ -50,18 +50,30 @@ enum {
 
 /* An element of the blocks' tables. */
 typedef ${products[1].weight_type} block_weight;
-//% if precision == "w8"
+//% if is_int8
 
+/* Blocks multiply integers: int8 weights by rows whose values are row_scale.scale * ${"(y - row_scale.zero)" if precision == "w8a8" else "y"}. */
 #define INT8_BLOCKS 1
+#define BYTE_ROWS ${(precision == "w8a8") | int}
+typedef ${products[1].x_type} quantised;
+typedef struct {
+  float scale;
+//% if precision == "w8a8"
+  int32_t zero;
+//% endif
+} row_scale;
 enum {
-  QUANTISED_STRIDE = ${plan.quantised_stride}, /* int16 from one frame's row to the next */
+  QUANTISED_STRIDE = ${plan.quantised_stride}, /* from one frame's row to the next */
+//% if precision == "w8"
   /* The largest inputs, in int16: times the largest sum of an output's |weights| they stay below 2^31. */
   EXPAND_LIMIT = ${limits.expand},
   CONTRACT_LIMIT = ${limits.contract},
+//% endif
 };
 //% else
 
 #define INT8_BLOCKS 0
+#define BYTE_ROWS 0
 //% endif
 
 /* The weights, as vocosc_weights.bin holds them: little-endian, aligned to 64 bytes. compiler/weights.py writes it. */

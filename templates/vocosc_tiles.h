@@ -8,6 +8,11 @@
  * Weights come in panels of 16 outputs: 16 biases and 16 scales in float, then [inputs][16] halves; y = scale * (bias +
  * sum), with scales that are powers of two.
 //% endif
+//% if precision == "w8a8"
+ * In the blocks, weights are int8 and come in fours of inputs, [inputs / 4][16][4], after 16 biases, 16 scales and 16 sums
+ * of an output's weights in int32; x is bytes, with a scale and a zero a row, and y = bias + row scale * scale * (sum -
+ * zero * sum of weights), where all in brackets are exact 32-bit integers.
+//% endif
 //% if precision == "w8"
  * In the blocks, weights are int8 and come in pairs of inputs, [inputs / 2][16][2]; x is int16, with a scale a row, and
  * y = bias + row scale * scale * sum, where the sum is an exact 32-bit integer: x is kept so small that no sum of these
@@ -29,8 +34,9 @@
 #include "vocosc_model.h"
 #include "vocosc_vector.h"
 
-//% if precision == "w8"
-_Static_assert(VEC_DOT_INPUTS == ${isa.int8_inputs}, "compile as vocosc.mk does");
+//% set dot_inputs = 4 if precision == "w8a8" else isa.int8_inputs
+//% if is_int8
+_Static_assert(VEC_DOT_INPUTS == ${dot_inputs}, "compile as vocosc.mk does");
 
 //% endif
 #define TILE static __attribute__((noinline))
@@ -43,13 +49,13 @@ enum {
 };
 //% for product in products
 //% set header = "w" if product.weight_type == "float" else "(const float *)w"
-//% set inputs = isa.int8_inputs if product.is_int8 else 1
+//% set inputs = dot_inputs if product.is_int8 else 1
 //% for tile in isa.tiles
 //% for vectors in tile.widths(product.weights)
 //% set columns = vectors * isa.lanes
 
 /* ${product.text}: ${tile.rows} x ${columns} */
-TILE void ${product.name}_${tile.rows}x${columns}(const ${product.x_type} *x, ${"const float *row_scales, " if product.is_int8 else ""}const float *header, const ${product.weight_type} *w, float *y,
+TILE void ${product.name}_${tile.rows}x${columns}(const ${product.x_type} *x, ${"const row_scale *row_scales, " if product.is_int8 else ""}const float *header, const ${product.weight_type} *w, float *y,
 ${" " * ("TILE void _x(" | length + product.name | length + ("%d%d" % (tile.rows, columns)) | length)}int ahead) {
 //% if product.is_int8
 //% for row in range(tile.rows)
@@ -133,14 +139,24 @@ ${accumulate(row, v) | chomp}
   const vec scale${v} = vec_load(header${product | header_offset(v * isa.lanes, 16)});
 //% endfor
 //% endif
+//% if product.has_bytes
+//% for v in range(vectors)
+  const vec_bits weight_sum${v} = vec_to_bits(vec_load(header${product | header_offset(v * isa.lanes, 32)}));
+//% endfor
+//% endif
 //% for row in range(tile.rows)
 //% if product.is_int8
-  const vec row_scale${row} = vec_set(row_scales[${row}]);
+  const vec row_scale${row} = vec_set(row_scales[${row}].scale);
+//% endif
+//% if product.has_bytes
+  const vec_bits zero${row} = vec_bits_set((uint32_t)row_scales[${row}].zero);
 //% endif
 //% for v in range(vectors)
 //% set y = ("y + %d" % (product.y_stride * row + v * isa.lanes)) if row + v else "y"
 //% if product.is_int8
-  finish_${product.name}(${y}, vec_fma(vec_from_int(vec_sum_total(sum${row}_${v})), vec_mul(row_scale${row}, scale${v}), bias${v}));
+//% set total = "vec_sum_total(sum%d_%d)" % (row, v)
+//% set total = "vec_bits_sub(%s, vec_bits_mul(zero%d, weight_sum%d))" % (total, row, v) if product.has_bytes else total
+  finish_${product.name}(${y}, vec_fma(vec_from_int(${total}), vec_mul(row_scale${row}, scale${v}), bias${v}));
 //% elif product.weight_type == "uint16_t"
   finish_${product.name}(${y}, vec_mul(sum${row}_${v}, scale${v}));
 //% else
@@ -152,7 +168,7 @@ ${accumulate(row, v) | chomp}
 //% endfor
 //% endfor
 //% set scales = "row_scales, " if product.is_int8 else ""
-//% set scales_parameter = "const float *row_scales, " if product.is_int8 else ""
+//% set scales_parameter = "const row_scale *row_scales, " if product.is_int8 else ""
 
 /* ${product.text}: a tile's rows times `panels` panels. */
 static void ${product.name}_rows(const ${product.x_type} *x, ${scales_parameter}const ${product.weight_type} *w, float *y, int rows, int panels, int ahead) {
@@ -170,7 +186,7 @@ static void ${product.name}_rows(const ${product.x_type} *x, ${scales_parameter}
 //% else
       for (; panels > 0; panels--) {
         for (int lane = 0; lane < PANEL; lane += ${columns}) {
-          ${product.name}_${tile.rows}x${columns}(x, ${scales}${header} + lane, w + ${product.header} + ${"2 * " if product.is_int8 else ""}lane, y + lane, ahead);
+          ${product.name}_${tile.rows}x${columns}(x, ${scales}${header} + lane, w + ${product.header} + ${"%d * " % product.neighbours if product.is_int8 else ""}lane, y + lane, ahead);
         }
         w += ${product.panel};
         y += PANEL;
