@@ -55,7 +55,7 @@ OTHERS = {
 }
 """The other peers, the reference first, and the packages that each needs."""
 
-PRECISIONS = ["f32", "f16", "w8"]
+PRECISIONS = ["f32", "f16", "w8", "w8a8"]
 
 REST_S = 0.2
 """Pause before each round: threads of the peer before may still spin for a moment, waiting for work."""

@@ -62,6 +62,8 @@ BARS: Sequence[Bar] = (
     *_quiet_bars("vocosc f32"),
     *_quiet_bars("vocosc f16"),
     *_quiet_bars("vocosc w8"),
+    *(Bar("vocosc w8a8", row, "vocosc w8", 1.3) for row in (Row(5, 1), Row(None, 1), Row(5, 1, streams=16))),
+    *_quiet_bars("vocosc w8a8"),
 )
 
 

@@ -19,7 +19,7 @@ OTHER_STYLES = {
     "onnxruntime int8": ("#dfb36f", "s"),
     "openvino": ("#7c6bb0", "D"),
 }
-OWN_STYLES = {"f32": ("#0b5d8a", "o"), "f16": ("#1d8a7a", "o"), "w8": ("#b3312c", "o")}
+OWN_STYLES = {"f32": ("#0b5d8a", "o"), "f16": ("#1d8a7a", "o"), "w8": ("#b3312c", "o"), "w8a8": ("#d9658b", "o")}
 OTHER_NAMES = {"pytorch": "PyTorch", "onnxruntime": "ONNX Runtime", "onnxruntime int8": "ONNX Runtime int8"}
 INK = "#333333"
 

@@ -153,7 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.tiles", description="Time every shape of tile on this machine.")
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("json", type=Path, metavar="OUT.json")
-    parser.add_argument("--precision", default="f32,f16,w8", metavar="P,P")
+    parser.add_argument("--precision", default="f32,f16,w8,w8a8", metavar="P,P")
     parser.add_argument("--isa", default="avx2,avx512", metavar="ISA,ISA")
     parser.add_argument("--date", help="to note in it")
     arguments = parser.parse_args()

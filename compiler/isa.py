@@ -42,8 +42,8 @@ def fetch_of(weight_bytes: int) -> Fetch:
 class Isa:
     """An instruction set.
 
-    `lanes` floats in a vector; `int8_inputs` inputs in a step of a product of integers. `block_panels` panels stay in the cache while many tiles of rows pass over them, as
-    measured: bench/NOTES.md.
+    `lanes` floats in a vector; `int8_inputs` inputs in a step of a product of integers. `block_panels` panels stay in
+    the cache while many tiles of rows pass over them, as measured: bench/NOTES.md.
     """
 
     name: str

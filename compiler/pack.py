@@ -8,10 +8,10 @@ f16: a panel is 16 biases and 16 scales in float32, then [inputs][16] halves. An
 the scale is a power of two, so that it costs no accuracy, and the weights use the whole range of the halves: a small
 layer scale would else push them among the subnormals.
 
-w8: the blocks' products are int8 with a scale per output, in pairs of inputs, padded to whole fours: [inputs / 2][16][2];
-the embedding and the head stay in halves, since exp and phase turn absolute errors into noise. Inputs come as int16,
-kept within a limit that makes an overflow of the 32-bit sums impossible, whatever the inputs: limit * sum |weight| <
-2^31 for every output.
+w8: the blocks' products are int8 with a scale per output, in pairs of inputs, padded to whole fours: [inputs /
+2][16][2]; the embedding and the head stay in halves, since exp and phase turn absolute errors into noise. Inputs come
+as int16, kept within a limit that makes an overflow of the 32-bit sums impossible, whatever the inputs: limit * sum
+|weight| < 2^31 for every output.
 
 w8a8: the same weights in fours of inputs, [inputs / 4][16][4], for inputs that come as bytes. A byte stands for scale *
 (byte - zero), scale and zero being its row's: so a panel has, after biases and scales, the sums of its outputs' weights

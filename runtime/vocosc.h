@@ -45,7 +45,7 @@ typedef enum {
   VOCOSC_AVX2 = 2,   /* with FMA and F16C */
   VOCOSC_AVX512 = 3, /* F, VL, BW, DQ; with int8 weights VNNI */
   VOCOSC_LIBS = 4,   /* OpenBLAS and FFTW3, in a build with --link libs: alone, and not bit for bit */
-  VOCOSC_NEON = 5,   /* on AArch64, all of which have it */
+  VOCOSC_NEON = 5,   /* on AArch64, all of which have it; with --target aarch64-dotprod, dot products too */
 } vocosc_target;
 
 /* The state of one decoding stream. Its fields are not for use; copy and compare it as a whole. */

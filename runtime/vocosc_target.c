@@ -35,7 +35,7 @@ int vocosc_target_runs(vocosc_target target) {
       return VOCOSC_BUILDS_PORTABLE;
     case VOCOSC_LIBS:
       return VOCOSC_BUILDS_LIBS;
-    case VOCOSC_NEON: /* where it is built, it is there */
+    case VOCOSC_NEON: /* where it is built, it is there; dot products are its builder's word */
       return VOCOSC_BUILDS_NEON;
 #if VOCOSC_BUILDS_AVX2
     case VOCOSC_AVX2:

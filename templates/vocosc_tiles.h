@@ -16,7 +16,7 @@
 //% if precision == "w8"
  * In the blocks, weights are int8 and come in pairs of inputs, [inputs / 2][16][2]; x is int16, with a scale a row, and
  * y = bias + row scale * scale * sum, where the sum is an exact 32-bit integer: x is kept so small that no sum of these
- * weights can overflow (EXPAND_LIMIT, CONTRACT_LIMIT).
+ * weights can overflow (EXPAND_LIMIT, CONTRACT_LIMIT). A step takes ${isa.int8_inputs} inputs.
 //% endif
  *
  * A tile computes a few rows times a few panels with every accumulator in a register of its own, so that a weight is

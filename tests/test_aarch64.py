@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bench.instructions import disassemble, inner_loops
+from compiler.pack import INT8
 from tests.make_checkpoint import write_checkpoint
 from tests.objects import (
     ROOT,
@@ -243,6 +245,7 @@ def test_the_sentences_log_mel_has_the_bits_of_x86(
     [
         *(("f32", "aarch64", CLANG), ("f16", "aarch64", GCC), ("w8", "aarch64", GCC)),
         *(("f32", "aarch64-dotprod", GCC), ("w8", "aarch64-dotprod", CLANG)),
+        *(("w8a8", "aarch64", GCC), ("w8a8", "aarch64-dotprod", GCC)),
     ],
 )
 def test_precisions_and_compilers(
@@ -262,12 +265,29 @@ def test_precisions_and_compilers(
         assert [vocoder.selftest(isa) for isa in vocoder.targets] == [0, 0]
         for isa, chunk in itertools.product(vocoder.targets, (1, 2, 3, 4, 5)):
             assert vocoder.decode(mel, chunk, isa).tobytes() == expected, f"chunk {chunk}, {isa}"
-    assert has_dot_products(aarch64) == ((precision, target) == ("w8", "aarch64-dotprod"))
+    assert has_dot_products(aarch64) == (precision in INT8 and target == "aarch64-dotprod")
 
 
 def has_dot_products(directory: Path) -> bool:
     """Whether the object that was built there multiplies by `sdot`."""
     return "\tsdot\t" in run_ok([f"{GCC.removesuffix('gcc')}objdump", "-d", directory / "odd.o"])
+
+
+def test_tiles_keep_their_sums_in_registers(odd_checkpoint: Path) -> None:
+    """As GCC compiles them; and with dot products, half the instructions for the same integers, or nearly."""
+    loops = {
+        target: inner_loops(disassemble(odd_checkpoint, target, "w8")) for target in ("aarch64", "aarch64-dotprod")
+    }
+    for target, found in loops.items():
+        assert len({loop.tile.split("_")[0] for loop in found}) == 5, "a product is missing"
+        assert [loop for loop in found if loop.stack or not loop.multiply_adds] == [], target
+
+    def speed(target: str, rows: int) -> float:
+        tiles = [loop for loop in loops[target] if loop.tile.startswith(f"contract_{rows}x")]
+        return max(loop.multiply_adds / loop.instructions for loop in tiles)
+
+    for rows in range(1, 7):
+        assert speed("aarch64-dotprod", rows) >= 1.7 * speed("aarch64", rows) >= 1.7 * 1.2, f"{rows} rows"
 
 
 def test_dot_products(odd_checkpoint: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from bench.__main__ import (
     BATCH_CHUNK,
     BATCH_STREAMS,
     OTHERS,
+    PRECISIONS,
     WHOLE_CHUNK,
     Effort,
     Inputs,
@@ -345,7 +346,7 @@ def test_a_peer_that_failed_misses_its_bar(peer: str) -> None:
 
 
 def test_every_bar_names_a_peer_that_can_be_there() -> None:
-    own = {f"vocosc {precision}" for precision in ("f32", "f16", "w8")}
+    own = {f"vocosc {precision}" for precision in PRECISIONS}
     names = {name.replace("-", " ") for name in OTHERS} | {ONE_THREAD, FMA_PEAK}
     loud = [bar for bar in BARS if not bar.row.quiet]
     assert {bar.against for bar in loud} <= names
@@ -885,4 +886,4 @@ def test_defaults_are_the_references() -> None:
     args = arguments(["model.ckpt"])
     assert (args.warmup, args.runs, args.chunks, args.threads) == (100, 1000, [1, 2, 5, 10], [1, 2])
     assert args.compiler_python == sys.executable
-    assert (args.peers, args.precision) == (None, ["f32", "f16", "w8"])
+    assert (args.peers, args.precision) == (None, PRECISIONS)

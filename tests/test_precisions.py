@@ -1,4 +1,4 @@
-"""--precision f16 and w8: close to our own float32, bit-identical however decoded, and never an overflow."""
+"""--precision f16, w8 and w8a8: close to our own float32, bit-identical however decoded, and never an overflow."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,8 +18,8 @@ from tests.make_checkpoint import write_checkpoint
 from tests.objects import Floats, Vocoder, compile_model, golden, run_compiler, some_mel
 from tests.reference import snr_db
 
-# dB of the output against our own float32, on a real log-mel and random weights. Measured: f16 57.2, w8 36.4.
-BARS = {"f16": 55.0, "w8": 35.0}
+# dB of the output against our own float32, on a real log-mel and random weights. Measured: f16 57.2, w8 36.4, w8a8 XX.
+BARS = {"f16": 55.0, "w8": 35.0, "w8a8": 28.0}
 
 # No size is a multiple of a vector, nor even: the last pair of inputs has but one.
 UNEVEN = {
@@ -28,7 +28,7 @@ UNEVEN = {
 }
 
 
-@pytest.fixture(scope="module", params=["f16", "w8"])
+@pytest.fixture(scope="module", params=["f16", "w8", "w8a8"])
 def precise(
     request: pytest.FixtureRequest, small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Vocoder:
@@ -66,7 +66,7 @@ def test_uneven_sizes(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "uneven.ckpt", UNEVEN)
     audio: dict[str, Floats] = {}
     mel = some_mel(29, 7)
-    for precision in ("f32", "w8"):
+    for precision in ("f32", "w8", "w8a8"):
         output = tmp_path / precision
         compile_model(tmp_path / "uneven.ckpt", output, "uneven", "--chunk", "7", "--precision", precision)
         vocoder = Vocoder(output, "uneven")
@@ -74,6 +74,7 @@ def test_uneven_sizes(tmp_path: Path) -> None:
             got = vocoder.decode(mel, random_splits(len(mel), 7, 1), target)
             assert got.tobytes() == audio.setdefault(precision, got).tobytes(), f"{precision} on {target}"
     assert snr_db(audio["f32"].astype(np.float64), audio["w8"]) >= 25.0
+    assert snr_db(audio["f32"].astype(np.float64), audio["w8a8"]) >= 20.0
 
 
 def test_extreme_mels_are_as_harmless_as_in_float32(precise: Vocoder) -> None:

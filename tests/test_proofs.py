@@ -37,6 +37,8 @@ BUILDS = {
     "portable f16": ("--target", "portable", "--precision", "f16"),
     "portable w8": ("--target", "portable", "--precision", "w8"),
     "x86-64 f16 --no-libc": ("--target", "x86-64", "--precision", "f16", "--no-libc"),
+    "portable w8a8": ("--target", "portable", "--precision", "w8a8"),
+    "x86-64 w8a8": ("--target", "x86-64", "--precision", "w8a8"),
     "x86-64 w8": ("--target", "x86-64", "--precision", "w8"),
 }
 NOW = "-Wl,-z,now"  # else the loader resolves memcpy at its first call, on our stack and among our instructions
