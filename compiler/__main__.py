@@ -69,9 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", default="vocos", help="prefix of files and symbols (default: vocos)")
     parser.add_argument("--chunk", default="5", metavar="N[,N...]", help="frames per call; the largest is the limit")
     parser.add_argument("--precision", default="f32", choices=list(WEIGHTS), help="of the weights (default: f32)")
-    parser.add_argument(
-        "--calibrate", nargs="+", type=Path, metavar="MEL", help="w8, w8a8: round for these log-mels, .npy"
-    )
+    parser.add_argument("--calibrate", nargs="+", type=Path, metavar="MEL", help="w8, w8a8: round for these log-mels")
     parser.add_argument(
         "--target",
         default=NATIVE_TARGET,

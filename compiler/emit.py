@@ -129,7 +129,7 @@ class MatrixProduct:
 
     @property
     def header(self) -> int:
-        """Elements in front of a panel's weights: the biases, but for float the scales, for bytes the sums of weights."""
+        """Elements in front of a panel's weights: biases, but for float scales, for bytes the sums of weights."""
         rows = 3 if self.has_bytes else 1 if self.weights == "f32" else 2
         return rows * PANEL * self.float_elements
 

@@ -67,7 +67,7 @@ def pack(
 
     def packer(weights: str, name: str, source: str, product: Product) -> Table:
         if weights in ("int8", "int8a8"):
-            return product_int8(name, source, product, panel, fed[name] if fed else None, weights)
+            return product_int8(name, source, product, panel, fed[name] if fed else None, weights=weights)
         return {"f32": _product, "f16": _product_f16}[weights](name, source, product, panel)
 
     edge, layer = (functools.partial(packer, weights) for weights in WEIGHTS[precision])
@@ -132,7 +132,7 @@ def half_scales(product: Product) -> NDArray[np.float32]:
 
 
 def product_int8(
-    name: str, source: str, product: Product, panel: int, fed: Moments | None = None, weights: str = "int8"
+    name: str, source: str, product: Product, panel: int, fed: Moments | None = None, *, weights: str = "int8"
 ) -> Table:
     """A product in int8, calibrated by what it is fed with; see the module's text."""
     inputs, outputs = product.weight.shape

@@ -220,7 +220,8 @@ static void conv_norm(const vocosc_job *jobs, vocosc_scratch *scratch, int frame
     quantised *y = (quantised *)(scratch->values + SCRATCH_QUANTISED) + index * QUANTISED_STRIDE;
     row_scale *scales = (row_scale *)(scratch->values + SCRATCH_ROW_SCALES);
 #if BYTE_ROWS
-    scales[index] = quantise(row, DIM_PADDED, factor, largest, largest, y); /* its values are as often below 0 as above */
+    /* Normalised values lie as far below 0 as above. */
+    scales[index] = quantise(row, DIM_PADDED, factor, largest, largest, y);
 #else
     scales[index] = quantise(row, DIM_PADDED, factor, largest, EXPAND_LIMIT, y);
 #endif

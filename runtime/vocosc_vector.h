@@ -10,7 +10,8 @@
  *   vec_add, vec_sub, vec_mul, vec_div, vec_sqrt, vec_fma(a, b, c) = a * b + c, all rounded once (IEEE 754)
  *   vec_min, vec_max               a < b ? a : b, and a > b ? a : b: where either is NaN, b
  *   vec_to_bits, vec_from_bits     reinterpretation
- *   vec_bits_add, vec_bits_sub, vec_bits_mul (of the product the lower half), vec_bits_and, vec_bits_xor, vec_bits_shift_left, vec_bits_shift_right (filled with zeros)
+ *   vec_bits_add, vec_bits_sub, vec_bits_mul (the lower half), vec_bits_and, vec_bits_xor
+ *   vec_bits_shift_left, vec_bits_shift_right (filled with zeros)
  *   vec_select(bits, a, b)         a where the lane's bits are not 0, else b
  *   vec_abs, vec_from_int          |a|; the float nearest to a signed 32-bit integer
  *   vec_store_inputs               of floats between -32639 and 32639, rounded to nearest, ties to even: inputs of
