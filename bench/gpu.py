@@ -31,7 +31,7 @@ from bench.report import aligned, this_machine
 
 SOURCE = Path(__file__).with_name("gpu.c")
 NO_GPU_EXIT = 77
-NO_GRAPH, NO_OVERLAP = 2, 4
+NO_GRAPH, NO_OVERLAP, SINGLE_KERNEL = 2, 4, 8
 """Options of init, as in NAME_cuda.h."""
 
 STATED_MS = 3.4
@@ -52,11 +52,12 @@ class Case:
         """What is special about it."""
         words = [self.memory if self.memory != "device" else "", self.cache if self.cache != "warm" else ""]
         words += ["no graph" if self.flags & NO_GRAPH else "", "no overlap" if self.flags & NO_OVERLAP else ""]
+        words += ["single kernel" if self.flags & SINGLE_KERNEL else ""]
         return ", ".join(word for word in words if word)
 
 
 def latency_cases(chunks: Sequence[int]) -> list[Case]:
-    """One stream: every chunk size, and what caches, memory, graph and overlap do to the one that the bars are for."""
+    """One stream: every chunk size, by the graph and by the single kernel; for the one that the bars are for, more."""
     usual = 5 if 5 in chunks else chunks[0]
     special = [
         Case(usual, cache="cold"),
@@ -65,8 +66,10 @@ def latency_cases(chunks: Sequence[int]) -> list[Case]:
         Case(usual, flags=NO_OVERLAP),
         Case(usual, flags=NO_GRAPH),
         Case(usual, flags=NO_GRAPH | NO_OVERLAP),
+        Case(usual, cache="cold", flags=SINGLE_KERNEL),
     ]
-    return [*(Case(chunk) for chunk in chunks), *special]
+    by_both = [Case(chunk, flags=flags) for chunk in chunks for flags in (0, SINGLE_KERNEL)]
+    return [*by_both, *special]
 
 
 def no_gpu() -> str | None:
@@ -277,7 +280,9 @@ def run(args: argparse.Namespace) -> int:
     programs = compile_program(one, args.work), compile_program(many, args.work)
     cases = [(programs[0], case) for case in latency_cases(args.chunks)]
     usual = 5 if 5 in args.chunks else args.chunks[0]
-    cases += [(programs[1], Case(usual, streams)) for streams in args.streams if streams > 1]
+    for streams in args.streams:
+        if streams > 1:
+            cases += [(programs[1], Case(usual, streams, flags=flags)) for flags in (0, SINGLE_KERNEL)]
     results: list[dict[str, Any]] = []
     for program, case in cases:
         print(f"chunk {case.chunk}, {case.streams} streams {case.label()}", file=sys.stderr, flush=True)

@@ -34,6 +34,7 @@ MAX_THREADS = 1024
 SHARED_BYTES = 48 * 1024  # of a thread block, without asking the driver for more
 MOST_SHARED_BYTES = 96 * 1024  # asked for: all of these chips have it
 SYNTHESIS_THREADS = 512
+SINGLE_THREADS = 256  # of the single kernel, or what its steps need: with more, a thread's registers spill
 FLUSH_THREADS = 256
 WARP_INPUTS = LANES * LANE_INPUTS
 
@@ -134,6 +135,7 @@ class Device:
     tables: tuple[DeviceTable, ...]
     weight_bytes: int
     launches: tuple[Launch, ...]
+    single: Launch  # all steps in one kernel: its grid is what can be of use, at most a block a multiprocessor
     flush: Launch
 
     synthesis_threads: int = SYNTHESIS_THREADS
@@ -143,6 +145,12 @@ class Device:
     def shards(self) -> int:
         """Of the blocks' second layer, to name a number."""
         return self.products["contract"].shards
+
+    @property
+    def layer_bytes(self) -> int:
+        """From a table of one block to that of the next."""
+        offsets = {table.name: table.offset for table in self.tables}
+        return offsets.get("conv_1", offsets["conv_0"]) - offsets["conv_0"]
 
     @property
     def weights_text(self) -> str:
@@ -187,6 +195,7 @@ def plan_device(plan: Plan, folded: Folded, batch: int, precision: str) -> Devic
     slot_overlap = slot_history + config.num_layers * plan.context * config.dim
     all_rows = batch * plan.max_frames
     call_bytes = 32 + 24 * batch
+    most_blocks = max(start.shards + 1, batch, *(product.shards for product in products.values()))
     scratch = _areas(
         call_bytes,
         [
@@ -195,6 +204,7 @@ def plan_device(plan: Plan, folded: Folded, batch: int, precision: str) -> Devic
             ("CONVOLVED", "[rows][DIM_STRIDE]", all_rows * dim),
             ("HIDDEN", "[rows][HIDDEN_STRIDE]", all_rows * hidden),
             ("SPECTRUM", "[rows][re, im][BINS_STRIDE]", all_rows * 2 * bins),
+            ("FLAGS", "[thread blocks of the single kernel], uint32", most_blocks),
         ],
     )
     tables = _tables(plan, folded, products, is_half=precision != "f32", mels_stride=mels)
@@ -208,6 +218,10 @@ def plan_device(plan: Plan, folded: Folded, batch: int, precision: str) -> Devic
         raise CompileError(f"--target cuda: n_fft {config.n_fft} is too long for the shared memory of a thread block")
     fft_frames = min(plan.max_frames, room // fft_floats)
     synthesis_shared_bytes = 4 * (table_floats + overlap_floats + fft_frames * fft_floats)
+    most_warps = max(product.threads for product in products.values()) // LANES
+    most_width = max(start.width, products["contract"].width)
+    windows = (plan.context + rows) * most_width + LANES * most_warps  # of the convolution, and the warps' sums
+    most_floats = max(rows * dim, (plan.context + rows) * mels) + windows
     return Device(
         batch=batch,
         is_half=precision != "f32",
@@ -235,6 +249,13 @@ def plan_device(plan: Plan, folded: Folded, batch: int, precision: str) -> Devic
         weight_bytes=weight_bytes,
         launches=_launches(
             config.num_layers, products, start, tiles=tiles, batch=batch, shared_bytes=synthesis_shared_bytes
+        ),
+        single=Launch(
+            "chunk",
+            (most_blocks, 1, 1),
+            max(SINGLE_THREADS, start.threads, LANES * most_warps),
+            False,
+            max(synthesis_shared_bytes, 4 * most_floats),
         ),
         flush=Launch("flush", (batch, 1, 1), FLUSH_THREADS, False),
     )

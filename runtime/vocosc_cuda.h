@@ -65,6 +65,12 @@ enum {
   VOCOSC_CUDA_ALLOCATE = 1,   /* init allocates the device memory; options.memory stays 0 */
   VOCOSC_CUDA_NO_GRAPH = 2,   /* kernels are launched one by one, not as a CUDA graph: slower, for measuring */
   VOCOSC_CUDA_NO_OVERLAP = 4, /* no kernel starts before the last one's end: slower, for measuring */
+
+  /*
+   * A decode is one cooperative kernel, a thread block on each multiprocessor, in place of the graph; the audio has the
+   * same bits. Which is faster no GPU has told yet. Init returns BAD_DEVICE where the GPU cannot run it.
+   */
+  VOCOSC_CUDA_SINGLE_KERNEL = 8,
 };
 
 /* What the library notes about a slot, in host memory. Not for use. */
@@ -82,7 +88,8 @@ typedef struct {
   int driver_code;    /* the last CUresult but 0, of init too: for reports */
   int uses_graph;
   int uses_overlap;
-  uint64_t private_words[56 + VOCOSC_CUDA_LAUNCHES];
+  int uses_single_kernel;
+  uint64_t private_words[57 + VOCOSC_CUDA_LAUNCHES];
 } vocosc_cuda;
 
 typedef struct {

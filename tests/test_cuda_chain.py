@@ -86,7 +86,9 @@ def build_chain(checkpoint: Path, directory: Path, precision: str) -> Chain:
     environment = {
         "LD_LIBRARY_PATH": str(library.parent),
         "FAKE_CUDA_SHIM": str(directory / "kernels" / f"{name}_shim.so"),
-        "FAKE_CUDA_CALL_KERNELS": f"{name}_{device.launches[0].step} {name}_{device.flush.step}",
+        "FAKE_CUDA_CALL_KERNELS": " ".join(
+            f"{name}_{launch.step}" for launch in (device.launches[0], device.single, device.flush)
+        ),
         "FAKE_CUDA_CALL_BYTES": str(CALL_BYTES + JOB_BYTES * BATCH),
     }
     return Chain(directory, name, environment, layout.overlap_floats)
@@ -188,13 +190,14 @@ def test_the_bench_of_make_bench_gpu(chain: Chain, tmp_path: Path) -> None:
     data = json.loads((tmp_path / "gpu-a-fake.json").read_text())
     assert (data["date"], data["chip"], data["driver_version"]) == ("2001-02-03", "a fake", 13000)
     cases = [result["case"] for result in data["results"]]
-    assert [case["streams"] for case in cases] == [1] * 8 + [5]
+    assert [case["streams"] for case in cases] == [1] * 11 + [5] * 2
     for result in data["results"]:
         assert result["snr_db"] > LEAST_DB, result["case"]
         assert 0 < result["queue_us"]["median"] < result["wall_us"]["median"] <= result["wall_us"]["max"]
         assert 0 < result["event_us"]["median"] <= result["event_us"]["max"]
-        assert result["graph"] == (result["case"]["flags"] & 2 == 0)
-        assert result["overlap"] == (result["case"]["flags"] & 4 == 0)
+        flags = result["case"]["flags"]
+        assert result["single_kernel"] == (flags == 8) and (result["launches"] == 1) == (flags == 8)
+        assert result["graph"] == (flags & 10 == 0) and result["overlap"] == (flags & 12 == 0)
     assert {bar["text"]: bar["passed"] for bar in data["bars"]}["dB from the CPU, the least of all cases"]
 
 

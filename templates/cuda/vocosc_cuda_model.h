@@ -25,6 +25,7 @@ struct vocosc_cuda_image {
 
 #pragma GCC visibility push(hidden)
 extern const struct vocosc_cuda_launch vocosc_cuda_launches[${device.launches | length}];
+extern const struct vocosc_cuda_launch vocosc_cuda_single_launch; /* instead of them all; its grid is the largest */
 extern const struct vocosc_cuda_launch vocosc_cuda_flush_launch;
 extern const struct vocosc_cuda_image vocosc_cuda_image_table[${images | length}];
 extern const unsigned char vocosc_cuda_images[${images_bytes}];

@@ -7,8 +7,11 @@ const struct vocosc_cuda_launch vocosc_cuda_launches[${device.launches | length}
 //% endfor
 };
 
-//% set launch = device.flush
-const struct vocosc_cuda_launch vocosc_cuda_flush_launch = {"vocosc_${launch.step}", {${launch.grid | join(", ")}}, ${launch.block}, 0, 0};
+//% for name, launch in [("single", device.single), ("flush", device.flush)]
+const struct vocosc_cuda_launch vocosc_cuda_${name}_launch = {
+    "vocosc_${launch.step}", {${launch.grid | join(", ")}}, ${launch.block}, ${launch.shared_bytes}, 0,
+};
+//% endfor
 
 const struct vocosc_cuda_image vocosc_cuda_image_table[${images | length}] = {
 //% for image in images

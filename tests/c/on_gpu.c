@@ -151,18 +151,19 @@ static void decode_all(int on_host, int size, int batch) {
 
 /* ---- checks ---- */
 
-static void check_chunks_and_batches(void) {
-  char what[64];
-  start(0);
+static void check_chunks_and_batches(int flags) {
+  const char *way = flags == VOCOSC_CUDA_SINGLE_KERNEL ? ", the single kernel" : "";
+  char what[96];
+  start(flags);
   for (int size = 1; size <= VOCOSC_MAX_FRAMES; size++) {
     for (int batch = 1; batch <= VOCOSC_CUDA_BATCH;
          batch = batch * 2 > VOCOSC_CUDA_BATCH && batch < VOCOSC_CUDA_BATCH ? VOCOSC_CUDA_BATCH : batch * 2) {
       decode_all(0, size, batch);
-      snprintf(what, sizeof what, "chunks of %d, %d streams at a time", size, batch);
+      snprintf(what, sizeof what, "chunks of %d, %d streams at a time%s", size, batch, way);
       compare(what);
     }
     decode_all(1, size, 1);
-    snprintf(what, sizeof what, "chunks of %d, host memory", size);
+    snprintf(what, sizeof what, "chunks of %d, host memory%s", size, way);
     compare(what);
   }
   stop();
@@ -181,9 +182,9 @@ static void check_modes(void) {
 }
 
 /* A race would show now and then. */
-static void check_again_and_again(int repeats) {
+static void check_again_and_again(int flags, int repeats) {
   int same = 1;
-  start(0);
+  start(flags);
   for (int i = 0; i < repeats; i++) {
     decode_all(0, 1 + i % VOCOSC_MAX_FRAMES, VOCOSC_CUDA_BATCH);
     same &= memcmp(first_audio, audio, sizeof audio) == 0;
@@ -232,10 +233,10 @@ static void check_not_a_number(void) {
   GPU(cuMemFree_v2(bad_mel));
 }
 
-static void check_capture(void) {
+static void check_capture(int flags) {
   struct CUgraph_st *graph = NULL;
   struct CUgraphExec_st *exec = NULL;
-  start(0);
+  start(flags);
   clear(0);
   GPU(cuStreamSynchronize(queue));
   GPU(cuStreamBeginCapture_v2(queue, CAPTURE_THREAD_LOCAL));
@@ -295,12 +296,14 @@ int main(int count, char **arguments) {
     check_no_memory();
     check_fault();
   } else {
-    check_chunks_and_batches();
+    for (int flags = 0; flags <= VOCOSC_CUDA_SINGLE_KERNEL; flags += VOCOSC_CUDA_SINGLE_KERNEL) {
+      check_chunks_and_batches(flags);
+      check_again_and_again(flags, atoi(arguments[2]));
+      check_capture(flags);
+    }
     check_modes();
-    check_again_and_again(atoi(arguments[2]));
     check_snapshot();
     check_not_a_number();
-    check_capture();
   }
   printf("%d failures\n", failures);
   return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
