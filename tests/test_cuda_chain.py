@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from bench.gpu import no_gpu
-from bench.metrics import snr_db
+from bench.metrics import METRICS, snr_db
 from compiler.checkpoint import read_checkpoint
 from compiler.cuda import plan_device
 from compiler.emit import Options, emit
@@ -41,6 +41,7 @@ LEAST_DB = 100.0  # of the GPU's audio from the CPU's, which has the same halves
 class Chain:
     """A GPU build, and the environment in which its programs find the fake driver and the kernels."""
 
+    checkpoint: Path
     directory: Path
     name: str
     environment: dict[str, str]
@@ -91,7 +92,7 @@ def build_chain(checkpoint: Path, directory: Path, precision: str) -> Chain:
         ),
         "FAKE_CUDA_CALL_BYTES": str(CALL_BYTES + JOB_BYTES * BATCH),
     }
-    return Chain(directory, name, environment, layout.overlap_floats)
+    return Chain(checkpoint, directory, name, environment, layout.overlap_floats)
 
 
 @pytest.fixture(scope="module")
@@ -171,8 +172,27 @@ def test_the_program_of_make_test_gpu(chain: Chain, tmp_path: Path) -> None:
     assert len(done.stdout.splitlines()) > 20
 
 
+# A Python with PyTorch, as far as the bench can tell: its audio is that of the host tool, on the CPU.
+STAND_IN = """#!{python}
+import json, subprocess, sys
+if sys.argv[1:] == ["-c", "import torch"]:
+    sys.exit()
+for line in sys.stdin:
+    request = json.loads(line)
+    if request["do"] == "decode":
+        subprocess.run(["{tool}", "decode", sys.argv[4], request["out"]], check=True)
+    if request["do"] == "time":
+        print(json.dumps(dict.fromkeys({metrics}, 2.0)), flush=True)
+    else:
+        print(json.dumps({{"version": "none"}}), flush=True)
+"""
+
+
 def test_the_bench_of_make_bench_gpu(chain: Chain, tmp_path: Path) -> None:
     """Its numbers mean nothing here, but all are there, of the right audio."""
+    torch = tmp_path / "torch"
+    torch.write_text(STAND_IN.format(python=sys.executable, tool=chain.directory / chain.name, metrics=METRICS))
+    torch.chmod(0o755)
     few = ["--chunks", "1,4", "--streams", "1,5", "--warmup", "1", "--runs", "3", "--date", "2001-02-03"]
     where = [
         "--object",
@@ -182,11 +202,11 @@ def test_the_bench_of_make_bench_gpu(chain: Chain, tmp_path: Path) -> None:
         "--results",
         tmp_path,
         "--torch-python",
-        "false",
+        torch,
     ]
-    done = chain.run(sys.executable, "-m", "bench.gpu", "no.ckpt", *where, *few)
+    done = chain.run(sys.executable, "-m", "bench.gpu", chain.checkpoint, *where, *few)
     assert re.match(r"a fake, driver [0-9.]* of CUDA 13\.0\n", done.stdout)
-    assert "pytorch: not here: false lacks torch" in done.stdout
+    assert "not here" not in done.stdout and " PyTorch " in done.stdout
     data = json.loads((tmp_path / "gpu-a-fake.json").read_text())
     assert (data["date"], data["chip"], data["driver_version"]) == ("2001-02-03", "a fake", 13000)
     cases = [result["case"] for result in data["results"]]
@@ -198,7 +218,9 @@ def test_the_bench_of_make_bench_gpu(chain: Chain, tmp_path: Path) -> None:
         flags = result["case"]["flags"]
         assert result["single_kernel"] == (flags == 8) and (result["launches"] == 1) == (flags == 8)
         assert result["graph"] == (flags & 10 == 0) and result["overlap"] == (flags & 12 == 0)
-    assert {bar["text"]: bar["passed"] for bar in data["bars"]}["dB from the CPU, the least of all cases"]
+    bars = {bar["text"].split(",")[0]: bar for bar in data["bars"] if bar["text"].startswith("dB ")}
+    assert bars["dB from the CPU"]["passed"] and bars["dB from PyTorch"]["passed"]
+    assert bars["dB from PyTorch"]["measured"] == data["pytorch"]["facts"]["snr_db"] > LEAST_DB
 
 
 def test_the_bench_without_a_gpu_says_so() -> None:

@@ -122,7 +122,7 @@ static constexpr int SINGLE_FLOATS = ${device.single.shared_bytes // 4}; /* of s
  *
  * Every thread block has a flag, which counts the steps that it has done since init: so flags need no reset, and at a
  * kernel's start all are equal. Who waits for a step waits until all blocks have done it; until then they may still
- * read what it will overwrite. Memory order: the barrier in `done` orders the block's writes before its first thread's
+ * read what it will overwrite. Memory order: the barrier in `done` orders the block's writes before its last thread's
  * store, a release at the scope of the GPU; each flag is loaded by some thread as an acquire of that scope, and the
  * barrier in `wait` orders that before all that the block reads. Releases and acquires are cumulative over barriers, so
  * all threads of a block see what all threads of all others wrote. An acquire also drops what the multiprocessor's
@@ -146,7 +146,7 @@ struct single_block {
   void done() {
     barrier();
     steps++;
-    if (thread_index() == 0) publish(flags + block_index(), steps);
+    if (thread_index() == THREADS - 1) publish(flags + block_index(), steps); /* its warp has no weights to load */
   }
 };
 
