@@ -36,6 +36,7 @@ MOST_SHARED_BYTES = 96 * 1024  # asked for: all of these chips have it
 SYNTHESIS_THREADS = 512
 SINGLE_THREADS = 256  # of the single kernel, or what its steps need: with more, a thread's registers spill
 FLUSH_THREADS = 256
+LIBRARY_THREADS = 128  # of the kernels between the libraries' steps
 WARP_INPUTS = LANES * LANE_INPUTS
 
 
@@ -84,6 +85,24 @@ class Launch:
     block: int
     overlaps_previous: bool
     shared_bytes: int = 0  # beside the kernel's own arrays
+
+
+@dataclass(frozen=True)
+class LibraryStep:
+    """A step that a library does. x and y are offsets in scratch, in floats, as the strides; weights in bytes.
+
+    product, by cuBLAS: y [rows][outputs] += x [rows][inputs] times the table [inputs][outputs].
+    transform, by cuFFT: of each row of x [rows][BINS][re, im] the inverse, to y [rows][N_FFT].
+    """
+
+    step: str
+    inputs: int = 0
+    outputs: int = 0
+    x: int = 0
+    x_stride: int = 0
+    weights: int = 0
+    y: int = 0
+    y_stride: int = 0
 
 
 @dataclass(frozen=True)
@@ -140,6 +159,8 @@ class Device:
 
     synthesis_threads: int = SYNTHESIS_THREADS
     flush_threads: int = FLUSH_THREADS
+    library_threads: int = LIBRARY_THREADS
+    library_steps: tuple[Launch | LibraryStep, ...] = ()  # instead of the launches, if libraries are to do the work
 
     @property
     def shards(self) -> int:
@@ -172,7 +193,7 @@ def plan_device(plan: Plan, folded: Folded, batch: int, precision: str) -> Devic
     if not 1 <= batch <= MAX_BATCH:
         raise CompileError(f"--batch {batch}: a call has 1 to {MAX_BATCH} streams")
     config = plan.config
-    mels, dim, hidden, bins = (_round_up(n, 4) for n in (config.n_mels, config.dim, config.hidden, plan.bins))
+    mels, dim, hidden, bins = (round_up(n, 4) for n in (config.n_mels, config.dim, config.hidden, plan.bins))
     products = {
         "embed": _cut("the embedding", config.kernel_size * mels, config.dim),
         "expand": _cut("a block's first layer", dim, hidden),
@@ -185,7 +206,7 @@ def plan_device(plan: Plan, folded: Folded, batch: int, precision: str) -> Devic
     if rows < 1:
         raise CompileError("--target cuda: too wide a layer for the shared memory of a thread block")
     width = -(-config.dim // PROCESSORS)
-    start = Start(width, min(MAX_THREADS, _round_up(max(LANES * rows, width * rows), LANES)), -(-config.dim // width))
+    start = Start(width, min(MAX_THREADS, round_up(max(LANES * rows, width * rows), LANES)), -(-config.dim // width))
     tiles = min(batch, MAX_TILES)
     tile_jobs = -(-batch // tiles)
     tiles = -(-batch // tile_jobs)
@@ -209,9 +230,9 @@ def plan_device(plan: Plan, folded: Folded, batch: int, precision: str) -> Devic
     )
     tables = _tables(plan, folded, products, is_half=precision != "f32", mels_stride=mels)
     last = tables[-1]
-    weight_bytes = _round_up(last.offset + last.data.nbytes, 256)
+    weight_bytes = round_up(last.offset + last.data.nbytes, 256)
     table_floats = (weight_bytes - next(table.offset for table in tables if table.name == "twiddle_cosines")) // 4
-    overlap_floats = _round_up(plan.overlap_floats, 4)
+    overlap_floats = round_up(plan.overlap_floats, 4)
     fft_floats = 4 * plan.fft.complex_length  # of a frame: two complex buffers
     room = MOST_SHARED_BYTES // 4 - table_floats - overlap_floats
     if room < fft_floats:
@@ -242,9 +263,9 @@ def plan_device(plan: Plan, folded: Folded, batch: int, precision: str) -> Devic
         slot_mel_history=slot_mel_history,
         slot_history=slot_history,
         slot_overlap=slot_overlap,
-        state_bytes=_round_up(4 * (slot_overlap + plan.overlap_floats), 256),
+        state_bytes=round_up(4 * (slot_overlap + plan.overlap_floats), 256),
         scratch=scratch,
-        scratch_bytes=_round_up(4 * (scratch[-1].offset + scratch[-1].floats), 256),
+        scratch_bytes=round_up(4 * (scratch[-1].offset + scratch[-1].floats), 256),
         tables=tables,
         weight_bytes=weight_bytes,
         launches=_launches(
@@ -261,7 +282,8 @@ def plan_device(plan: Plan, folded: Folded, batch: int, precision: str) -> Devic
     )
 
 
-def _round_up(count: int, unit: int) -> int:
+def round_up(count: int, unit: int) -> int:
+    """The next multiple of a unit."""
     return -(-count // unit) * unit
 
 
@@ -280,10 +302,10 @@ def _cut(text: str, inputs: int, outputs: int, pairs: bool = False) -> Shards:
 
 def _areas(call_bytes: int, buffers: Sequence[tuple[str, str, int]]) -> tuple[Area, ...]:
     found = []
-    offset = _round_up(call_bytes, 256) // 4
+    offset = round_up(call_bytes, 256) // 4
     for name, layout, floats in buffers:
         found.append(Area(name, layout, floats, offset))
-        offset += _round_up(floats, 64)
+        offset += round_up(floats, 64)
     return tuple(found)
 
 
@@ -313,7 +335,7 @@ def _tables(
 
     def put(name: str, layout: str, data: NDArray[Any]) -> None:
         end = found[-1].offset + found[-1].data.nbytes if found else 0
-        found.append(DeviceTable(name, layout, _round_up(end, 256), data))
+        found.append(DeviceTable(name, layout, round_up(end, 256), data))
 
     def product(name: str, cut: Shards, matrix: Product) -> None:
         header, weights = pack_product(cut, matrix, is_half)

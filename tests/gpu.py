@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from compiler.checkpoint import read_checkpoint
 from compiler.cuda import plan_device
+from compiler.cuda_libs import add_libraries
 from compiler.emit import KERNELS, Options, emit_kernels
 from compiler.fold import fold
 from compiler.model import build_model
@@ -38,11 +39,15 @@ SHAPES = {
 }
 
 
-def kernel_sources(checkpoint: Path, name: str, chunks: Sequence[int], precision: str = "f32", batch: int = 1) -> Any:
+def kernel_sources(
+    checkpoint: Path, name: str, chunks: Sequence[int], precision: str = "f32", batch: int = 1, *, link: str = "none"
+) -> Any:
     """The plan, the device's plan and the CUDA sources (name to text) of a checkpoint."""
     model = build_model(read_checkpoint(checkpoint), {})
     layout = plan(model.config, chunks, precision)
     device = plan_device(layout, fold(model), batch, precision)
+    if link == "libs":
+        device = add_libraries(device, layout, fold(model))
     options = Options(name=name, precision=precision, gpus=(80,), batch=batch)
     files = emit_kernels(layout, device, "0" * 64, options)
     return layout, device, {file: data.decode() for file, data in files.items()}

@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +19,16 @@ from bench.gpu import no_gpu
 from bench.metrics import METRICS, snr_db
 from compiler.checkpoint import read_checkpoint
 from compiler.cuda import plan_device
+from compiler.cuda_libs import add_libraries
 from compiler.emit import Options, emit
 from compiler.fold import fold
 from compiler.model import build_model
 from compiler.nvrtc import Image
 from compiler.pack import pack
-from compiler.plan import plan
+from compiler.plan import PANEL, plan
 from compiler.report import report, to_json
 from compiler.weights import build_weights
-from tests.gpu import CALL_BYTES, JOB_BYTES, Gpu
+from tests.gpu import CALL_BYTES, JOB_BYTES, SHAPES, Gpu
 from tests.make_checkpoint import write_checkpoint
 from tests.objects import CFLAGS, ROOT, TINY, Floats, build_c, declared_functions, run_ok, some_mel, symbols
 
@@ -63,32 +64,39 @@ class Chain:
         return audio
 
 
-def build_chain(checkpoint: Path, directory: Path, precision: str) -> Chain:
+def build_chain(checkpoint: Path, directory: Path, precision: str, link: str = "none") -> Chain:
     name = checkpoint.stem
     read = read_checkpoint(checkpoint)
     model = build_model(read, {})
     layout, folded = plan(model.config, CHUNKS, precision), fold(model)
     device = plan_device(layout, folded, BATCH, precision)
-    options = Options(name=name, precision=precision, target="portable", gpus=(90,), batch=BATCH)
+    if link == "libs":
+        device = add_libraries(device, layout, folded)
+    options = Options(name=name, precision=precision, target="portable", gpus=(90,), batch=BATCH, link=link)
     images = [Image(90, False, b"no machine code".ljust(64, b"\0"))]
     directory.mkdir()
-    tables = pack(folded, precision)
+    tables = pack(folded, precision, panel=0 if link == "libs" else PANEL)
     weights = build_weights(layout, tables, precision, golden_hash=0)
     for file, data in emit(layout, tables, weights, read.sha256, options, device=device, images=images).items():
         (directory / file).write_bytes(data)
     figures = report(layout, tables, read.sha256, options, device=device, images=images)
     (directory / f"{name}.json").write_text(to_json(figures))
     run_ok(["make", "-s", f"-j{os.cpu_count()}", "-f", f"{name}.mk", "EXTRA_CFLAGS=-O1", name], cwd=directory)
-    Gpu(checkpoint, name, directory / "kernels", CHUNKS, precision=precision, batch=BATCH)
+    Gpu(checkpoint, name, directory / "kernels", CHUNKS, precision=precision, batch=BATCH, link=link)
     library = directory / "driver" / "libcuda.so.1"
     library.parent.mkdir()
     fake, runtime = ROOT / "tests" / "cuda" / "fake" / "fake_driver.c", ROOT / "runtime"
     run_ok(["cc", *CFLAGS, "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-I", runtime, fake, "-o", library])
+    if link == "libs":
+        libs = ROOT / "tests" / "cuda" / "fake" / "fake_libs.c"
+        blas, fft = library.with_name("libcublas.so.13"), library.with_name("libcufft.so.12")
+        run_ok(["cc", *CFLAGS, "-shared", "-fPIC", "-I", runtime, libs, library, "-lm", "-o", blas])
+        fft.symlink_to(blas.name)
     environment = {
         "LD_LIBRARY_PATH": str(library.parent),
         "FAKE_CUDA_SHIM": str(directory / "kernels" / f"{name}_shim.so"),
         "FAKE_CUDA_CALL_KERNELS": " ".join(
-            f"{name}_{launch.step}" for launch in (device.launches[0], device.single, device.flush)
+            f"{name}_{step}" for step in (device.launches[0].step, device.single.step, device.flush.step, "windows")
         ),
         "FAKE_CUDA_CALL_BYTES": str(CALL_BYTES + JOB_BYTES * BATCH),
     }
@@ -171,6 +179,52 @@ def test_the_program_of_make_test_gpu(chain: Chain, tmp_path: Path) -> None:
     assert "0 failures" in done.stdout and "FAIL" not in done.stdout
     assert len(done.stdout.splitlines()) > 20
 
+
+# ---- --link libs ----
+
+
+@pytest.fixture(scope="module", params=["no_multiples", "one_tap"])
+def libs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Chain, Path]:
+    """Two layers, context and an even transform, or none and an odd one; and the program of `make test-gpu`."""
+    checkpoint = tmp_path_factory.mktemp("checkpoint") / f"{request.param}.ckpt"
+    write_checkpoint(checkpoint, SHAPES[request.param])
+    chain = build_chain(checkpoint, tmp_path_factory.mktemp("libs") / "out", "f32", "libs")
+    build = tmp_path_factory.mktemp("program")
+    libraries, flags = ["-lopenblas", "-lfftw3f", "-ldl"], ["-I", ROOT / "bench"]
+    return chain, build_c("on_gpu.c", build, chain.directory, chain.name, flags=flags, libraries=libraries)
+
+
+def test_cublas_and_cufft_agree_with_the_cpu_and_with_our_kernels(libs: tuple[Chain, Path]) -> None:
+    """Over stand-ins for the libraries. The CPU's audio is that of OpenBLAS and FFTW3, in the same object."""
+    chain, program = libs
+    done = chain.run(program, LEAST_DB, "libraries")
+    lines = [line for line in done.stdout.splitlines() if "cuBLAS" in line]
+    assert len(lines) == max(CHUNKS) and all(line.startswith("ok") for line in lines), done.stdout
+
+
+LIBRARY_FAILURES = {
+    "cublasCreate_v2": "init: no library",
+    "cufftPlanMany": "init: no library",
+    "cufftSetStream": "init: failed",
+    "cufftExecC2R": "init: failed",
+    "cublasSetStream_v2": "decode: failed",
+    "cublasSgemm_v2": "decode: failed",
+}
+
+
+def test_a_library_that_fails_is_a_code(libs: tuple[Chain, Path], tmp_path: Path) -> None:
+    chain, program = libs
+    for function, text in LIBRARY_FAILURES.items():
+        failing = replace(chain, environment={**chain.environment, "FAKE_CUDA_LIBS_FAIL": function})
+        assert f"FAIL {text}" in failing.run(program, LEAST_DB, "libraries", expect=1).stdout, function
+    for name in ("libcublas.so.13", "libcublas.so.12"):
+        (tmp_path / name).write_text("no library")
+    path = f"{tmp_path}:{chain.environment['LD_LIBRARY_PATH']}"
+    without = replace(chain, environment={**chain.environment, "LD_LIBRARY_PATH": path})
+    assert "FAIL init: no library" in without.run(program, LEAST_DB, "libraries", expect=1).stdout
+
+
+# ---- the bench ----
 
 # A Python with PyTorch, as far as the bench can tell: its audio is that of the host tool, on the CPU.
 STAND_IN = """#!{python}

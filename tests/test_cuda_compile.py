@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from compiler.checkpoint import read_checkpoint
-from compiler.cuda import LANES, WARP_INPUTS, Shards, pack_product, plan_device
+from compiler.cuda import LANES, WARP_INPUTS, Launch, Shards, pack_product, plan_device
 from compiler.emit import KERNELS
 from compiler.errors import CompileError
 from compiler.fold import Product, fold
@@ -78,6 +78,7 @@ MODELS = {"published": {**config("full"), "num_layers": 2}, "odd": config("odd")
         ("published", {"chunks": (16,), "precision": "f32", "batch": 128}),
         ("odd", {"chunks": (3, 16), "precision": "w8", "batch": 3}),
         ("wide", {"chunks": (8,)}),
+        ("odd", {"chunks": (7,), "batch": 2, "link": "libs"}),
     ],
 )
 def test_every_kernel_compiles_without_spilling(
@@ -86,7 +87,8 @@ def test_every_kernel_compiles_without_spilling(
     write_checkpoint(tmp_path / "model.ckpt", MODELS[model])
     _, device, files = kernel_sources(tmp_path / "model.ckpt", "model", **options)
     images = compile_images(f"model_{KERNELS}", files, ARCHITECTURES)
-    check_images(images, {f"model_{launch.step}" for launch in (*device.launches, device.single, device.flush)})
+    kernels = (*device.launches, *device.library_steps, device.single, device.flush)
+    check_images(images, {f"model_{launch.step}" for launch in kernels if isinstance(launch, Launch)})
 
 
 def test_kernels_that_overlap_wait(nvrtc: Nvrtc, tiny_checkpoint: Path) -> None:
@@ -198,7 +200,7 @@ def test_no_placeholder_is_left(tiny_cuda: Path) -> None:
         (["--batch", "0"], ["--batch 0", "128"]),
         (["--batch", "129"], ["--batch 129", "128"]),
         (["--batch", "x"], ["--batch", "x"]),
-        (["--link", "libs"], ["--link"]),
+        (["--link", "libs", "--precision", "f16"], ["--link libs", "f16"]),
         (["--weights", "c"], ["--weights"]),
     ],
     ids=" ".join,

@@ -37,9 +37,10 @@ struct CUevent_st {
 };
 
 typedef struct {
-  enum { KERNEL, COPY, FILL, EVENT } kind;
+  enum { KERNEL, COPY, FILL, EVENT, WORK } kind;
   fake_launch launch;
   void (*run)(const fake_launch *launch);
+  void (*work)(const void *data);
   unsigned char parameter[PARAMETER_BYTES];
   void *to;
   const void *from;
@@ -119,6 +120,9 @@ static void run_operation(operation *work) {
       work->event->milliseconds = (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
       return;
     }
+    case WORK:
+      work->work(work->parameter);
+      return;
     case KERNEL:
       work->launch.parameter = work->parameter;
       machine.launches++;
@@ -600,6 +604,14 @@ void *fake_symbol(void *context, const char *name) {
     if (strcmp(name, symbols[i].name) == 0) return (void *)(uintptr_t)symbols[i].function;
   }
   return NULL;
+}
+
+void fake_queue(void (*work)(const void *data), const void *data, size_t bytes, struct CUstream_st *stream) {
+  static operation queued;
+  assert(bytes <= 256);
+  queued = (operation){.kind = WORK, .work = work};
+  memcpy(queued.parameter, data, bytes);
+  add(stream, &queued);
 }
 
 void *fake_push_context(void) {

@@ -85,4 +85,7 @@ void fake_begin_capture(struct CUstream_st *stream);
 void *fake_end_capture(struct CUstream_st *stream);
 void fake_launch_graph(void *graph, struct CUstream_st *stream);
 
+/* Queues work of a stand-in library's, which gets a copy of `bytes` of data (256 at most). */
+void fake_queue(void (*work)(const void *data), const void *data, size_t bytes, struct CUstream_st *stream);
+
 #endif /* FAKE_DRIVER_H */
