@@ -146,8 +146,9 @@ static void measure(const settings *s, const vocosc_cuda_chunk *chunks, double i
          cuda.multiprocessors);
   printf("  \"architecture\": %d, \"image_architecture\": %d, \"image_is_ptx\": %d,\n", cuda.architecture,
          cuda.image_architecture, cuda.image_is_ptx);
-  printf("  \"graph\": %d, \"overlap\": %d, \"launches\": %d, \"batch\": %d, \"precision\": \"%s\",\n", cuda.uses_graph,
-         cuda.uses_overlap, VOCOSC_CUDA_LAUNCHES, VOCOSC_CUDA_BATCH, VOCOSC_PRECISION);
+  printf("  \"graph\": %d, \"overlap\": %d, \"single_kernel\": %d, \"launches\": %d,\n", cuda.uses_graph,
+         cuda.uses_overlap, cuda.uses_single_kernel, cuda.uses_single_kernel ? 1 : VOCOSC_CUDA_LAUNCHES);
+  printf("  \"batch\": %d, \"precision\": \"%s\",\n", VOCOSC_CUDA_BATCH, VOCOSC_PRECISION);
   printf("  \"chunk\": %d, \"streams\": %d, \"memory\": \"%s\", \"cache\": \"%s\", \"warmup\": %d, \"runs\": %d,\n",
          s->chunk, s->streams, s->memory, s->cache, s->warmup, s->runs);
   printf("  \"chunk_ms\": %.3f, \"init_ms\": %.3f, \"first_us\": %.3f,\n",

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.__main__ import FRAMES, made_up_mel, mel_bins, positive, positive_list
-from bench.metrics import Summary
+from bench.metrics import Summary, snr_db
 from bench.peers import (
     ROOT,
     PeerError,
@@ -31,7 +32,7 @@ from bench.report import aligned, this_machine
 
 SOURCE = Path(__file__).with_name("gpu.c")
 NO_GPU_EXIT = 77
-NO_GRAPH, NO_OVERLAP = 2, 4
+NO_GRAPH, NO_OVERLAP, SINGLE_KERNEL = 2, 4, 8
 """Options of init, as in NAME_cuda.h."""
 
 STATED_MS = 3.4
@@ -52,11 +53,12 @@ class Case:
         """What is special about it."""
         words = [self.memory if self.memory != "device" else "", self.cache if self.cache != "warm" else ""]
         words += ["no graph" if self.flags & NO_GRAPH else "", "no overlap" if self.flags & NO_OVERLAP else ""]
+        words += ["single kernel" if self.flags & SINGLE_KERNEL else ""]
         return ", ".join(word for word in words if word)
 
 
 def latency_cases(chunks: Sequence[int]) -> list[Case]:
-    """One stream: every chunk size, and what caches, memory, graph and overlap do to the one that the bars are for."""
+    """One stream: every chunk size, by the graph and by the single kernel; for the one that the bars are for, more."""
     usual = 5 if 5 in chunks else chunks[0]
     special = [
         Case(usual, cache="cold"),
@@ -65,8 +67,10 @@ def latency_cases(chunks: Sequence[int]) -> list[Case]:
         Case(usual, flags=NO_OVERLAP),
         Case(usual, flags=NO_GRAPH),
         Case(usual, flags=NO_GRAPH | NO_OVERLAP),
+        Case(usual, cache="cold", flags=SINGLE_KERNEL),
     ]
-    return [*(Case(chunk) for chunk in chunks), *special]
+    by_both = [Case(chunk, flags=flags) for chunk in chunks for flags in (0, SINGLE_KERNEL)]
+    return [*by_both, *special]
 
 
 def no_gpu() -> str | None:
@@ -130,8 +134,10 @@ class GpuBar:
         return self.measured is not None and (self.measured <= self.bar if self.at_most else self.measured >= self.bar)
 
 
-def judge(results: Sequence[Mapping[str, Any]], pytorch: Mapping[int, Summary], precision: str) -> list[GpuBar]:
-    """The bars, on a result per case (`case` and what `gpu.c` said) and PyTorch's summary per chunk size."""
+def judge(
+    results: Sequence[Mapping[str, Any]], pytorch: Mapping[int, Summary], facts: Mapping[str, Any], precision: str
+) -> list[GpuBar]:
+    """The bars, on a result per case (`case` and what `gpu.c` said), PyTorch's summary per chunk size and its facts."""
 
     def of(case: Case, key: str, figure: str) -> float | None:
         found = [r for r in results if r["case"] == asdict(case)]
@@ -140,6 +146,7 @@ def judge(results: Sequence[Mapping[str, Any]], pytorch: Mapping[int, Summary], 
     five = of(Case(5), "wall_us", "median")
     tail = of(Case(5), "wall_us", "p99")
     many = of(Case(5, streams=1000), "wall_us", "max")
+    bar_db = 100 if precision == "f32" else 55
     least_db = min((float(r["snr_db"]) for r in results), default=None)
     torch_us = 1e3 * pytorch[5]["p50_per_chunk_ms"] if 5 in pytorch else None
     return [
@@ -154,7 +161,8 @@ def judge(results: Sequence[Mapping[str, Any]], pytorch: Mapping[int, Summary], 
         ),
         GpuBar("chunk 5, times as fast as PyTorch here", 25, False, torch_us / five if five and torch_us else None),
         GpuBar("1000 streams of chunk 5, longest round, ms", 100, True, 1e-3 * many if many else None),
-        GpuBar("dB from the CPU, the least of all cases", 100 if precision == "f32" else 55, False, least_db),
+        GpuBar("dB from the CPU, the least of all cases", bar_db, False, least_db),
+        GpuBar("dB from PyTorch, cuBLAS and cuFFT on this GPU", bar_db, False, facts.get("snr_db")),
     ]
 
 
@@ -203,13 +211,32 @@ def pytorch_peer(args: argparse.Namespace, missing: dict[str, str]) -> WorkerPee
     return WorkerPeer("pytorch", tensors, mel, args.work, [args.torch_python, "-m", "bench.torch_worker"], ["cuda"])
 
 
-def measure_pytorch(args: argparse.Namespace, missing: dict[str, str]) -> tuple[dict[int, Summary], dict[str, Any]]:
-    """Summaries by chunk size, and what PyTorch says of itself; `missing` is told why there are none."""
+def decode_utterance(directory: Path, chunk: int, work: Path) -> NDArray[np.float32]:
+    """The object's audio of PyTorch's utterance, on the GPU. Raises PeerError."""
+    out = work / "gpu.npy"
+    words = [host_tool(directory), "decode", "--target", "cuda", "--chunk", str(chunk), work / "mel.npy", out]
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise PeerError(last_line(done.stderr))
+    audio: NDArray[np.float32] = np.load(out)
+    return audio
+
+
+def measure_pytorch(
+    args: argparse.Namespace, directory: Path, missing: dict[str, str]
+) -> tuple[dict[int, Summary], dict[str, Any]]:
+    """Summaries by chunk size, and what PyTorch says of itself; `missing` is told why there are none.
+
+    Among the facts is `snr_db`, the distance of the audio of the object in `directory` from PyTorch's.
+    """
     peer = pytorch_peer(args, missing)
     if peer is None:
         return {}, {}
     try:
         facts = peer.prepare(Row(1, 1))
+        chunk = max(args.chunks)
+        ours = decode_utterance(directory, chunk, args.work)
+        facts["snr_db"] = snr_db(peer.decode(Row(chunk, 1))[: ours.size], ours)
         utterances = max(1, args.runs // FRAMES), max(1, args.warmup // FRAMES)
         return {
             chunk: peer.run_round(Row(chunk, 1), utterances[1], utterances[0], _quiet) for chunk in args.chunks
@@ -277,14 +304,16 @@ def run(args: argparse.Namespace) -> int:
     programs = compile_program(one, args.work), compile_program(many, args.work)
     cases = [(programs[0], case) for case in latency_cases(args.chunks)]
     usual = 5 if 5 in args.chunks else args.chunks[0]
-    cases += [(programs[1], Case(usual, streams)) for streams in args.streams if streams > 1]
+    for streams in args.streams:
+        if streams > 1:
+            cases += [(programs[1], Case(usual, streams, flags=flags)) for flags in (0, SINGLE_KERNEL)]
     results: list[dict[str, Any]] = []
     for program, case in cases:
         print(f"chunk {case.chunk}, {case.streams} streams {case.label()}", file=sys.stderr, flush=True)
         results.append({"case": asdict(case), **measure(program, case, args.warmup, args.runs)})
     missing: dict[str, str] = {}
-    pytorch, facts = measure_pytorch(args, missing)
-    bars = judge(results, pytorch, str(read_report(one).get("precision", args.precision)))
+    pytorch, facts = measure_pytorch(args, one, missing)
+    bars = judge(results, pytorch, facts, str(read_report(one).get("precision", args.precision)))
     chip = str(results[0]["chip"])
     data = {
         "date": args.date,

@@ -103,6 +103,7 @@ def main() -> None:
     """Answer requests until stdin ends."""
     tensors, mel, threads, *device = sys.argv[1:]
     torch.set_num_threads(int(threads))
+    torch.backends.cudnn.allow_tf32 = False  # which would round the convolutions' inputs to 10 bits
     if device == ["cuda"] and not torch.cuda.is_available():
         answer({"error": f"PyTorch {torch.__version__} has no CUDA here"})
         return

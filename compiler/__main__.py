@@ -20,6 +20,7 @@ try:
     from compiler.calibrate import calibrate, read_mels
     from compiler.checkpoint import read_checkpoint
     from compiler.cuda import plan_device
+    from compiler.cuda_libs import add_libraries
     from compiler.emit import KERNELS, Options, emit, emit_kernels
     from compiler.errors import CompileError
     from compiler.fold import fold
@@ -83,7 +84,12 @@ def _parser() -> argparse.ArgumentParser:
         help="with --target cuda: architectures (90 is sm_90) to compile for; later ones take PTX",
     )
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="with --target cuda: streams of a call")
-    parser.add_argument("--link", default="none", choices=["none", "libs"], help="libs: over OpenBLAS and FFTW3")
+    parser.add_argument(
+        "--link",
+        default="none",
+        choices=["none", "libs"],
+        help="libs: over OpenBLAS and FFTW3; a GPU, cuBLAS and cuFFT",
+    )
     parser.add_argument(
         "--weights",
         default="incbin",
@@ -119,6 +125,8 @@ def _compile(arguments: argparse.Namespace) -> None:
         options = dataclasses.replace(options, calibration=digest)
     tables = pack(folded, options.precision, panel=0 if options.link == "libs" else PANEL, fed=fed)
     device = plan_device(layout, folded, options.batch, options.precision) if options.gpus else None
+    if device and options.link == "libs":
+        device = add_libraries(device, layout, folded)
 
     figures = functools.partial(report, layout, tables, checkpoint.sha256, options, device=device)
     planned = figures()
@@ -173,8 +181,8 @@ def _options(arguments: argparse.Namespace) -> Options:
         gpus=_gpus(arguments.gpu) if is_cuda else (),
         batch=arguments.batch,
     )
-    if is_cuda and (options.link != "none" or options.weights != "incbin"):
-        raise CompileError("--target cuda: works with --link none and --weights incbin only")
+    if is_cuda and options.weights != "incbin":
+        raise CompileError("--target cuda: works with --weights incbin only")
     if options.link == "libs" and options.precision != "f32":
         raise CompileError(f"--link libs: works with --precision f32 only, not {options.precision}")
     if options.link == "libs" and not (options.baked and not options.no_libc):

@@ -34,7 +34,9 @@ MAX_THREADS = 1024
 SHARED_BYTES = 48 * 1024  # of a thread block, without asking the driver for more
 MOST_SHARED_BYTES = 96 * 1024  # asked for: all of these chips have it
 SYNTHESIS_THREADS = 512
+SINGLE_THREADS = 256  # of the single kernel, or what its steps need: with more, a thread's registers spill
 FLUSH_THREADS = 256
+LIBRARY_THREADS = 128  # of the kernels between the libraries' steps
 WARP_INPUTS = LANES * LANE_INPUTS
 
 
@@ -86,6 +88,24 @@ class Launch:
 
 
 @dataclass(frozen=True)
+class LibraryStep:
+    """A step that a library does. x and y are offsets in scratch, in floats, as the strides; weights in bytes.
+
+    product, by cuBLAS: y [rows][outputs] += x [rows][inputs] times the table [inputs][outputs].
+    transform, by cuFFT: of each row of x [rows][BINS][re, im] the inverse, to y [rows][N_FFT].
+    """
+
+    step: str
+    inputs: int = 0
+    outputs: int = 0
+    x: int = 0
+    x_stride: int = 0
+    weights: int = 0
+    y: int = 0
+    y_stride: int = 0
+
+
+@dataclass(frozen=True)
 class Area:
     """A scratch buffer at `offset`, in floats."""
 
@@ -134,15 +154,24 @@ class Device:
     tables: tuple[DeviceTable, ...]
     weight_bytes: int
     launches: tuple[Launch, ...]
+    single: Launch  # all steps in one kernel: its grid is what can be of use, at most a block a multiprocessor
     flush: Launch
 
     synthesis_threads: int = SYNTHESIS_THREADS
     flush_threads: int = FLUSH_THREADS
+    library_threads: int = LIBRARY_THREADS
+    library_steps: tuple[Launch | LibraryStep, ...] = ()  # instead of the launches, if libraries are to do the work
 
     @property
     def shards(self) -> int:
         """Of the blocks' second layer, to name a number."""
         return self.products["contract"].shards
+
+    @property
+    def layer_bytes(self) -> int:
+        """From a table of one block to that of the next."""
+        offsets = {table.name: table.offset for table in self.tables}
+        return offsets.get("conv_1", offsets["conv_0"]) - offsets["conv_0"]
 
     @property
     def weights_text(self) -> str:
@@ -164,7 +193,7 @@ def plan_device(plan: Plan, folded: Folded, batch: int, precision: str) -> Devic
     if not 1 <= batch <= MAX_BATCH:
         raise CompileError(f"--batch {batch}: a call has 1 to {MAX_BATCH} streams")
     config = plan.config
-    mels, dim, hidden, bins = (_round_up(n, 4) for n in (config.n_mels, config.dim, config.hidden, plan.bins))
+    mels, dim, hidden, bins = (round_up(n, 4) for n in (config.n_mels, config.dim, config.hidden, plan.bins))
     products = {
         "embed": _cut("the embedding", config.kernel_size * mels, config.dim),
         "expand": _cut("a block's first layer", dim, hidden),
@@ -177,7 +206,7 @@ def plan_device(plan: Plan, folded: Folded, batch: int, precision: str) -> Devic
     if rows < 1:
         raise CompileError("--target cuda: too wide a layer for the shared memory of a thread block")
     width = -(-config.dim // PROCESSORS)
-    start = Start(width, min(MAX_THREADS, _round_up(max(LANES * rows, width * rows), LANES)), -(-config.dim // width))
+    start = Start(width, min(MAX_THREADS, round_up(max(LANES * rows, width * rows), LANES)), -(-config.dim // width))
     tiles = min(batch, MAX_TILES)
     tile_jobs = -(-batch // tiles)
     tiles = -(-batch // tile_jobs)
@@ -187,6 +216,7 @@ def plan_device(plan: Plan, folded: Folded, batch: int, precision: str) -> Devic
     slot_overlap = slot_history + config.num_layers * plan.context * config.dim
     all_rows = batch * plan.max_frames
     call_bytes = 32 + 24 * batch
+    most_blocks = max(start.shards + 1, batch, *(product.shards for product in products.values()))
     scratch = _areas(
         call_bytes,
         [
@@ -195,19 +225,24 @@ def plan_device(plan: Plan, folded: Folded, batch: int, precision: str) -> Devic
             ("CONVOLVED", "[rows][DIM_STRIDE]", all_rows * dim),
             ("HIDDEN", "[rows][HIDDEN_STRIDE]", all_rows * hidden),
             ("SPECTRUM", "[rows][re, im][BINS_STRIDE]", all_rows * 2 * bins),
+            ("FLAGS", "[thread blocks of the single kernel], uint32", most_blocks),
         ],
     )
     tables = _tables(plan, folded, products, is_half=precision != "f32", mels_stride=mels)
     last = tables[-1]
-    weight_bytes = _round_up(last.offset + last.data.nbytes, 256)
+    weight_bytes = round_up(last.offset + last.data.nbytes, 256)
     table_floats = (weight_bytes - next(table.offset for table in tables if table.name == "twiddle_cosines")) // 4
-    overlap_floats = _round_up(plan.overlap_floats, 4)
+    overlap_floats = round_up(plan.overlap_floats, 4)
     fft_floats = 4 * plan.fft.complex_length  # of a frame: two complex buffers
     room = MOST_SHARED_BYTES // 4 - table_floats - overlap_floats
     if room < fft_floats:
         raise CompileError(f"--target cuda: n_fft {config.n_fft} is too long for the shared memory of a thread block")
     fft_frames = min(plan.max_frames, room // fft_floats)
     synthesis_shared_bytes = 4 * (table_floats + overlap_floats + fft_frames * fft_floats)
+    most_warps = max(product.threads for product in products.values()) // LANES
+    most_width = max(start.width, products["contract"].width)
+    windows = (plan.context + rows) * most_width + LANES * most_warps  # of the convolution, and the warps' sums
+    most_floats = max(rows * dim, (plan.context + rows) * mels) + windows
     return Device(
         batch=batch,
         is_half=precision != "f32",
@@ -228,19 +263,27 @@ def plan_device(plan: Plan, folded: Folded, batch: int, precision: str) -> Devic
         slot_mel_history=slot_mel_history,
         slot_history=slot_history,
         slot_overlap=slot_overlap,
-        state_bytes=_round_up(4 * (slot_overlap + plan.overlap_floats), 256),
+        state_bytes=round_up(4 * (slot_overlap + plan.overlap_floats), 256),
         scratch=scratch,
-        scratch_bytes=_round_up(4 * (scratch[-1].offset + scratch[-1].floats), 256),
+        scratch_bytes=round_up(4 * (scratch[-1].offset + scratch[-1].floats), 256),
         tables=tables,
         weight_bytes=weight_bytes,
         launches=_launches(
             config.num_layers, products, start, tiles=tiles, batch=batch, shared_bytes=synthesis_shared_bytes
         ),
+        single=Launch(
+            "chunk",
+            (most_blocks, 1, 1),
+            max(SINGLE_THREADS, start.threads, LANES * most_warps),
+            False,
+            max(synthesis_shared_bytes, 4 * most_floats),
+        ),
         flush=Launch("flush", (batch, 1, 1), FLUSH_THREADS, False),
     )
 
 
-def _round_up(count: int, unit: int) -> int:
+def round_up(count: int, unit: int) -> int:
+    """The next multiple of a unit."""
     return -(-count // unit) * unit
 
 
@@ -259,10 +302,10 @@ def _cut(text: str, inputs: int, outputs: int, pairs: bool = False) -> Shards:
 
 def _areas(call_bytes: int, buffers: Sequence[tuple[str, str, int]]) -> tuple[Area, ...]:
     found = []
-    offset = _round_up(call_bytes, 256) // 4
+    offset = round_up(call_bytes, 256) // 4
     for name, layout, floats in buffers:
         found.append(Area(name, layout, floats, offset))
-        offset += _round_up(floats, 64)
+        offset += round_up(floats, 64)
     return tuple(found)
 
 
@@ -292,7 +335,7 @@ def _tables(
 
     def put(name: str, layout: str, data: NDArray[Any]) -> None:
         end = found[-1].offset + found[-1].data.nbytes if found else 0
-        found.append(DeviceTable(name, layout, _round_up(end, 256), data))
+        found.append(DeviceTable(name, layout, round_up(end, 256), data))
 
     def product(name: str, cut: Shards, matrix: Product) -> None:
         header, weights = pack_product(cut, matrix, is_half)

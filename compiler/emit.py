@@ -280,8 +280,9 @@ def emit(
     if options.weights != "c":
         files[f"{options.name}_weights.bin"] = weights.file
     if device is not None:
-        for path in [runtime / name for name in ("vocosc_cuda.c", "vocosc_cuda.h", "vocosc_cuda_driver.h")]:
-            put(path)
+        names = ["vocosc_cuda.c", "vocosc_cuda.h", "vocosc_cuda_driver.h"]
+        for name in [*names, *(["vocosc_cuda_libs.c", "vocosc_cuda_libs.h"] if device.library_steps else [])]:
+            put(runtime / name)
         for name in ("vocosc_cuda_data.S", "vocosc_cuda_model.h", "vocosc_cuda_tables.c"):
             put(templates / "cuda" / name)
         _, sizes = _render(templates / "cuda" / "vocosc_cuda_sizes.h", options.name, values)

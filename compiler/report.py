@@ -95,6 +95,7 @@ def _cuda(device: Device, images: Sequence[Image]) -> dict[str, Any]:
             {"step": launch.step, "blocks": launch.grid[0] * launch.grid[1], "threads": launch.block}
             for launch in device.launches
         ],
+        "single_kernel": {"blocks": device.single.grid[0], "threads": device.single.block},
         "images": [
             {
                 "architecture": image.architecture,

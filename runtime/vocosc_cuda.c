@@ -4,7 +4,9 @@
  * A decode is a chain of launches (vocosc_cuda_launches). The first gets all that a call varies, by value, as its
  * parameter, and leaves a copy in the scratch memory; the others get three addresses that never change. So these others
  * are one CUDA graph, instantiated once in init, whose parameters need no update; and as nothing is copied from host
- * memory, any number of decodes may be queued.
+ * memory, any number of decodes may be queued. Or it is one cooperative launch (vocosc_cuda_single_launch), of at most
+ * one block a multiprocessor: the driver refuses it, already in init, where blocks would have to wait for each other's
+ * end. Its flags are in the scratch memory, which init clears.
  */
 #include "vocosc_cuda.h"
 
@@ -15,6 +17,9 @@
 #include "vocosc_cuda_driver.h"
 #include "vocosc_cuda_model.h"
 #include "vocosc_network.h"
+#if VOCOSC_CUDA_LIBRARY_STEPS > 0
+#include "vocosc_cuda_libs.h"
+#endif
 
 /* In an object's `ready` field after init. */
 #define READY 0x43554441u
@@ -39,7 +44,12 @@ typedef struct {
   int holds_primary; /* whether the context is the device's primary one, retained by init */
   struct CUmod_st *module;
   struct CUfunc_st *steps[VOCOSC_CUDA_LAUNCHES];
+  struct CUfunc_st *single; /* all steps in one; null unless it is used */
   struct CUfunc_st *flush;
+#if VOCOSC_CUDA_LIBRARY_STEPS > 0
+  struct CUfunc_st *library_steps[VOCOSC_CUDA_LIBRARY_STEPS]; /* null where a library does it */
+  vocosc_cuda_libs libs;
+#endif
   struct CUgraphExec_st *graph; /* the steps but the first; null without */
   uint64_t allocated;           /* device memory to free; 0: the caller's */
   struct vocosc_cuda_memory memory;
@@ -119,6 +129,8 @@ const char *vocosc_cuda_status_text(int status) {
       return "lost: the GPU's context has failed and cannot be used any more";
     case VOCOSC_CUDA_FAILED:
       return "failed: the CUDA driver reports an error";
+    case VOCOSC_CUDA_NO_LIBRARY:
+      return "no library: cuBLAS or cuFFT is missing, or does not start";
     default:
       return vocosc_status_text(status);
   }
@@ -170,6 +182,8 @@ static int status_of(vocosc_cuda *cuda, int result) {
     case CUDA_ERROR_JIT_COMPILER_NOT_FOUND:
     case CUDA_ERROR_JIT_COMPILATION_DISABLED:
     case CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES:
+    case CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE:
+    case CUDA_ERROR_NOT_SUPPORTED:
       return VOCOSC_CUDA_BAD_DEVICE;
     default:
       return VOCOSC_CUDA_FAILED;
@@ -179,17 +193,19 @@ static int status_of(vocosc_cuda *cuda, int result) {
 /* ---- work ----------------------------------------------------------------------------------------------------------
  */
 
-/* Queues one kernel, which has one parameter. */
+/* Queues one kernel, which has one parameter, with a CU_LAUNCH_ATTRIBUTE_..., or 0. */
 static int launch(vocosc_cuda *cuda, const struct vocosc_cuda_launch *step, struct CUfunc_st *function, void *parameter,
-                  int overlaps, vocosc_cuda_stream stream) {
-  vocosc_cuda_launch_attribute attribute = {.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION, .value = 1};
+                  int attribute_id, vocosc_cuda_stream stream) {
+  const unsigned processors = (unsigned)cuda->multiprocessors;
+  const int one_each = attribute_id == CU_LAUNCH_ATTRIBUTE_COOPERATIVE && step->grid[0] > processors;
+  vocosc_cuda_launch_attribute attribute = {.id = attribute_id, .value = 1};
   const vocosc_cuda_launch_config config = {
-      .grid = {step->grid[0] != 0 ? step->grid[0] : (unsigned)cuda->multiprocessors, step->grid[1], step->grid[2]},
+      .grid = {one_each ? processors : step->grid[0], step->grid[1], step->grid[2]},
       .block = {step->block, 1, 1},
       .shared_bytes = step->shared_bytes,
       .stream = stream,
       .attributes = &attribute,
-      .attribute_count = overlaps ? 1 : 0,
+      .attribute_count = attribute_id != 0 ? 1 : 0,
   };
   void *parameters[] = {parameter};
   return status_of(cuda, core_of(cuda)->driver.launch(&config, function, parameters, NULL));
@@ -205,16 +221,42 @@ static int launch_rest(vocosc_cuda *cuda, vocosc_cuda_stream stream) {
   for (int i = 1; i < VOCOSC_CUDA_LAUNCHES && status == VOCOSC_OK; i++) {
     const struct vocosc_cuda_launch *step = &vocosc_cuda_launches[i];
     const int overlaps = cuda->uses_overlap && i > 1 && step->overlaps_previous;
-    status = launch(cuda, step, core->steps[i], &core->memory, overlaps, stream);
+    const int attribute = overlaps ? CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION : 0;
+    status = launch(cuda, step, core->steps[i], &core->memory, attribute, stream);
   }
   return status;
 }
+
+#if VOCOSC_CUDA_LIBRARY_STEPS > 0
+/* Queues a decode by kernels and libraries in turn. */
+static int launch_libraries(vocosc_cuda *cuda, struct vocosc_cuda_call *call, vocosc_cuda_stream stream) {
+  core *core = core_of(cuda);
+  int status = VOCOSC_OK;
+  for (int i = 0; i < VOCOSC_CUDA_LIBRARY_STEPS && status == VOCOSC_OK; i++) {
+    const struct vocosc_cuda_library_step *step = &vocosc_cuda_library_steps[i];
+    void *parameter = i == 0 ? (void *)call : (void *)&core->memory;
+    if (step->launch.block > 0) {
+      status = launch(cuda, &step->launch, core->library_steps[i], parameter, 0, stream);
+    } else if (vocosc_cuda_libs_queue(&core->libs, step, core->memory.scratch, core->memory.weights,
+                                      call->count * call->frames, stream) != 0) {
+      status = VOCOSC_CUDA_FAILED;
+    }
+  }
+  return status;
+}
+#endif
 
 /* Queues a decode. Into a stream that is being captured no graph can be launched; the steps themselves can. */
 static int queue_decode(vocosc_cuda *cuda, struct vocosc_cuda_call *call, vocosc_cuda_stream stream) {
   core *core = core_of(cuda);
   int capturing = CU_STREAM_CAPTURE_STATUS_NONE;
   int status = VOCOSC_OK;
+#if VOCOSC_CUDA_LIBRARY_STEPS > 0
+  if (cuda->uses_libraries) return launch_libraries(cuda, call, stream);
+#endif
+  if (core->single != NULL) {
+    return launch(cuda, &vocosc_cuda_single_launch, core->single, call, CU_LAUNCH_ATTRIBUTE_COOPERATIVE, stream);
+  }
   if (core->graph != NULL) status = status_of(cuda, core->driver.is_capturing(stream, &capturing));
   if (status == VOCOSC_OK) status = launch(cuda, &vocosc_cuda_launches[0], core->steps[0], call, 0, stream);
   if (status != VOCOSC_OK) return status;
@@ -239,7 +281,8 @@ static int queue_silence(vocosc_cuda *cuda, int slot, vocosc_cuda_stream stream)
  */
 
 static int check_options(const vocosc_cuda_options *options) {
-  const int known = VOCOSC_CUDA_ALLOCATE | VOCOSC_CUDA_NO_GRAPH | VOCOSC_CUDA_NO_OVERLAP;
+  const int known = VOCOSC_CUDA_ALLOCATE | VOCOSC_CUDA_NO_GRAPH | VOCOSC_CUDA_NO_OVERLAP | VOCOSC_CUDA_SINGLE_KERNEL |
+                    (VOCOSC_CUDA_LIBRARY_STEPS > 0 ? VOCOSC_CUDA_LIBRARIES : 0);
   if (options == NULL || (options->flags & ~known) != 0 || options->device < 0) return VOCOSC_BAD_ARGUMENT;
   if (options->slots < 1 || options->slots > VOCOSC_CUDA_MAX_SLOTS || options->table == NULL) {
     return VOCOSC_BAD_ARGUMENT;
@@ -378,6 +421,20 @@ static int find_kernel(vocosc_cuda *cuda, const struct vocosc_cuda_launch *step,
 static int find_kernels(vocosc_cuda *cuda) {
   core *core = core_of(cuda);
   int status = find_kernel(cuda, &vocosc_cuda_flush_launch, &core->flush);
+#if VOCOSC_CUDA_LIBRARY_STEPS > 0
+  for (int i = 0; i < VOCOSC_CUDA_LIBRARY_STEPS && status == VOCOSC_OK && cuda->uses_libraries; i++) {
+    const struct vocosc_cuda_launch *step = &vocosc_cuda_library_steps[i].launch;
+    if (step->block > 0) status = find_kernel(cuda, step, &core->library_steps[i]);
+  }
+  if (cuda->uses_libraries) {
+    if (status != VOCOSC_OK) return status;
+    const int opened = vocosc_cuda_libs_open(&core->libs, VOCOSC_CUDA_BATCH * VOCOSC_MAX_FRAMES);
+    return opened == 0 ? VOCOSC_OK : VOCOSC_CUDA_NO_LIBRARY;
+  }
+#endif
+  if (status == VOCOSC_OK && cuda->uses_single_kernel) {
+    return find_kernel(cuda, &vocosc_cuda_single_launch, &core->single);
+  }
   for (int i = 0; i < VOCOSC_CUDA_LAUNCHES && status == VOCOSC_OK; i++) {
     status = find_kernel(cuda, &vocosc_cuda_launches[i], &core->steps[i]);
   }
@@ -447,8 +504,11 @@ static int start(vocosc_cuda *cuda, const vocosc_cuda_options *options) {
   struct CUstream_st *stream = NULL;
   int status = ask_device(cuda);
   if (status == VOCOSC_OK) status = load_kernels(cuda);
-  cuda->uses_graph = VOCOSC_CUDA_LAUNCHES > 1 && (options->flags & VOCOSC_CUDA_NO_GRAPH) == 0;
-  cuda->uses_overlap = (options->flags & VOCOSC_CUDA_NO_OVERLAP) == 0 &&
+  cuda->uses_libraries = (options->flags & VOCOSC_CUDA_LIBRARIES) != 0;
+  cuda->uses_single_kernel = !cuda->uses_libraries && (options->flags & VOCOSC_CUDA_SINGLE_KERNEL) != 0;
+  const int is_chain = !cuda->uses_libraries && !cuda->uses_single_kernel;
+  cuda->uses_graph = is_chain && (options->flags & VOCOSC_CUDA_NO_GRAPH) == 0;
+  cuda->uses_overlap = is_chain && (options->flags & VOCOSC_CUDA_NO_OVERLAP) == 0 &&
                        cuda->image_architecture >= LEAST_ARCHITECTURE_TO_OVERLAP &&
                        cuda->driver_version >= LEAST_DRIVER_TO_OVERLAP;
   if (status == VOCOSC_OK) status = find_kernels(cuda);
@@ -467,6 +527,9 @@ static void give_back(const core *core) {
   if (core->driver.current(&current) == CUDA_SUCCESS && current != core->context) {
     pushed = core->driver.push(core->context) == CUDA_SUCCESS;
   }
+#if VOCOSC_CUDA_LIBRARY_STEPS > 0
+  vocosc_cuda_libs_close(&core->libs);
+#endif
   if (core->graph != NULL) core->driver.destroy_graph_exec(core->graph);
   if (core->allocated != 0) core->driver.free(core->allocated);
   if (core->module != NULL) core->driver.unload_module(core->module);

@@ -53,6 +53,7 @@ typedef enum {
   VOCOSC_CUDA_BAD_OBJECT = -23,  /* never initialised, or closed */
   VOCOSC_CUDA_LOST = -24,        /* the context is lost (a fault on the GPU, say): so say all later calls but close */
   VOCOSC_CUDA_FAILED = -25,      /* another error of the driver's; driver_code says which (CUresult) */
+  VOCOSC_CUDA_NO_LIBRARY = -26,  /* cuBLAS or cuFFT is missing, or does not start */
 } vocosc_cuda_status;
 
 #define VOCOSC_CUDA_LEAST_DRIVER 12000 /* CUDA 12.0, as cuDriverGetVersion counts */
@@ -65,6 +66,19 @@ enum {
   VOCOSC_CUDA_ALLOCATE = 1,   /* init allocates the device memory; options.memory stays 0 */
   VOCOSC_CUDA_NO_GRAPH = 2,   /* kernels are launched one by one, not as a CUDA graph: slower, for measuring */
   VOCOSC_CUDA_NO_OVERLAP = 4, /* no kernel starts before the last one's end: slower, for measuring */
+
+  /*
+   * A decode is one cooperative kernel, a thread block on each multiprocessor, in place of the graph; the audio has the
+   * same bits. Which is faster no GPU has told yet. Init returns BAD_DEVICE where the GPU cannot run it.
+   */
+  VOCOSC_CUDA_SINGLE_KERNEL = 8,
+
+  /*
+   * For builds with --link libs, BAD_ARGUMENT in others: matrix products by cuBLAS, inverse transforms by cuFFT, opened
+   * by dlopen in init. For long chunks and large batches, and as the oracle of our kernels. The libraries allocate, and
+   * the bits are theirs. Init returns NO_LIBRARY if one is missing or does not start.
+   */
+  VOCOSC_CUDA_LIBRARIES = 16,
 };
 
 /* What the library notes about a slot, in host memory. Not for use. */
@@ -82,7 +96,10 @@ typedef struct {
   int driver_code;    /* the last CUresult but 0, of init too: for reports */
   int uses_graph;
   int uses_overlap;
-  uint64_t private_words[56 + VOCOSC_CUDA_LAUNCHES];
+  int uses_single_kernel;
+  int uses_libraries;
+  uint64_t
+      private_words[58 + VOCOSC_CUDA_LAUNCHES + (VOCOSC_CUDA_LIBRARY_STEPS > 0 ? 10 : 0) + VOCOSC_CUDA_LIBRARY_STEPS];
 } vocosc_cuda;
 
 typedef struct {

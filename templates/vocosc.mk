@@ -29,7 +29,7 @@ TOOL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L -O2 -Wall -Wextra -Wconversion 
 objects = vocosc_api.o vocosc_target.o vocosc_tables.o ${"vocosc_weights.o " if options.baked else ""}${"vocosc_memory.o " if options.no_libc else ""}\
           ${objects | join(" ")}
 //% if device
-objects += vocosc_cuda_api.o vocosc_cuda_tables.o vocosc_cuda_data.o
+objects += vocosc_cuda_api.o vocosc_cuda_tables.o vocosc_cuda_data.o${" vocosc_cuda_libs.o" if device.library_steps else ""}
 //% endif
 tool_objects = ${tool_objects | join(" ")}
 

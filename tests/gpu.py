@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from compiler.checkpoint import read_checkpoint
 from compiler.cuda import plan_device
+from compiler.cuda_libs import add_libraries
 from compiler.emit import KERNELS, Options, emit_kernels
 from compiler.fold import fold
 from compiler.model import build_model
@@ -38,11 +39,15 @@ SHAPES = {
 }
 
 
-def kernel_sources(checkpoint: Path, name: str, chunks: Sequence[int], precision: str = "f32", batch: int = 1) -> Any:
+def kernel_sources(
+    checkpoint: Path, name: str, chunks: Sequence[int], precision: str = "f32", batch: int = 1, *, link: str = "none"
+) -> Any:
     """The plan, the device's plan and the CUDA sources (name to text) of a checkpoint."""
     model = build_model(read_checkpoint(checkpoint), {})
     layout = plan(model.config, chunks, precision)
     device = plan_device(layout, fold(model), batch, precision)
+    if link == "libs":
+        device = add_libraries(device, layout, fold(model))
     options = Options(name=name, precision=precision, gpus=(80,), batch=batch)
     files = emit_kernels(layout, device, "0" * 64, options)
     return layout, device, {file: data.decode() for file, data in files.items()}
@@ -112,6 +117,9 @@ class Gpu:
         self.state = Buffer(self.slots * self.device.state_bytes)
         self.scratch = Buffer(self.device.scratch_bytes)
         self.order = 0
+        self.blocks = 0  # of the single kernel, if that is to run instead of the chain
+        self.is_poisoned = True  # the scratch, before every call
+        self.is_weak = False  # whether its blocks then see each other's writes only as the memory model warrants
 
     def reset(self, slot: int | None = None) -> None:
         """One slot, or all, to silence."""
@@ -130,8 +138,10 @@ class Gpu:
             job[16:24].view(np.int32)[:] = [slot, -1]
         return parameter
 
-    def launch(self, launch: Any, parameter: NDArray[np.uint8], hooks: Sequence[Callable[[], None]] = ()) -> None:
-        """Runs one kernel."""
+    def launch(
+        self, launch: Any, parameter: NDArray[np.uint8], hooks: Sequence[Callable[[], None]] = (), blocks: int = 0
+    ) -> None:
+        """Runs one kernel; with `blocks`, cooperatively in so many."""
         step = f"{self.name}_{launch.step}"
         assert launch.grid[2] == 1
         self._library.shim_set_shared_bytes(ctypes.c_size_t(launch.shared_bytes))
@@ -140,16 +150,24 @@ class Gpu:
             ctypes.c_char_p(step.encode()),
             ctypes.cast(getattr(self._library, step), ctypes.c_void_p),
             ctypes.c_void_p(parameter.ctypes.data),
-            *(ctypes.c_int(n) for n in (*launch.grid[:2], launch.block)),
+            *(ctypes.c_int(n) for n in (blocks or launch.grid[0], launch.grid[1], launch.block)),
             ctypes.c_uint(self.order),
+            ctypes.c_int(blocks > 0),
             *(functions if functions else (None, None)),
         )
         assert error is None, error.decode()
 
     def run(self, jobs: Sequence[tuple[Buffer, Buffer, int]], frames: int) -> None:
-        """All kernels of a call, over a poisoned scratch."""
+        """All kernels of a call."""
         parameter = self.call(jobs, frames)
-        self.scratch.bytes[:] = 0xFF  # NaN
+        if self.is_poisoned:
+            self.scratch.bytes[:] = 0xFF  # NaN; and as good a number for flags as any
+        if self.blocks:
+            self._library.shim_share(None, ctypes.c_size_t(0))
+            for memory in (self.scratch, self.state) if self.is_weak else ():
+                self._library.shim_share(ctypes.c_void_p(memory.address), ctypes.c_size_t(memory.bytes.size))
+            self.launch(self.device.single, parameter, blocks=self.blocks)
+            return
         for launch in self.device.launches:
             self.launch(launch, parameter)
 
@@ -198,12 +216,18 @@ class Gpu:
         return [to.floats.copy() for to in audio]
 
 
-def run_fault(library: Path, kernel: str) -> tuple[list[float], str]:
-    """Runs one of the faulty kernels, in two blocks of 64 threads: what it wrote, and what the shim says."""
+def run_fault(library: Path, kernel: str, *, together: bool = False, order: int = 0) -> tuple[list[float], str]:
+    """Runs one of the faulty kernels, in two blocks of 64 threads: what it wrote, and what the shim says.
+
+    The blocks run one after the other, or together, over weakly ordered memory.
+    """
     shim = ctypes.CDLL(str(library))
     shim.shim_try_launch.restype = ctypes.c_char_p
-    result = (ctypes.c_float * 128)()
-    parameter = ctypes.c_void_p(ctypes.addressof(result))
+    memory = np.zeros(130, np.float32)  # the results, and two flags
+    parameter = np.array([memory.ctypes.data, memory.ctypes.data + 128 * 4], np.uint64)
+    shim.shim_share(None, ctypes.c_size_t(0))
+    shim.shim_share(ctypes.c_void_p(memory.ctypes.data), ctypes.c_size_t(memory.nbytes))
     function = ctypes.cast(getattr(shim, kernel), ctypes.c_void_p)
-    error = shim.shim_try_launch(kernel.encode(), function, ctypes.byref(parameter), 2, 1, 64, 0, None, None)
-    return list(result), (error or b"").decode()
+    sizes = (2, 1, 64, order, int(together))
+    error = shim.shim_try_launch(kernel.encode(), function, ctypes.c_void_p(parameter.ctypes.data), *sizes, None, None)
+    return memory[:128].tolist(), (error or b"").decode()

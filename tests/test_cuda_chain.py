@@ -9,25 +9,26 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bench.gpu import no_gpu
-from bench.metrics import snr_db
+from bench.metrics import METRICS, snr_db
 from compiler.checkpoint import read_checkpoint
 from compiler.cuda import plan_device
+from compiler.cuda_libs import add_libraries
 from compiler.emit import Options, emit
 from compiler.fold import fold
 from compiler.model import build_model
 from compiler.nvrtc import Image
 from compiler.pack import pack
-from compiler.plan import plan
+from compiler.plan import PANEL, plan
 from compiler.report import report, to_json
 from compiler.weights import build_weights
-from tests.gpu import CALL_BYTES, JOB_BYTES, Gpu
+from tests.gpu import CALL_BYTES, JOB_BYTES, SHAPES, Gpu
 from tests.make_checkpoint import write_checkpoint
 from tests.objects import CFLAGS, ROOT, TINY, Floats, build_c, declared_functions, run_ok, some_mel, symbols
 
@@ -41,6 +42,7 @@ LEAST_DB = 100.0  # of the GPU's audio from the CPU's, which has the same halves
 class Chain:
     """A GPU build, and the environment in which its programs find the fake driver and the kernels."""
 
+    checkpoint: Path
     directory: Path
     name: str
     environment: dict[str, str]
@@ -62,34 +64,43 @@ class Chain:
         return audio
 
 
-def build_chain(checkpoint: Path, directory: Path, precision: str) -> Chain:
+def build_chain(checkpoint: Path, directory: Path, precision: str, link: str = "none") -> Chain:
     name = checkpoint.stem
     read = read_checkpoint(checkpoint)
     model = build_model(read, {})
     layout, folded = plan(model.config, CHUNKS, precision), fold(model)
     device = plan_device(layout, folded, BATCH, precision)
-    options = Options(name=name, precision=precision, target="portable", gpus=(90,), batch=BATCH)
+    if link == "libs":
+        device = add_libraries(device, layout, folded)
+    options = Options(name=name, precision=precision, target="portable", gpus=(90,), batch=BATCH, link=link)
     images = [Image(90, False, b"no machine code".ljust(64, b"\0"))]
     directory.mkdir()
-    tables = pack(folded, precision)
+    tables = pack(folded, precision, panel=0 if link == "libs" else PANEL)
     weights = build_weights(layout, tables, precision, golden_hash=0)
     for file, data in emit(layout, tables, weights, read.sha256, options, device=device, images=images).items():
         (directory / file).write_bytes(data)
     figures = report(layout, tables, read.sha256, options, device=device, images=images)
     (directory / f"{name}.json").write_text(to_json(figures))
     run_ok(["make", "-s", f"-j{os.cpu_count()}", "-f", f"{name}.mk", "EXTRA_CFLAGS=-O1", name], cwd=directory)
-    Gpu(checkpoint, name, directory / "kernels", CHUNKS, precision=precision, batch=BATCH)
+    Gpu(checkpoint, name, directory / "kernels", CHUNKS, precision=precision, batch=BATCH, link=link)
     library = directory / "driver" / "libcuda.so.1"
     library.parent.mkdir()
     fake, runtime = ROOT / "tests" / "cuda" / "fake" / "fake_driver.c", ROOT / "runtime"
     run_ok(["cc", *CFLAGS, "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-I", runtime, fake, "-o", library])
+    if link == "libs":
+        libs = ROOT / "tests" / "cuda" / "fake" / "fake_libs.c"
+        blas, fft = library.with_name("libcublas.so.13"), library.with_name("libcufft.so.12")
+        run_ok(["cc", *CFLAGS, "-shared", "-fPIC", "-I", runtime, libs, library, "-lm", "-o", blas])
+        fft.symlink_to(blas.name)
     environment = {
         "LD_LIBRARY_PATH": str(library.parent),
         "FAKE_CUDA_SHIM": str(directory / "kernels" / f"{name}_shim.so"),
-        "FAKE_CUDA_CALL_KERNELS": f"{name}_{device.launches[0].step} {name}_{device.flush.step}",
+        "FAKE_CUDA_CALL_KERNELS": " ".join(
+            f"{name}_{step}" for step in (device.launches[0].step, device.single.step, device.flush.step, "windows")
+        ),
         "FAKE_CUDA_CALL_BYTES": str(CALL_BYTES + JOB_BYTES * BATCH),
     }
-    return Chain(directory, name, environment, layout.overlap_floats)
+    return Chain(checkpoint, directory, name, environment, layout.overlap_floats)
 
 
 @pytest.fixture(scope="module")
@@ -169,8 +180,73 @@ def test_the_program_of_make_test_gpu(chain: Chain, tmp_path: Path) -> None:
     assert len(done.stdout.splitlines()) > 20
 
 
+# ---- --link libs ----
+
+
+@pytest.fixture(scope="module", params=["no_multiples", "one_tap"])
+def libs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Chain, Path]:
+    """Two layers, context and an even transform, or none and an odd one; and the program of `make test-gpu`."""
+    checkpoint = tmp_path_factory.mktemp("checkpoint") / f"{request.param}.ckpt"
+    write_checkpoint(checkpoint, SHAPES[request.param])
+    chain = build_chain(checkpoint, tmp_path_factory.mktemp("libs") / "out", "f32", "libs")
+    build = tmp_path_factory.mktemp("program")
+    libraries, flags = ["-lopenblas", "-lfftw3f", "-ldl"], ["-I", ROOT / "bench"]
+    return chain, build_c("on_gpu.c", build, chain.directory, chain.name, flags=flags, libraries=libraries)
+
+
+def test_cublas_and_cufft_agree_with_the_cpu_and_with_our_kernels(libs: tuple[Chain, Path]) -> None:
+    """Over stand-ins for the libraries. The CPU's audio is that of OpenBLAS and FFTW3, in the same object."""
+    chain, program = libs
+    done = chain.run(program, LEAST_DB, "libraries")
+    lines = [line for line in done.stdout.splitlines() if "cuBLAS" in line]
+    assert len(lines) == max(CHUNKS) and all(line.startswith("ok") for line in lines), done.stdout
+
+
+LIBRARY_FAILURES = {
+    "cublasCreate_v2": "init: no library",
+    "cufftPlanMany": "init: no library",
+    "cufftSetStream": "init: failed",
+    "cufftExecC2R": "init: failed",
+    "cublasSetStream_v2": "decode: failed",
+    "cublasSgemm_v2": "decode: failed",
+}
+
+
+def test_a_library_that_fails_is_a_code(libs: tuple[Chain, Path], tmp_path: Path) -> None:
+    chain, program = libs
+    for function, text in LIBRARY_FAILURES.items():
+        failing = replace(chain, environment={**chain.environment, "FAKE_CUDA_LIBS_FAIL": function})
+        assert f"FAIL {text}" in failing.run(program, LEAST_DB, "libraries", expect=1).stdout, function
+    for name in ("libcublas.so.13", "libcublas.so.12"):
+        (tmp_path / name).write_text("no library")
+    path = f"{tmp_path}:{chain.environment['LD_LIBRARY_PATH']}"
+    without = replace(chain, environment={**chain.environment, "LD_LIBRARY_PATH": path})
+    assert "FAIL init: no library" in without.run(program, LEAST_DB, "libraries", expect=1).stdout
+
+
+# ---- the bench ----
+
+# A Python with PyTorch, as far as the bench can tell: its audio is that of the host tool, on the CPU.
+STAND_IN = """#!{python}
+import json, subprocess, sys
+if sys.argv[1:] == ["-c", "import torch"]:
+    sys.exit()
+for line in sys.stdin:
+    request = json.loads(line)
+    if request["do"] == "decode":
+        subprocess.run(["{tool}", "decode", sys.argv[4], request["out"]], check=True)
+    if request["do"] == "time":
+        print(json.dumps(dict.fromkeys({metrics}, 2.0)), flush=True)
+    else:
+        print(json.dumps({{"version": "none"}}), flush=True)
+"""
+
+
 def test_the_bench_of_make_bench_gpu(chain: Chain, tmp_path: Path) -> None:
     """Its numbers mean nothing here, but all are there, of the right audio."""
+    torch = tmp_path / "torch"
+    torch.write_text(STAND_IN.format(python=sys.executable, tool=chain.directory / chain.name, metrics=METRICS))
+    torch.chmod(0o755)
     few = ["--chunks", "1,4", "--streams", "1,5", "--warmup", "1", "--runs", "3", "--date", "2001-02-03"]
     where = [
         "--object",
@@ -180,22 +256,25 @@ def test_the_bench_of_make_bench_gpu(chain: Chain, tmp_path: Path) -> None:
         "--results",
         tmp_path,
         "--torch-python",
-        "false",
+        torch,
     ]
-    done = chain.run(sys.executable, "-m", "bench.gpu", "no.ckpt", *where, *few)
+    done = chain.run(sys.executable, "-m", "bench.gpu", chain.checkpoint, *where, *few)
     assert re.match(r"a fake, driver [0-9.]* of CUDA 13\.0\n", done.stdout)
-    assert "pytorch: not here: false lacks torch" in done.stdout
+    assert "not here" not in done.stdout and " PyTorch " in done.stdout
     data = json.loads((tmp_path / "gpu-a-fake.json").read_text())
     assert (data["date"], data["chip"], data["driver_version"]) == ("2001-02-03", "a fake", 13000)
     cases = [result["case"] for result in data["results"]]
-    assert [case["streams"] for case in cases] == [1] * 8 + [5]
+    assert [case["streams"] for case in cases] == [1] * 11 + [5] * 2
     for result in data["results"]:
         assert result["snr_db"] > LEAST_DB, result["case"]
         assert 0 < result["queue_us"]["median"] < result["wall_us"]["median"] <= result["wall_us"]["max"]
         assert 0 < result["event_us"]["median"] <= result["event_us"]["max"]
-        assert result["graph"] == (result["case"]["flags"] & 2 == 0)
-        assert result["overlap"] == (result["case"]["flags"] & 4 == 0)
-    assert {bar["text"]: bar["passed"] for bar in data["bars"]}["dB from the CPU, the least of all cases"]
+        flags = result["case"]["flags"]
+        assert result["single_kernel"] == (flags == 8) and (result["launches"] == 1) == (flags == 8)
+        assert result["graph"] == (flags & 10 == 0) and result["overlap"] == (flags & 12 == 0)
+    bars = {bar["text"].split(",")[0]: bar for bar in data["bars"] if bar["text"].startswith("dB ")}
+    assert bars["dB from the CPU"]["passed"] and bars["dB from PyTorch"]["passed"]
+    assert bars["dB from PyTorch"]["measured"] == data["pytorch"]["facts"]["snr_db"] > LEAST_DB
 
 
 def test_the_bench_without_a_gpu_says_so() -> None:

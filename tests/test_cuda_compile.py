@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from compiler.checkpoint import read_checkpoint
-from compiler.cuda import LANES, WARP_INPUTS, Shards, pack_product, plan_device
+from compiler.cuda import LANES, WARP_INPUTS, Launch, Shards, pack_product, plan_device
 from compiler.emit import KERNELS
 from compiler.errors import CompileError
 from compiler.fold import Product, fold
@@ -78,6 +78,7 @@ MODELS = {"published": {**config("full"), "num_layers": 2}, "odd": config("odd")
         ("published", {"chunks": (16,), "precision": "f32", "batch": 128}),
         ("odd", {"chunks": (3, 16), "precision": "w8", "batch": 3}),
         ("wide", {"chunks": (8,)}),
+        ("odd", {"chunks": (7,), "batch": 2, "link": "libs"}),
     ],
 )
 def test_every_kernel_compiles_without_spilling(
@@ -86,7 +87,8 @@ def test_every_kernel_compiles_without_spilling(
     write_checkpoint(tmp_path / "model.ckpt", MODELS[model])
     _, device, files = kernel_sources(tmp_path / "model.ckpt", "model", **options)
     images = compile_images(f"model_{KERNELS}", files, ARCHITECTURES)
-    check_images(images, {f"model_{launch.step}" for launch in (*device.launches, device.flush)})
+    kernels = (*device.launches, *device.library_steps, device.single, device.flush)
+    check_images(images, {f"model_{launch.step}" for launch in kernels if isinstance(launch, Launch)})
 
 
 def test_kernels_that_overlap_wait(nvrtc: Nvrtc, tiny_checkpoint: Path) -> None:
@@ -100,6 +102,17 @@ def test_kernels_that_overlap_wait(nvrtc: Nvrtc, tiny_checkpoint: Path) -> None:
         found = re.findall(r"griddepcontrol\.(\w+)", bodies[f"tiny_{launch.step}"])
         expected = ["launch_dependents"] if launch.step == "embed" else ["wait", "launch_dependents"]
         assert found == expected, launch.step
+
+
+def test_the_single_kernel_hands_over_in_order(nvrtc: Nvrtc, tiny_checkpoint: Path) -> None:
+    """By releases and acquires at the scope of the GPU; no load of it takes memory for constant, as it changes."""
+    _, device, files = kernel_sources(tiny_checkpoint, "tiny", (3,))
+    text = nvrtc.compile(f"tiny_{KERNELS}", files, 80, is_ptx=True).code.decode()
+    (body,) = (body for body in text.split(".visible .entry ") if body.startswith(f"tiny_{device.single.step}("))
+    assert re.findall(r"st\.release\S*", body) == ["st.release.gpu.u32"] * 5  # embed, start, two of a layer, head
+    assert set(re.findall(r"ld\.acquire\S*", body)) == {"ld.acquire.gpu.u32"}
+    assert "ld.global.nc" not in body and "ld.const" not in body
+    assert f".maxntid {device.single.block}, 1, 1" in body or f".maxntid {device.single.block}" in body
 
 
 def test_an_error_in_a_kernel_is_one_line(nvrtc: Nvrtc) -> None:
@@ -187,7 +200,7 @@ def test_no_placeholder_is_left(tiny_cuda: Path) -> None:
         (["--batch", "0"], ["--batch 0", "128"]),
         (["--batch", "129"], ["--batch 129", "128"]),
         (["--batch", "x"], ["--batch", "x"]),
-        (["--link", "libs"], ["--link"]),
+        (["--link", "libs", "--precision", "f16"], ["--link libs", "f16"]),
         (["--weights", "c"], ["--weights"]),
     ],
     ids=" ".join,

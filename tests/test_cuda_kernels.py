@@ -38,7 +38,7 @@ def orders(request: pytest.FixtureRequest) -> Iterator[None]:
     """Threads run in ascending order, but where a test says otherwise; no stream is left from another test."""
     for name in {"odd_gpu", "many_gpu"} & set(request.fixturenames):
         gpu = request.getfixturevalue(name)
-        gpu.order = 0
+        gpu.order, gpu.blocks, gpu.is_weak, gpu.is_poisoned = 0, 0, False, True
         gpu.reset()
     yield
 
@@ -188,6 +188,83 @@ def test_denormals_count_as_zero(odd_gpu: Gpu) -> None:
 def test_extreme_mels_stay_finite(odd_gpu: Gpu) -> None:
     for value in (1e30, -1e30, 3e38):
         assert np.isfinite(odd_gpu.decode(np.full((3, odd_gpu.mels), value, np.float32))).all()
+
+
+# ---- the single kernel ----
+
+
+def some_calls(gpu: Gpu) -> bytes:
+    """Audio and state of calls of one to three streams, whose frames take one and two passes."""
+    mels = [some_mel(14, gpu.mels, seed) for seed in range(3)]
+    gpu.reset()
+    audio = gpu.decode_chunk([mel[:11] for mel in mels], [2, 0, 1])
+    audio += gpu.decode_chunk([mel[11:] for mel in mels[1:]], [0, 1])
+    audio += gpu.decode_chunk([mels[0][11:12]], [2])
+    return b"".join(part.tobytes() for part in audio) + gpu.state.bytes.tobytes()
+
+
+@pytest.mark.parametrize("is_weak", [False, True])
+def test_the_single_kernel_gives_the_same_bits(odd_gpu: Gpu, is_weak: bool) -> None:
+    """However many blocks there are, and whichever runs ahead.
+
+    Over memory that shows writes at once what is overwritten too early is lost; over weakly ordered memory what was not
+    published or not waited for is missing.
+    """
+    expected = some_calls(odd_gpu)
+    odd_gpu.is_weak = is_weak
+    for odd_gpu.blocks, odd_gpu.order in ((1, 0), (2, 0), (3, 1), (5, 2), (4, 3)):
+        assert some_calls(odd_gpu) == expected, f"{odd_gpu.blocks} blocks, order {odd_gpu.order}"
+
+
+def test_the_single_kernel_in_all_its_blocks(small_checkpoint: Path, tmp_path: Path) -> None:
+    """One shard a block, as on a large chip; with one more that has nothing to do."""
+    gpu = Gpu(small_checkpoint, "small", tmp_path, (5,), precision="f16")
+    mel = golden("small", "mel")[:7]
+    expected = gpu.decode(mel).tobytes()
+    most = gpu.device.single.grid[0]
+    assert most == max(launch.grid[0] for launch in gpu.device.launches)
+    gpu.blocks = most
+    assert gpu.decode(mel).tobytes() == expected
+
+
+def test_flags_go_on_counting(odd_gpu: Gpu) -> None:
+    """From call to call, over the end of their numbers, and none is reset."""
+    mel = some_mel(3, odd_gpu.mels)
+    expected = odd_gpu.decode(mel, 1).tobytes()
+    odd_gpu.blocks, odd_gpu.is_poisoned = 3, False
+    area = next(area for area in odd_gpu.device.scratch if area.name == "FLAGS")
+    flags = odd_gpu.scratch.bytes[4 * area.offset :][: 4 * odd_gpu.blocks].view(np.uint32)
+    steps = len(odd_gpu.device.launches) - 1
+    flags[:] = 2**32 - steps - 2
+    assert odd_gpu.decode(mel, 1).tobytes() == expected
+    assert flags.tolist() == [2 * steps - 2] * 3
+
+
+HAND_OVERS = {
+    "no_wait": "",
+    "no_barrier_after_the_wait": "",
+    "published_before_the_barrier": "",
+    "published_by_a_plain_store": "deadlock",
+    "waits_for_each_other": "deadlock",
+}
+
+
+@pytest.mark.parametrize("kernel", HAND_OVERS)
+def test_the_shim_finds_what_is_wrong_between_blocks(faults: Path, kernel: str) -> None:
+    """A deadlock is told; what is not ordered is not there, in some order of running at least."""
+    right = [*range(64), *reversed(range(64))]
+    wrong = 0
+    for order in (0, 1):
+        assert run_fault(faults, "faultless_hand_over", together=True, order=order) == (right, "")
+        result, error = run_fault(faults, kernel, together=True, order=order)
+        assert HAND_OVERS[kernel] in error and bool(error) == bool(HAND_OVERS[kernel])
+        wrong += result != right
+    assert wrong > 0
+
+
+def test_blocks_that_do_not_run_together_must_not_wait(faults: Path) -> None:
+    _, error = run_fault(faults, "waits_for_each_other")
+    assert "waits for a block that may never run" in error
 
 
 # ---- races ----

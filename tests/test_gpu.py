@@ -21,6 +21,8 @@ CASES = {
     "full, f16, many streams": ("full", "f16", 32, 95),
 }
 SANITIZER = "compute-sanitizer"
+# The same, of a build with --link libs: our kernels, cuBLAS and cuFFT, and OpenBLAS and FFTW3 on the CPU.
+LIBRARIES = "full, f32, with libraries"
 
 Builder = Callable[[str], Path]
 
@@ -39,16 +41,18 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
     def build(case: str) -> Path:
         if case not in built:
-            model, precision, batch, _ = CASES[case]
+            model, precision, batch = ("full", "f32", 3) if case == LIBRARIES else CASES[case][:3]
             directory = tmp_path_factory.mktemp("gpu")
             checkpoint = request.getfixturevalue(f"{model}_checkpoint")
             options = ["--chunk", "1,5,8", "--precision", precision, "--target", "cuda", "--batch", batch]
+            libraries = ["-lopenblas", "-lfftw3f"] if case == LIBRARIES else []
+            options += ["--link", "libs"] if libraries else []
             compile_model(checkpoint, directory / "out", model, *options)
             source, executable = directory / "on_gpu.c", directory / "on_gpu"
             source.write_text(rename((ROOT / "tests" / "c" / "on_gpu.c").read_text(), model))
             include = ["-I", directory / "out", "-I", ROOT / "bench"]
             library = directory / "out" / f"lib{model}.a"
-            run_ok(["cc", *CFLAGS, *include, "-o", executable, source, library, "-ldl", "-lm"])
+            run_ok(["cc", *CFLAGS, *include, "-o", executable, source, library, *libraries, "-ldl", "-lm"])
             built[case] = executable
         return built[case]
 
@@ -58,6 +62,10 @@ def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.mark.parametrize("case", CASES)
 def test_the_audio_is_the_cpus(program: Builder, case: str) -> None:
     print(run_ok([program(case), CASES[case][3], 20]))
+
+
+def test_cublas_and_cufft_agree(program: Builder) -> None:
+    print(run_ok([program(LIBRARIES), 100, "libraries"]))
 
 
 def test_faults_are_told(program: Builder) -> None:

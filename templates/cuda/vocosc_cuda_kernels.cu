@@ -20,7 +20,10 @@
  *   a channel of x convolves it for the next layer, and every block of that layer norms the rows for itself.
  *
  * Activations are float rows in scratch, [jobs * frames][channels]; weights are ${device.weights_text}, sums float32.
- * There are no atomics, and blocks of one kernel never talk to each other.
+ * There are no atomics, and blocks of one kernel of the chain never talk to each other.
+ *
+ * The same steps also stand in one kernel, vocosc_chunk: a thread block a multiprocessor for the whole call, and flags
+ * in memory between the steps in place of launches. Both ways give the same bits.
  */
 #define VOCOSC_ISA_CUDA
 #define VOCOSC_CUDA_BATCH ${device.batch}
@@ -87,6 +90,65 @@ static float *slot(const device_memory &memory, const device_call &call, int job
 static const device_call &call_of(const device_memory &memory) { return *(const device_call *)memory.scratch; }
 
 static int least(int a, int b) { return a < b ? a : b; }
+
+/* ---- thread blocks -------------------------------------------------------------------------------------------------
+ *
+ * A step is one function for both ways of running it. What differs is the thread block's part in it, a `block`: how
+ * many THREADS it has, which shard and which streams are its own, and how it waits for the step before. Until then a
+ * step may read only what no step of the chunk writes.
+ */
+
+/* In the chain: a shard, for the streams of a tile. */
+template <int BLOCK_THREADS>
+struct chain_block {
+  static constexpr int THREADS = BLOCK_THREADS;
+  static constexpr int JOBS = TILE_JOBS;
+  const device_memory &memory;
+  const device_call &call;
+  int shard() const { return block_index(); }
+  int first_job() const { return tile_index() * TILE_JOBS; }
+  void wait() const {
+    wait_for_previous();
+    start_next();
+  }
+  void wait_for_nothing() const { start_next(); }
+};
+
+static constexpr int SINGLE_THREADS = ${device.single.block};
+static constexpr int SINGLE_FLOATS = ${device.single.shared_bytes // 4}; /* of shared memory */
+
+/*
+ * In the single kernel: some shards in turn, for all streams.
+ *
+ * Every thread block has a flag, which counts the steps that it has done since init: so flags need no reset, and at a
+ * kernel's start all are equal. Who waits for a step waits until all blocks have done it; until then they may still
+ * read what it will overwrite. Memory order: the barrier in `done` orders the block's writes before its last thread's
+ * store, a release at the scope of the GPU; each flag is loaded by some thread as an acquire of that scope, and the
+ * barrier in `wait` orders that before all that the block reads. Releases and acquires are cumulative over barriers, so
+ * all threads of a block see what all threads of all others wrote. An acquire also drops what the multiprocessor's
+ * first-level cache holds, so plain loads will do after it.
+ */
+struct single_block {
+  static constexpr int THREADS = SINGLE_THREADS;
+  static constexpr int JOBS = VOCOSC_CUDA_BATCH;
+  const device_memory &memory;
+  const device_call &call;
+  uint32_t *flags;
+  uint32_t steps; /* that this block has done */
+  int turn;
+  int shard() const { return turn; }
+  int first_job() const { return 0; }
+  void wait() const {
+    for (int i = thread_index(); i < block_count(); i += THREADS) wait_until(flags + i, steps);
+    barrier();
+  }
+  void wait_for_nothing() const {}
+  void done() {
+    barrier();
+    steps++;
+    if (thread_index() == THREADS - 1) publish(flags + block_index(), steps); /* its warp has no weights to load */
+  }
+};
 
 /* The sum of the 32 lanes' values, in all lanes, by one tree. */
 static float sum_of_lanes(float value) {
@@ -173,11 +235,19 @@ struct shard {
   static_assert(SUMS <= LANES, "a lane holds a sum at the end");
   lane_weights weights[COLUMNS];
 
-  void load(const char *table) {
+  /* Whether this thread has weights: a block may have more threads than the shard. */
+  template <typename block>
+  static bool has_part() {
+    return block::THREADS == THREADS || thread_index() < THREADS;
+  }
+
+  template <typename block>
+  void load(const block &part, size_t table) {
     const int warp = thread_index() / LANES;
     const int lane = thread_index() % LANES;
     const int column_bytes = LANES * LANE_WEIGHT_BYTES;
-    const char *from = table + ((size_t)block_index() * WARPS + warp) * COLUMNS * column_bytes;
+    const char *from = bytes(part.memory, table) + ((size_t)part.shard() * WARPS + warp) * COLUMNS * column_bytes;
+    if (!has_part<block>()) return;
 #pragma unroll
     for (int c = 0; c < COLUMNS; c++) weights[c] = load_weights(from + c * column_bytes, lane);
   }
@@ -217,11 +287,12 @@ struct shard {
   }
 
   /* This warp's sums for the first `rows` rows of x, `stride` apart, to `partial` [WARPS][PADDED_SUMS]. */
-  template <typename pointer>
-  void multiply(pointer x, int stride, int rows, shared_floats partial) const {
+  template <typename block, typename pointer>
+  void multiply(const block &, pointer x, int stride, int rows, shared_floats partial) const {
     const int lane = thread_index() % LANES;
     const int warp = thread_index() / LANES;
     float sums[PADDED_SUMS] = {};
+    if (!has_part<block>()) return;
     if (rows == 1) {
       sum_rows<1>(x, stride, rows, sums);
     } else {
@@ -245,8 +316,8 @@ struct shard {
 /* The bias and the scale of one output. */
 struct output_header {
   float bias, scale;
-  void load(const float *table, int shards, int width, int output) {
-    const float *from = table + block_index() * width + output;
+  void load(const float *table, int shards, int width, int shard, int output) {
+    const float *from = table + shard * width + output;
     bias = from[0];
     scale = from[shards * width];
   }
@@ -256,11 +327,11 @@ struct output_header {
 /* ---- rows -------------------------------------------------------------------------------------------------------- */
 
 /* LayerNorm without its affine part: `count` rows of x to shared rows, a row a warp; the padding becomes zero. */
-template <typename shard>
-static void normalise(const float *x, shared_floats rows, int count) {
+template <typename block>
+static void normalise(const block &, const float *x, shared_floats rows, int count) {
   enum { SHARE = (DIM_STRIDE + 4 * LANES - 1) / (4 * LANES) }; /* of a lane, in float4 */
   const int lane = thread_index() % LANES;
-  for (int first = 0; first < ROWS; first += shard::THREADS / LANES) {
+  for (int first = 0; first < ROWS; first += block::THREADS / LANES) {
     const int row = first + thread_index() / LANES;
     if (row >= count) break;
     float v[SHARE][4];
@@ -327,11 +398,10 @@ struct channel_taps {
  * one channel (`column`) and row, or none (row >= rows): stores x, convolves it to y, and keeps the last CONTEXT frames
  * of x, in `window` [channels][CONTEXT + ROWS] for the next pass or, at the chunk's end, in the stream's history.
  */
-template <typename shard>
-static void convolve(const channel_taps &taps, shared_floats window, float value, int column, int row, int rows,
-                     bool is_last, float *x, float *y, float *history) {
-  constexpr int WIDTH = shard::WIDTH;
-  const int first_channel = block_index() * WIDTH;
+template <int WIDTH, typename block>
+static void convolve(const block &part, const channel_taps &taps, shared_floats window, float value, int column,
+                     int row, int rows, bool is_last, float *x, float *y, float *history) {
+  const int first_channel = part.shard() * WIDTH;
   const int channel = first_channel + column;
   const bool is_used = row < rows && channel < DIM;
   const shared_floats own = window + column * (CONTEXT + ROWS);
@@ -347,7 +417,7 @@ static void convolve(const channel_taps &taps, shared_floats window, float value
     y[row * DIM_STRIDE + channel] = sum;
   }
   if (is_last) {
-    for (int i = thread_index(); i < WIDTH * CONTEXT; i += shard::THREADS) {
+    for (int i = thread_index(); i < WIDTH * CONTEXT; i += block::THREADS) {
       const int c = i % WIDTH;
       const int from = i / WIDTH;
       if (first_channel + c < DIM) history[from * DIM + first_channel + c] = window[c * (CONTEXT + ROWS) + rows + from];
@@ -355,7 +425,7 @@ static void convolve(const channel_taps &taps, shared_floats window, float value
   }
   barrier();
   if (!is_last) {
-    for (int c = thread_index(); c < WIDTH; c += shard::THREADS) {
+    for (int c = thread_index(); c < WIDTH; c += block::THREADS) {
       const shared_floats moved = window + c * (CONTEXT + ROWS);
       for (int i = 0; i < CONTEXT; i++) moved[i] = moved[rows + i];
     }
@@ -363,50 +433,46 @@ static void convolve(const channel_taps &taps, shared_floats window, float value
 }
 
 /* The window's first CONTEXT frames, from a stream's history. */
-template <typename shard>
-static void load_window(shared_floats window, const float *history) {
-  constexpr int WIDTH = shard::WIDTH;
-  const int first_channel = block_index() * WIDTH;
-  for (int i = thread_index(); i < WIDTH * CONTEXT; i += shard::THREADS) {
+template <int WIDTH, typename block>
+static void load_window(const block &part, shared_floats window, const float *history) {
+  const int first_channel = part.shard() * WIDTH;
+  for (int i = thread_index(); i < WIDTH * CONTEXT; i += block::THREADS) {
     const int c = i % WIDTH;
     const int from = i / WIDTH;
     if (first_channel + c < DIM) window[c * (CONTEXT + ROWS) + from] = history[from * DIM + first_channel + c];
   }
 }
 
-/* ---- kernels ----------------------------------------------------------------------------------------------------- */
+/* ---- steps ------------------------------------------------------------------------------------------------------- */
 //% macro shard_type(p)
 shard<${p.inputs}, ${p.columns}, ${p.groups}, ${p.splits}>
 //%- endmacro
 
-/* The call's copy for the other kernels; the embedding of each job's mel. */
+/* The embedding of each job's mel. */
 //% set p = device.products.embed
 typedef ${shard_type(p)} embed_shard;
-KERNEL(embed_shard::THREADS) vocosc_embed(PARAMETER(vocosc_cuda_call) call) {
-  enum { WINDOW_FLOATS = (CONTEXT + ROWS) * MELS_STRIDE };
-  enum { WINDOW_SHARE = (WINDOW_FLOATS + embed_shard::THREADS - 1) / embed_shard::THREADS };
-  SHARED_FLOATS(mels, WINDOW_FLOATS);
-  SHARED_FLOATS(partial, embed_shard::PARTIAL_FLOATS);
-  const device_memory &memory = call.memory;
+enum { MEL_WINDOW_FLOATS = (CONTEXT + ROWS) * MELS_STRIDE };
+enum { EMBED_FLOATS = MEL_WINDOW_FLOATS + embed_shard::PARTIAL_FLOATS };
+template <typename block>
+static void embed(const block &part, shared_floats arena) {
+  enum { WINDOW_SHARE = (MEL_WINDOW_FLOATS + block::THREADS - 1) / block::THREADS };
+  const shared_floats mels = slice(arena, 0, MEL_WINDOW_FLOATS);
+  const shared_floats partial = slice(arena, MEL_WINDOW_FLOATS, embed_shard::PARTIAL_FLOATS);
+  const device_memory &memory = part.memory;
+  const device_call &call = part.call;
   const int thread = thread_index();
-  if (block_index() == 0 && tile_index() == 0) {
-    const uint32_t *from = (const uint32_t *)&call;
-    uint32_t *to = (uint32_t *)memory.scratch;
-    const size_t used = sizeof call - sizeof call.jobs + (size_t)call.count * sizeof *call.jobs;
-    for (int i = thread; i < (int)(used / sizeof *to); i += embed_shard::THREADS) to[i] = from[i];
-  }
   embed_shard product;
-  product.load(bytes(memory, TABLE_EMBED_WEIGHTS));
+  product.load(part, TABLE_EMBED_WEIGHTS);
   const int row = thread / embed_shard::WIDTH;
   const int output = thread % embed_shard::WIDTH;
   output_header header;
-  header.load(table(memory, TABLE_EMBED), ${p.shards}, embed_shard::WIDTH, output);
-  const int channel = block_index() * embed_shard::WIDTH + output;
+  header.load(table(memory, TABLE_EMBED), ${p.shards}, embed_shard::WIDTH, part.shard(), output);
+  const int channel = part.shard() * embed_shard::WIDTH + output;
   const int count = call.count;
   const int frames = call.frames;
-  start_next();
-  for (int turn = 0; turn < TILE_JOBS; turn++) {
-    const int job = tile_index() * TILE_JOBS + turn;
+  part.wait_for_nothing();
+  for (int turn = 0; turn < block::JOBS; turn++) {
+    const int job = part.first_job() + turn;
     if (job >= count) break;
     const float *history = slot(memory, call, job) + SLOT_MEL_HISTORY;
     const float *mels_of_job = (const float *)call.jobs[job].mel;
@@ -418,17 +484,17 @@ KERNEL(embed_shard::THREADS) vocosc_embed(PARAMETER(vocosc_cuda_call) call) {
       float values[WINDOW_SHARE];
 #pragma unroll
       for (int i = 0; i < WINDOW_SHARE; i++) {
-        const int at = least(thread + i * embed_shard::THREADS, (CONTEXT + rows) * MELS_STRIDE - 1);
+        const int at = least(thread + i * block::THREADS, (CONTEXT + rows) * MELS_STRIDE - 1);
         const float *from = mel_frame(mels_of_job, history, frame + at / MELS_STRIDE - CONTEXT);
         values[i] = from[least(at % MELS_STRIDE, MELS - 1)];
       }
 #pragma unroll
       for (int i = 0; i < WINDOW_SHARE; i++) {
-        const int at = thread + i * embed_shard::THREADS;
-        if (at < WINDOW_FLOATS) mels[at] = at % MELS_STRIDE < MELS ? clean(values[i]) : 0.0f;
+        const int at = thread + i * block::THREADS;
+        if (at < MEL_WINDOW_FLOATS) mels[at] = at % MELS_STRIDE < MELS ? clean(values[i]) : 0.0f;
       }
       barrier();
-      product.multiply(mels, MELS_STRIDE, rows, partial);
+      product.multiply(part, mels, MELS_STRIDE, rows, partial);
       barrier();
       if (row < rows && channel < DIM) {
         float *to = scratch(memory, SCRATCH_EMBEDDED) + (size_t)(job * frames + frame + row) * DIM_STRIDE;
@@ -438,18 +504,20 @@ KERNEL(embed_shard::THREADS) vocosc_embed(PARAMETER(vocosc_cuda_call) call) {
   }
 }
 
-/* The kernel before the blocks: channels of a thread block, and its threads. */
+/* The step before the blocks: channels of a shard, and its threads. */
 struct start_shard {
   static constexpr int WIDTH = ${device.start.width};
   static constexpr int THREADS = ${device.start.threads};
 };
 
 /* A stream's mel history after the chunk: a mel a thread, whose frames are all read before one is written. */
-static void keep_mels(const device_memory &memory, const device_call &call, int job) {
-  float *history = slot(memory, call, job) + SLOT_MEL_HISTORY;
+template <typename block>
+static void keep_mels(const block &part, int job) {
+  const device_call &call = part.call;
+  float *history = slot(part.memory, call, job) + SLOT_MEL_HISTORY;
   const float *mels = (const float *)call.jobs[job].mel;
   const int frames = call.frames;
-  for (int mel = thread_index(); mel < MELS; mel += start_shard::THREADS) {
+  for (int mel = thread_index(); mel < MELS; mel += block::THREADS) {
     float kept[CONTEXT + 1]; /* one at least */
 #pragma unroll
     for (int i = 0; i < CONTEXT; i++) kept[i] = mel_frame(mels, history, frames - CONTEXT + i)[mel];
@@ -459,16 +527,20 @@ static void keep_mels(const device_memory &memory, const device_call &call, int 
 }
 
 /*
- * The norm of the embedding, with its affine part, to x; the first block's convolution. One thread block more keeps the
- * mels.
+ * The norm of the embedding, with its affine part, to x; the first block's convolution. One shard more keeps the mels.
  */
-KERNEL(start_shard::THREADS) vocosc_start(PARAMETER(vocosc_cuda_memory) memory) {
-  SHARED_FLOATS(normalised, ROWS * DIM_STRIDE);
-  SHARED_FLOATS(window, start_shard::WIDTH * (CONTEXT + ROWS));
+enum { ROWS_FLOATS = ROWS * DIM_STRIDE, START_WINDOW_FLOATS = start_shard::WIDTH * (CONTEXT + ROWS) };
+enum { START_FLOATS = ROWS_FLOATS + START_WINDOW_FLOATS };
+template <typename block>
+static void start(const block &part, shared_floats arena) {
+  const shared_floats normalised = slice(arena, 0, ROWS_FLOATS);
+  const shared_floats window = slice(arena, ROWS_FLOATS, START_WINDOW_FLOATS);
+  const device_memory &memory = part.memory;
+  const device_call &call = part.call;
   const int thread = thread_index();
   const int row = thread / start_shard::WIDTH;
   const int column = thread % start_shard::WIDTH;
-  const int channel = block_index() * start_shard::WIDTH + column;
+  const int channel = part.shard() * start_shard::WIDTH + column;
   float scale = 0.0f;
   float shift = 0.0f;
   channel_taps taps = {};
@@ -477,31 +549,30 @@ KERNEL(start_shard::THREADS) vocosc_start(PARAMETER(vocosc_cuda_memory) memory) 
     shift = table(memory, TABLE_EMBED_NORM)[DIM + channel];
     taps.load(table(memory, TABLE_CONV_0), channel);
   }
-  const device_call &call = call_of(memory);
   const int count = call.count;
   const int frames = call.frames;
-  wait_for_previous();
-  start_next();
-  for (int turn = 0; turn < TILE_JOBS; turn++) {
-    const int job = tile_index() * TILE_JOBS + turn;
+  part.wait();
+  for (int turn = 0; turn < block::JOBS; turn++) {
+    const int job = part.first_job() + turn;
     if (job >= count) break;
-    if (block_index() == ${device.start.shards}) {
-      keep_mels(memory, call, job);
+    if (part.shard() == ${device.start.shards}) {
+      keep_mels(part, job);
       continue;
     }
     float *history = slot(memory, call, job) + SLOT_HISTORY;
-    load_window<start_shard>(window, history);
+    load_window<start_shard::WIDTH>(part, window, history);
     for (int pass = 0; pass < PASSES; pass++) {
       const int frame = pass * ROWS;
       if (frame >= frames) break;
       const int rows = least(ROWS, frames - frame);
       const size_t first = (size_t)(job * frames + frame) * DIM_STRIDE;
-      normalise<start_shard>(scratch(memory, SCRATCH_EMBEDDED) + first, normalised, rows);
+      normalise(part, scratch(memory, SCRATCH_EMBEDDED) + first, normalised, rows);
       barrier();
       float value = 0.0f;
       if (row < rows && channel < DIM) value = fma_float(normalised[row * DIM_STRIDE + channel], scale, shift);
-      convolve<start_shard>(taps, window, value, column, row, rows, frame + ROWS >= frames,
-                      scratch(memory, SCRATCH_RESIDUAL) + first, scratch(memory, SCRATCH_CONVOLVED) + first, history);
+      convolve<start_shard::WIDTH>(part, taps, window, value, column, row, rows, frame + ROWS >= frames,
+                                   scratch(memory, SCRATCH_RESIDUAL) + first,
+                                   scratch(memory, SCRATCH_CONVOLVED) + first, history);
     }
   }
 }
@@ -509,32 +580,34 @@ KERNEL(start_shard::THREADS) vocosc_start(PARAMETER(vocosc_cuda_memory) memory) 
 /* A block's norm, first layer and GELU. */
 //% set p = device.products.expand
 typedef ${shard_type(p)} expand_shard;
-static void expand(const device_memory &memory, size_t headers, size_t weights) {
-  SHARED_FLOATS(normalised, ROWS * DIM_STRIDE);
-  SHARED_FLOATS(partial, expand_shard::PARTIAL_FLOATS);
+enum { EXPAND_FLOATS = ROWS_FLOATS + expand_shard::PARTIAL_FLOATS };
+template <typename block>
+static void expand(const block &part, shared_floats arena, size_t headers, size_t weights) {
+  const shared_floats normalised = slice(arena, 0, ROWS_FLOATS);
+  const shared_floats partial = slice(arena, ROWS_FLOATS, expand_shard::PARTIAL_FLOATS);
+  const device_memory &memory = part.memory;
+  const device_call &call = part.call;
   expand_shard product;
-  product.load(bytes(memory, weights));
+  product.load(part, weights);
   const int row = thread_index() / expand_shard::WIDTH;
   const int output = thread_index() % expand_shard::WIDTH;
   output_header header;
-  header.load(table(memory, headers), ${p.shards}, expand_shard::WIDTH, output);
-  const int channel = block_index() * expand_shard::WIDTH + output;
-  const device_call &call = call_of(memory);
+  header.load(table(memory, headers), ${p.shards}, expand_shard::WIDTH, part.shard(), output);
+  const int channel = part.shard() * expand_shard::WIDTH + output;
   const int count = call.count;
   const int frames = call.frames;
-  wait_for_previous();
-  start_next();
-  for (int turn = 0; turn < TILE_JOBS; turn++) {
-    const int job = tile_index() * TILE_JOBS + turn;
+  part.wait();
+  for (int turn = 0; turn < block::JOBS; turn++) {
+    const int job = part.first_job() + turn;
     if (job >= count) break;
     for (int pass = 0; pass < PASSES; pass++) {
       const int frame = pass * ROWS;
       if (frame >= frames) break;
       const int rows = least(ROWS, frames - frame);
       const size_t first = (size_t)(job * frames + frame);
-      normalise<expand_shard>(scratch(memory, SCRATCH_CONVOLVED) + first * DIM_STRIDE, normalised, rows);
+      normalise(part, scratch(memory, SCRATCH_CONVOLVED) + first * DIM_STRIDE, normalised, rows);
       barrier();
-      product.multiply(normalised, DIM_STRIDE, rows, partial);
+      product.multiply(part, normalised, DIM_STRIDE, rows, partial);
       barrier();
       if (row < rows && channel < HIDDEN_STRIDE) {
         float *to = scratch(memory, SCRATCH_HIDDEN) + (first + row) * HIDDEN_STRIDE;
@@ -544,37 +617,40 @@ static void expand(const device_memory &memory, size_t headers, size_t weights) 
   }
 }
 
-/* A block's second layer, onto x; the next block's convolution, if there is a next. */
+/* A block's second layer, onto x; the next block's convolution, with its history, if there is a next. */
 //% set p = device.products.contract
 typedef ${shard_type(p)} contract_shard;
-template <bool HAS_NEXT>
-static void contract(const device_memory &memory, size_t headers, size_t weights, size_t next_conv, int next_history) {
-  SHARED_FLOATS(window, contract_shard::WIDTH * (CONTEXT + ROWS));
-  SHARED_FLOATS(partial, contract_shard::PARTIAL_FLOATS);
+enum { CONTRACT_WINDOW_FLOATS = contract_shard::WIDTH * (CONTEXT + ROWS) };
+enum { CONTRACT_FLOATS = CONTRACT_WINDOW_FLOATS + contract_shard::PARTIAL_FLOATS };
+template <typename block>
+static void contract(const block &part, shared_floats arena, size_t headers, size_t weights, bool has_next,
+                     size_t next_conv, int next_history) {
+  const shared_floats window = slice(arena, 0, CONTRACT_WINDOW_FLOATS);
+  const shared_floats partial = slice(arena, CONTRACT_WINDOW_FLOATS, contract_shard::PARTIAL_FLOATS);
+  const device_memory &memory = part.memory;
+  const device_call &call = part.call;
   contract_shard product;
-  product.load(bytes(memory, weights));
+  product.load(part, weights);
   const int row = thread_index() / contract_shard::WIDTH;
   const int output = thread_index() % contract_shard::WIDTH;
   output_header header;
-  header.load(table(memory, headers), ${p.shards}, contract_shard::WIDTH, output);
-  const int channel = block_index() * contract_shard::WIDTH + output;
+  header.load(table(memory, headers), ${p.shards}, contract_shard::WIDTH, part.shard(), output);
+  const int channel = part.shard() * contract_shard::WIDTH + output;
   channel_taps taps = {};
-  if (HAS_NEXT && row < ROWS && channel < DIM) taps.load(table(memory, next_conv), channel);
-  const device_call &call = call_of(memory);
+  if (has_next && row < ROWS && channel < DIM) taps.load(table(memory, next_conv), channel);
   const int count = call.count;
   const int frames = call.frames;
-  /* No other kernel of the chunk writes this history: the first stream's may be read before the wait. */
-  const int first_job = tile_index() * TILE_JOBS;
-  if (HAS_NEXT && first_job < count) {
-    load_window<contract_shard>(window, slot(memory, call, first_job) + SLOT_HISTORY + next_history);
+  /* No other step of the chunk writes this history: the first stream's may be read before the wait. */
+  const int first_job = part.first_job();
+  if (has_next && first_job < count) {
+    load_window<contract_shard::WIDTH>(part, window, slot(memory, call, first_job) + SLOT_HISTORY + next_history);
   }
-  wait_for_previous();
-  start_next();
-  for (int turn = 0; turn < TILE_JOBS; turn++) {
-    const int job = tile_index() * TILE_JOBS + turn;
+  part.wait();
+  for (int turn = 0; turn < block::JOBS; turn++) {
+    const int job = part.first_job() + turn;
     if (job >= count) break;
     float *history = slot(memory, call, job) + SLOT_HISTORY + next_history;
-    if (HAS_NEXT && turn > 0) load_window<contract_shard>(window, history);
+    if (has_next && turn > 0) load_window<contract_shard::WIDTH>(part, window, history);
     for (int pass = 0; pass < PASSES; pass++) {
       const int frame = pass * ROWS;
       if (frame >= frames) break;
@@ -584,11 +660,11 @@ static void contract(const device_memory &memory, size_t headers, size_t weights
       const float *hidden = scratch(memory, SCRATCH_HIDDEN) + first * HIDDEN_STRIDE;
       const bool is_used = row < rows && channel < DIM;
       float value = is_used ? x[row * DIM_STRIDE + channel] : 0.0f;
-      product.multiply(hidden, HIDDEN_STRIDE, rows, partial);
+      product.multiply(part, hidden, HIDDEN_STRIDE, rows, partial);
       barrier();
       if (is_used) value += header.finish(contract_shard::sum(partial, row, output));
-      if (HAS_NEXT) {
-        convolve<contract_shard>(taps, window, value, output, row, rows, frame + ROWS >= frames, x,
+      if (has_next) {
+        convolve<contract_shard::WIDTH>(part, taps, window, value, output, row, rows, frame + ROWS >= frames, x,
                                         scratch(memory, SCRATCH_CONVOLVED) + first * DIM_STRIDE, history);
       } else {
         if (is_used) x[row * DIM_STRIDE + channel] = value;
@@ -597,20 +673,6 @@ static void contract(const device_memory &memory, size_t headers, size_t weights
     }
   }
 }
-//% for i in range(config.num_layers)
-//% set is_last = i + 1 == config.num_layers
-
-KERNEL(expand_shard::THREADS) vocosc_expand_${i}(PARAMETER(vocosc_cuda_memory) memory) {
-  expand(memory, TABLE_EXPAND_${i}, TABLE_EXPAND_${i}_WEIGHTS);
-}
-KERNEL(contract_shard::THREADS) vocosc_contract_${i}(PARAMETER(vocosc_cuda_memory) memory) {
-//% if is_last
-  contract<false>(memory, TABLE_CONTRACT_${i}, TABLE_CONTRACT_${i}_WEIGHTS, 0, 0);
-//% else
-  contract<true>(memory, TABLE_CONTRACT_${i}, TABLE_CONTRACT_${i}_WEIGHTS, TABLE_CONV_${i + 1}, ${i + 1} * CONTEXT * DIM);
-//% endif
-}
-//% endfor
 
 /*
  * The last norm; magnitude and phase of a bin, and from them its real and imaginary part. A shard has the magnitudes of
@@ -618,34 +680,36 @@ KERNEL(contract_shard::THREADS) vocosc_contract_${i}(PARAMETER(vocosc_cuda_memor
  */
 //% set p = device.products.head
 typedef ${shard_type(p)} head_shard;
-KERNEL(head_shard::THREADS) vocosc_head(PARAMETER(vocosc_cuda_memory) memory) {
+enum { HEAD_FLOATS = ROWS_FLOATS + head_shard::PARTIAL_FLOATS };
+template <typename block>
+static void head(const block &part, shared_floats arena) {
   enum { WIDTH = head_shard::WIDTH / 2 };
-  SHARED_FLOATS(normalised, ROWS * DIM_STRIDE);
-  SHARED_FLOATS(partial, head_shard::PARTIAL_FLOATS);
+  const shared_floats normalised = slice(arena, 0, ROWS_FLOATS);
+  const shared_floats partial = slice(arena, ROWS_FLOATS, head_shard::PARTIAL_FLOATS);
+  const device_memory &memory = part.memory;
+  const device_call &call = part.call;
   head_shard product;
-  product.load(bytes(memory, TABLE_HEAD_WEIGHTS));
+  product.load(part, TABLE_HEAD_WEIGHTS);
   const int row = thread_index() / WIDTH;
   const int output = thread_index() % WIDTH;
   output_header magnitude, phase;
-  magnitude.load(table(memory, TABLE_HEAD), ${p.shards}, head_shard::WIDTH, output);
-  phase.load(table(memory, TABLE_HEAD), ${p.shards}, head_shard::WIDTH, WIDTH + output);
-  const int bin = block_index() * WIDTH + output;
-  const device_call &call = call_of(memory);
+  magnitude.load(table(memory, TABLE_HEAD), ${p.shards}, head_shard::WIDTH, part.shard(), output);
+  phase.load(table(memory, TABLE_HEAD), ${p.shards}, head_shard::WIDTH, part.shard(), WIDTH + output);
+  const int bin = part.shard() * WIDTH + output;
   const int count = call.count;
   const int frames = call.frames;
-  wait_for_previous();
-  start_next();
-  for (int turn = 0; turn < TILE_JOBS; turn++) {
-    const int job = tile_index() * TILE_JOBS + turn;
+  part.wait();
+  for (int turn = 0; turn < block::JOBS; turn++) {
+    const int job = part.first_job() + turn;
     if (job >= count) break;
     for (int pass = 0; pass < PASSES; pass++) {
       const int frame = pass * ROWS;
       if (frame >= frames) break;
       const int rows = least(ROWS, frames - frame);
       const size_t first = (size_t)(job * frames + frame);
-      normalise<head_shard>(scratch(memory, SCRATCH_RESIDUAL) + first * DIM_STRIDE, normalised, rows);
+      normalise(part, scratch(memory, SCRATCH_RESIDUAL) + first * DIM_STRIDE, normalised, rows);
       barrier();
-      product.multiply(normalised, DIM_STRIDE, rows, partial);
+      product.multiply(part, normalised, DIM_STRIDE, rows, partial);
       barrier();
       if (row < rows && bin < BINS) {
         float *to = scratch(memory, SCRATCH_SPECTRUM) + (first + row) * 2 * BINS_STRIDE;
@@ -664,7 +728,6 @@ KERNEL(head_shard::THREADS) vocosc_head(PARAMETER(vocosc_cuda_memory) memory) {
 enum {
   FFT_LENGTH = ${fft.complex_length}, /* complex buffers are [2][FFT_LENGTH]: real parts, then imaginary parts */
   FFT_FRAMES = ${device.fft_frames}, /* frames that are transformed at a time */
-  SYNTHESIS_THREADS = ${device.synthesis_threads},
 
   /* Shared memory, offsets in floats: the tables as they lie in the weights, the overlap, two buffers. */
   TABLES_START = TABLE_TWIDDLE_COSINES,
@@ -674,16 +737,17 @@ enum {
 };
 ${constants() | chomp}
 
-/* The sum of the overlap and of `count` windowed frames: what is complete goes out, the rest becomes the overlap. */
-static void overlap_add(shared_floats samples, int count, shared_floats window, shared_floats overlap, float *audio) {
+/* The sum of the overlap and of `count` windowed frames, STRIDE apart: what is complete goes out, the rest becomes the overlap. */
+template <int THREADS, int STRIDE, typename samples_pointer, typename pointer, typename overlap_pointer>
+static void overlap_add(samples_pointer samples, int count, pointer window, overlap_pointer overlap, float *audio) {
   const int complete = count * HOP;
   /* A thread has all positions that are `complete` apart: it alone reads and writes their places in the overlap. */
-  for (int start = thread_index(); start < complete; start += SYNTHESIS_THREADS) {
+  for (int start = thread_index(); start < complete; start += THREADS) {
     for (int i = start; i < complete + OVERLAP; i += complete) {
       float sum = i < OVERLAP ? overlap[i] : 0.0f;
       for (int frame = 0; frame < count; frame++) {
         const int at = i - frame * HOP;
-        if (at >= 0 && at < N_FFT) sum = fma_float(samples[frame * 2 * FFT_LENGTH + at], window[at], sum);
+        if (at >= 0 && at < N_FFT) sum = fma_float(samples[frame * STRIDE + at], window[at], sum);
       }
       if (i < complete) {
         audio[i] = sum;
@@ -694,9 +758,11 @@ static void overlap_add(shared_floats samples, int count, shared_floats window, 
   }
 }
 
-/* A stream a block: the inverse FFTs of its frames side by side, then their overlap-add. */
-KERNEL(SYNTHESIS_THREADS) vocosc_synthesis(PARAMETER(vocosc_cuda_memory) memory) {
-  SHARED_FLOATS_OF_LAUNCH(arena, ARENA_FLOATS);
+/* A stream a shard: the inverse FFTs of its frames side by side, then their overlap-add. */
+template <typename block>
+static void synthesis(const block &part, shared_floats arena) {
+  const device_memory &memory = part.memory;
+  const device_call &call = part.call;
   const shared_floats overlap = arena + ARENA_OVERLAP;
   const shared_floats first_buffer = arena + ARENA_BUFFERS;
   const shared_floats second_buffer = first_buffer + FFT_FRAMES * 2 * FFT_LENGTH;
@@ -710,20 +776,18 @@ KERNEL(SYNTHESIS_THREADS) vocosc_synthesis(PARAMETER(vocosc_cuda_memory) memory)
   const shared_floats twiddle_sines = arena + (TABLE_TWIDDLE_SINES - TABLES_START) / 4;
 //% endif
   const int thread = thread_index();
-  const int job = block_index();
-  const device_call &call = call_of(memory);
+  const int job = part.shard();
   const int frames = call.frames;
   const bool is_used = job < call.count;
-  /* No other kernel writes tables and overlap: they may be read before the wait. */
-  for (int i = 4 * thread; i < ARENA_OVERLAP; i += 4 * SYNTHESIS_THREADS) {
+  /* No other step writes tables and overlap: they may be read before the wait. */
+  for (int i = 4 * thread; i < ARENA_OVERLAP; i += 4 * block::THREADS) {
     store_floats(arena + i, load_floats(table(memory, TABLES_START) + i));
   }
   float *kept = is_used ? slot(memory, call, job) + SLOT_OVERLAP : nullptr;
   float *audio = is_used ? (float *)call.jobs[job].audio : nullptr;
-  for (int i = thread; is_used && i < OVERLAP; i += SYNTHESIS_THREADS) overlap[i] = kept[i];
+  for (int i = thread; is_used && i < OVERLAP; i += block::THREADS) overlap[i] = kept[i];
   barrier();
-  wait_for_previous();
-  start_next();
+  part.wait();
   if (!is_used) return;
   for (int frame = 0; frame < frames; frame += FFT_FRAMES) {
     const int count = least(FFT_FRAMES, frames - frame);
@@ -732,11 +796,11 @@ KERNEL(SYNTHESIS_THREADS) vocosc_synthesis(PARAMETER(vocosc_cuda_memory) memory)
     shared_floats from = second_buffer;
 //% if fft.is_even
     /* First all loads, of a bin and its mirror image: so they are under way together. */
-    enum { SHARE = (FFT_FRAMES * FFT_LENGTH + SYNTHESIS_THREADS - 1) / SYNTHESIS_THREADS };
+    enum { SHARE = (FFT_FRAMES * FFT_LENGTH + block::THREADS - 1) / block::THREADS };
     float bins[SHARE][4];
 #pragma unroll
     for (int share = 0; share < SHARE; share++) {
-      const int i = least(thread + share * SYNTHESIS_THREADS, count * FFT_LENGTH - 1);
+      const int i = least(thread + share * block::THREADS, count * FFT_LENGTH - 1);
       const float *re = spectrum + i / FFT_LENGTH * 2 * BINS_STRIDE;
       const float *im = re + BINS_STRIDE;
       const int k = i % FFT_LENGTH;
@@ -747,7 +811,7 @@ KERNEL(SYNTHESIS_THREADS) vocosc_synthesis(PARAMETER(vocosc_cuda_memory) memory)
     }
 #pragma unroll
     for (int share = 0; share < SHARE; share++) {
-      const int i = thread + share * SYNTHESIS_THREADS;
+      const int i = thread + share * block::THREADS;
       const int k = i % FFT_LENGTH;
       const shared_floats work = to + i / FFT_LENGTH * 2 * FFT_LENGTH;
       const float low_r = bins[share][0];
@@ -763,7 +827,7 @@ KERNEL(SYNTHESIS_THREADS) vocosc_synthesis(PARAMETER(vocosc_cuda_memory) memory)
 ${from_halves("") | chomp | indent(2, first=True)}
     }
 //% else
-    for (int i = thread; i < count * BINS; i += SYNTHESIS_THREADS) {
+    for (int i = thread; i < count * BINS; i += block::THREADS) {
       const float *re = spectrum + i / BINS * 2 * BINS_STRIDE;
       const float *im = re + BINS_STRIDE;
       const int k = i % BINS;
@@ -783,7 +847,7 @@ ${from_halves("") | chomp | indent(2, first=True)}
     /* Pass ${loop.index}, radix ${step.radix}: groups ${step.groups}, columns ${step.columns}. */
     from = ${"first" if loop.index is odd else "second"}_buffer;
     to = ${"second" if loop.index is odd else "first"}_buffer;
-    for (int i = thread; i < count * ${butterflies}; i += SYNTHESIS_THREADS) {
+    for (int i = thread; i < count * ${butterflies}; i += block::THREADS) {
       const int buffer = i / ${butterflies} * 2 * FFT_LENGTH;
       const int group = i % ${butterflies} / ${step.columns};
       const int column = i % ${step.columns};
@@ -801,12 +865,210 @@ ${column(step, "", loop.last) | chomp | indent(2, first=True)}
     barrier();
 //% endfor
 
-    overlap_add(to, count, window, overlap, audio + (size_t)frame * HOP);
+    overlap_add<block::THREADS, 2 * FFT_LENGTH>(to, count, window, overlap, audio + (size_t)frame * HOP);
     barrier();
   }
-  for (int i = thread; i < OVERLAP; i += SYNTHESIS_THREADS) kept[i] = overlap[i];
+  for (int i = thread; i < OVERLAP; i += block::THREADS) kept[i] = overlap[i];
 }
 
+/* ---- kernels ----------------------------------------------------------------------------------------------------- */
+
+template <int THREADS>
+static void leave_copy(const device_call &call) {
+  const uint32_t *from = (const uint32_t *)&call;
+  uint32_t *to = (uint32_t *)call.memory.scratch;
+  const size_t used = sizeof call - sizeof call.jobs + (size_t)call.count * sizeof *call.jobs;
+  for (int i = thread_index(); i < (int)(used / sizeof *to); i += THREADS) to[i] = from[i];
+}
+
+/* The first: it also leaves a copy of the call for the others, whose parameters never change. */
+KERNEL(embed_shard::THREADS) vocosc_embed(PARAMETER(vocosc_cuda_call) call) {
+  SHARED_FLOATS(arena, EMBED_FLOATS);
+  if (block_index() == 0 && tile_index() == 0) leave_copy<embed_shard::THREADS>(call);
+  embed(chain_block<embed_shard::THREADS>{call.memory, call}, arena);
+}
+KERNEL(start_shard::THREADS) vocosc_start(PARAMETER(vocosc_cuda_memory) memory) {
+  SHARED_FLOATS(arena, START_FLOATS);
+  start(chain_block<start_shard::THREADS>{memory, call_of(memory)}, arena);
+}
+//% for i in range(config.num_layers)
+//% set is_last = i + 1 == config.num_layers
+KERNEL(expand_shard::THREADS) vocosc_expand_${i}(PARAMETER(vocosc_cuda_memory) memory) {
+  SHARED_FLOATS(arena, EXPAND_FLOATS);
+  expand(chain_block<expand_shard::THREADS>{memory, call_of(memory)}, arena, TABLE_EXPAND_${i},
+         TABLE_EXPAND_${i}_WEIGHTS);
+}
+KERNEL(contract_shard::THREADS) vocosc_contract_${i}(PARAMETER(vocosc_cuda_memory) memory) {
+  SHARED_FLOATS(arena, CONTRACT_FLOATS);
+  contract(chain_block<contract_shard::THREADS>{memory, call_of(memory)}, arena, TABLE_CONTRACT_${i},
+//% if is_last
+           TABLE_CONTRACT_${i}_WEIGHTS, false, 0, 0);
+//% else
+           TABLE_CONTRACT_${i}_WEIGHTS, true, TABLE_CONV_${i + 1}, ${i + 1} * CONTEXT * DIM);
+//% endif
+}
+//% endfor
+KERNEL(head_shard::THREADS) vocosc_head(PARAMETER(vocosc_cuda_memory) memory) {
+  SHARED_FLOATS(arena, HEAD_FLOATS);
+  head(chain_block<head_shard::THREADS>{memory, call_of(memory)}, arena);
+}
+KERNEL(${device.synthesis_threads}) vocosc_synthesis(PARAMETER(vocosc_cuda_memory) memory) {
+  SHARED_FLOATS_OF_LAUNCH(arena, ARENA_FLOATS);
+  synthesis(chain_block<${device.synthesis_threads}>{memory, call_of(memory)}, arena);
+}
+
+/*
+ * All steps. A block may have no shard of a step, and then does not wait for the one before; it has done its part all
+ * the same. The layers are a loop: its code is fetched once.
+ */
+KERNEL(SINGLE_THREADS) vocosc_chunk(PARAMETER(vocosc_cuda_call) call) {
+  static_assert(EMBED_FLOATS <= SINGLE_FLOATS && START_FLOATS <= SINGLE_FLOATS && EXPAND_FLOATS <= SINGLE_FLOATS, "");
+  static_assert(CONTRACT_FLOATS <= SINGLE_FLOATS && HEAD_FLOATS <= SINGLE_FLOATS && ARENA_FLOATS <= SINGLE_FLOATS, "");
+//% set last = config.num_layers - 1
+  enum { LAYERS = ${config.num_layers}, LAYER_BYTES = ${device.layer_bytes} };
+  static_assert(TABLE_CONTRACT_0_WEIGHTS + ${last} * LAYER_BYTES == TABLE_CONTRACT_${last}_WEIGHTS, "layers are alike");
+  SHARED_FLOATS_OF_LAUNCH(arena, SINGLE_FLOATS);
+  uint32_t *flags = (uint32_t *)scratch(call.memory, SCRATCH_FLAGS);
+  single_block part = {call.memory, call, flags, flags[block_index()], 0};
+#define EVERY_SHARD(count) for (part.turn = block_index(); part.turn < (count); part.turn += block_count())
+  EVERY_SHARD(${device.products.embed.shards}) embed(part, arena);
+  part.done();
+  EVERY_SHARD(${device.start.shards + 1}) start(part, arena);
+  part.done();
+#pragma unroll 1
+  for (int layer = 0; layer < LAYERS; layer++) {
+    const size_t tables = (size_t)layer * LAYER_BYTES;
+    EVERY_SHARD(${device.products.expand.shards}) {
+      expand(part, arena, TABLE_EXPAND_0 + tables, TABLE_EXPAND_0_WEIGHTS + tables);
+    }
+    part.done();
+    EVERY_SHARD(${device.products.contract.shards}) {
+      contract(part, arena, TABLE_CONTRACT_0 + tables, TABLE_CONTRACT_0_WEIGHTS + tables, layer + 1 < LAYERS,
+               TABLE_CONV_0 + tables + LAYER_BYTES, (layer + 1) * CONTEXT * DIM);
+    }
+    part.done();
+  }
+  EVERY_SHARD(${device.products.head.shards}) head(part, arena);
+  part.done();
+  EVERY_SHARD(VOCOSC_CUDA_BATCH) synthesis(part, arena);
+#undef EVERY_SHARD
+}
+
+//% if device.library_steps
+/* ---- between the libraries' steps --------------------------------------------------------------------------------
+ *
+ * With --link libs the products can be cuBLAS's and the inverse transforms cuFFT's, with these kernels before and behind
+ * them. Most have a row a thread block. A product adds to its output, where the kernel before it has left the bias.
+ */
+enum { LIBRARY_THREADS = ${device.library_threads} };
+
+static bool has_row(const device_call &call) { return block_index() < call.count * call.frames; }
+static float *row_of(const device_memory &memory, size_t area, int stride) {
+  return scratch(memory, area) + (size_t)block_index() * stride;
+}
+static void fill_row(float *row, const float *values, int count) {
+  for (int i = thread_index(); i < count; i += LIBRARY_THREADS) row[i] = values[i];
+}
+
+/* What the embedding sees of each frame. */
+KERNEL(LIBRARY_THREADS) vocosc_windows(PARAMETER(vocosc_cuda_call) call) {
+  const device_memory &memory = call.memory;
+  if (block_index() == 0) leave_copy<LIBRARY_THREADS>(call);
+  if (!has_row(call)) return;
+  const int job = block_index() / call.frames;
+  const int frame = block_index() % call.frames;
+  const float *history = slot(memory, call, job) + SLOT_MEL_HISTORY;
+  const float *mels = (const float *)call.jobs[job].mel;
+  float *row = row_of(memory, SCRATCH_WINDOWS, TAPS * MELS);
+  for (int i = thread_index(); i < TAPS * MELS; i += LIBRARY_THREADS) {
+    row[i] = clean(mel_frame(mels, history, frame + i / MELS - CONTEXT)[i % MELS]);
+  }
+  fill_row(row_of(memory, SCRATCH_EMBEDDED, DIM_STRIDE), table(memory, TABLE_EMBED_BIAS), DIM);
+}
+
+static void norm_row(const device_memory &memory, size_t area) {
+  SHARED_FLOATS(normalised, ROWS_FLOATS);
+  normalise(chain_block<LIBRARY_THREADS>{memory, call_of(memory)}, row_of(memory, area, DIM_STRIDE), normalised, 1);
+  barrier();
+  float *row = row_of(memory, SCRATCH_NORMALISED, DIM_STRIDE);
+  for (int c = thread_index(); c < DIM; c += LIBRARY_THREADS) row[c] = normalised[c];
+}
+
+/* The convolution of x, a channel a thread block's column, as in `start`. */
+template <typename block>
+static void convolve_rows(const block &part, size_t conv, int history_offset) {
+  SHARED_FLOATS(window, START_WINDOW_FLOATS);
+  const device_memory &memory = part.memory;
+  const device_call &call = part.call;
+  const int row = thread_index() / start_shard::WIDTH;
+  const int column = thread_index() % start_shard::WIDTH;
+  const int channel = part.shard() * start_shard::WIDTH + column;
+  channel_taps taps = {};
+  if (channel < DIM) taps.load(table(memory, conv), channel);
+  for (int turn = 0; turn < block::JOBS; turn++) {
+    const int job = part.first_job() + turn;
+    if (job >= call.count) break;
+    float *history = slot(memory, call, job) + SLOT_HISTORY + history_offset;
+    load_window<start_shard::WIDTH>(part, window, history);
+    for (int frame = 0; frame < call.frames; frame += ROWS) {
+      const int rows = least(ROWS, call.frames - frame);
+      const size_t first = (size_t)(job * call.frames + frame) * DIM_STRIDE;
+      float *x = scratch(memory, SCRATCH_RESIDUAL) + first;
+      const float value = row < rows && channel < DIM ? x[row * DIM_STRIDE + channel] : 0.0f;
+      convolve<start_shard::WIDTH>(part, taps, window, value, column, row, rows, frame + ROWS >= call.frames, x,
+                                   scratch(memory, SCRATCH_CONVOLVED) + first, history);
+    }
+  }
+}
+//% for i in range(config.num_layers)
+KERNEL(LIBRARY_THREADS) vocosc_norm_${i}(PARAMETER(vocosc_cuda_memory) memory) {
+  if (!has_row(call_of(memory))) return;
+  norm_row(memory, SCRATCH_CONVOLVED);
+  fill_row(row_of(memory, SCRATCH_HIDDEN, HIDDEN_STRIDE), table(memory, TABLE_EXPAND_${i}_BIAS), ${config.hidden});
+}
+KERNEL(LIBRARY_THREADS) vocosc_gelu_${i}(PARAMETER(vocosc_cuda_memory) memory) {
+  if (!has_row(call_of(memory))) return;
+  float *hidden = row_of(memory, SCRATCH_HIDDEN, HIDDEN_STRIDE);
+  float *x = row_of(memory, SCRATCH_RESIDUAL, DIM_STRIDE);
+  for (int c = thread_index(); c < ${config.hidden}; c += LIBRARY_THREADS) hidden[c] = vec_gelu(hidden[c]);
+  for (int c = thread_index(); c < DIM; c += LIBRARY_THREADS) x[c] += table(memory, TABLE_CONTRACT_${i}_BIAS)[c];
+}
+//% if i > 0
+KERNEL(start_shard::THREADS) vocosc_convolve_${i}(PARAMETER(vocosc_cuda_memory) memory) {
+  convolve_rows(chain_block<start_shard::THREADS>{memory, call_of(memory)}, TABLE_CONV_${i}, ${i} * CONTEXT * DIM);
+}
+//% endif
+//% endfor
+KERNEL(LIBRARY_THREADS) vocosc_last_norm(PARAMETER(vocosc_cuda_memory) memory) {
+  if (!has_row(call_of(memory))) return;
+  norm_row(memory, SCRATCH_RESIDUAL);
+  fill_row(row_of(memory, SCRATCH_HEAD, 2 * BINS), table(memory, TABLE_HEAD_BIAS), 2 * BINS);
+}
+
+/* The imaginary parts of the first bin and, if there is one, of that in the middle are none. */
+KERNEL(LIBRARY_THREADS) vocosc_spectrum(PARAMETER(vocosc_cuda_memory) memory) {
+  if (!has_row(call_of(memory))) return;
+  const float *head = row_of(memory, SCRATCH_HEAD, 2 * BINS);
+  float *to = row_of(memory, SCRATCH_COMPLEX, 2 * BINS);
+  for (int bin = thread_index(); bin < BINS; bin += LIBRARY_THREADS) {
+    const float size = vec_min(vec_exp(head[bin]), MAX_MAGNITUDE);
+    float sine, cosine;
+    vec_sincos(head[BINS + bin], &sine, &cosine);
+    to[2 * bin] = size * cosine;
+    to[2 * bin + 1] = bin == 0 || 2 * bin == N_FFT ? 0.0f : size * sine;
+  }
+}
+
+KERNEL(LIBRARY_THREADS) vocosc_overlap(PARAMETER(vocosc_cuda_memory) memory) {
+  const device_call &call = call_of(memory);
+  const int job = block_index();
+  if (job >= call.count) return;
+  const float *samples = scratch(memory, SCRATCH_SAMPLES) + (size_t)job * call.frames * N_FFT;
+  overlap_add<LIBRARY_THREADS, N_FFT>(samples, call.frames, table(memory, TABLE_SYNTHESIS_WINDOW),
+                                      slot(memory, call, job) + SLOT_OVERLAP, (float *)call.jobs[job].audio);
+}
+
+//% endif
 /* The overlap's tail, which nothing will be added to any more. The slot stays as it is: the host resets it. */
 KERNEL(${device.flush_threads}) vocosc_flush(PARAMETER(vocosc_cuda_call) call) {
   if (block_index() >= call.count) return;

@@ -16,6 +16,12 @@
 #define SHARED_FLOATS(name, count) __shared__ __align__(16) float name[count]
 typedef float *shared_floats;
 
+/* `count` floats from the `first` one on, of an array. */
+static __forceinline__ shared_floats slice(shared_floats array, int first, int count) {
+  (void)count;
+  return array + first;
+}
+
 /* The shared memory that a launch gives beside the kernel's own arrays: `count` floats of it are used. */
 #define SHARED_FLOATS_OF_LAUNCH(name, count) extern __shared__ __align__(16) float name[]
 
@@ -26,6 +32,7 @@ static __forceinline__ int thread_index() {
 }
 static __forceinline__ int block_index() { return (int)blockIdx.x; }
 static __forceinline__ int tile_index() { return (int)blockIdx.y; }
+static __forceinline__ int block_count() { return (int)gridDim.x; }
 
 /* Waits for all threads of the block; orders their memory accesses. */
 static __forceinline__ void barrier() { __syncthreads(); }
@@ -47,6 +54,20 @@ static __forceinline__ void start_next() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
+}
+
+/*
+ * Between blocks that run together, at the scope of the GPU: publish is a release; wait_until, which waits until the flag
+ * is the value or has passed it (by less than 2^31: it may wrap), an acquire.
+ */
+static __forceinline__ void publish(uint32_t *flag, uint32_t value) {
+  asm volatile("st.release.gpu.u32 [%0], %1;" ::"l"(flag), "r"(value) : "memory");
+}
+static __forceinline__ void wait_until(const uint32_t *flag, uint32_t value) {
+  uint32_t seen;
+  do {
+    asm volatile("ld.acquire.gpu.u32 %0, [%1];" : "=r"(seen) : "l"(flag) : "memory");
+  } while ((int32_t)(seen - value) < 0);
 }
 
 /* 16 bytes at an address of that alignment. */

@@ -5,4 +5,5 @@
 #define VOCOSC_CUDA_SCRATCH_BYTES ${device.scratch_bytes} /* of device memory, each call under way */
 #define VOCOSC_CUDA_WEIGHT_BYTES ${device.weight_bytes} /* of device memory, shared by all streams */
 #define VOCOSC_CUDA_LAUNCHES ${device.launches | length} /* kernels of a call */
+#define VOCOSC_CUDA_LIBRARY_STEPS ${device.library_steps | length} /* of a call by cuBLAS and cuFFT; 0: not built in */
 #define VOCOSC_CUDA_ARCHITECTURES_TEXT "${options.gpus | join(",")}" /* later ones take PTX */

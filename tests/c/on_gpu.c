@@ -1,6 +1,7 @@
 /*
  * The GPU's audio against the CPU's of the same object, as `make test-gpu` runs it, and compute-sanitizer:
  * on_gpu BAR_DB REPEATS. And what a real GPU alone can show, a full memory and a fault: on_gpu BAR_DB faults.
+ * Of a build with --link libs, cuBLAS and cuFFT alone: on_gpu BAR_DB libraries.
  * It prints a line a check. Exit codes: 0, 1 after a failure, 77 without a GPU.
  */
 #include <math.h>
@@ -57,12 +58,18 @@ static double snr_db(const float *wanted, const float *got, int samples) {
   return noise == 0.0 ? 300.0 : 10.0 * log10(power / noise);
 }
 
+/* The least distance of all streams' audio from what is wanted, in dB. */
+static double worst_db(const utterance *wanted) {
+  double worst = 300.0;
+  for (int s = 0; s < STREAMS; s++) worst = fmin(worst, snr_db(wanted[s], audio[s], SAMPLES + VOCOSC_TAIL));
+  return worst;
+}
+
 /* Compares all streams with the CPU's audio, and with the bits of the first comparison. */
 static void compare(const char *what) {
   static int is_first = 1;
-  double worst = 300.0;
+  const double worst = worst_db(expected);
   char text[64];
-  for (int s = 0; s < STREAMS; s++) worst = fmin(worst, snr_db(expected[s], audio[s], SAMPLES + VOCOSC_TAIL));
   if (is_first) memcpy(first_audio, audio, sizeof audio);
   const int same = memcmp(first_audio, audio, sizeof audio) == 0;
   snprintf(text, sizeof text, "%.1f dB%s", worst, same ? "" : ", other bits than the first");
@@ -151,18 +158,19 @@ static void decode_all(int on_host, int size, int batch) {
 
 /* ---- checks ---- */
 
-static void check_chunks_and_batches(void) {
-  char what[64];
-  start(0);
+static void check_chunks_and_batches(int flags) {
+  const char *way = flags == VOCOSC_CUDA_SINGLE_KERNEL ? ", the single kernel" : "";
+  char what[96];
+  start(flags);
   for (int size = 1; size <= VOCOSC_MAX_FRAMES; size++) {
     for (int batch = 1; batch <= VOCOSC_CUDA_BATCH;
          batch = batch * 2 > VOCOSC_CUDA_BATCH && batch < VOCOSC_CUDA_BATCH ? VOCOSC_CUDA_BATCH : batch * 2) {
       decode_all(0, size, batch);
-      snprintf(what, sizeof what, "chunks of %d, %d streams at a time", size, batch);
+      snprintf(what, sizeof what, "chunks of %d, %d streams at a time%s", size, batch, way);
       compare(what);
     }
     decode_all(1, size, 1);
-    snprintf(what, sizeof what, "chunks of %d, host memory", size);
+    snprintf(what, sizeof what, "chunks of %d, host memory%s", size, way);
     compare(what);
   }
   stop();
@@ -180,10 +188,30 @@ static void check_modes(void) {
   }
 }
 
-/* A race would show now and then. */
-static void check_again_and_again(int repeats) {
-  int same = 1;
+/* By cuBLAS and cuFFT, where they are built in: near the CPU's audio, and near that of our kernels. */
+static void check_libraries(void) {
+#if VOCOSC_CUDA_LIBRARY_STEPS > 0
   start(0);
+  decode_all(0, VOCOSC_MAX_FRAMES, VOCOSC_CUDA_BATCH);
+  compare("our kernels");
+  stop();
+  start(VOCOSC_CUDA_LIBRARIES);
+  for (int size = 1; size <= VOCOSC_MAX_FRAMES; size++) {
+    char text[96];
+    decode_all(size % 2, size, 1 + size % VOCOSC_CUDA_BATCH);
+    const double cpu = worst_db(expected);
+    const double kernels = worst_db(first_audio);
+    snprintf(text, sizeof text, "%.1f dB from the CPU, %.1f from our kernels", cpu, kernels);
+    result(cuda.uses_libraries && cpu >= bar_db && kernels >= bar_db, "cuBLAS and cuFFT", text);
+  }
+  stop();
+#endif
+}
+
+/* A race would show now and then. */
+static void check_again_and_again(int flags, int repeats) {
+  int same = 1;
+  start(flags);
   for (int i = 0; i < repeats; i++) {
     decode_all(0, 1 + i % VOCOSC_MAX_FRAMES, VOCOSC_CUDA_BATCH);
     same &= memcmp(first_audio, audio, sizeof audio) == 0;
@@ -232,10 +260,10 @@ static void check_not_a_number(void) {
   GPU(cuMemFree_v2(bad_mel));
 }
 
-static void check_capture(void) {
+static void check_capture(int flags) {
   struct CUgraph_st *graph = NULL;
   struct CUgraphExec_st *exec = NULL;
-  start(0);
+  start(flags);
   clear(0);
   GPU(cuStreamSynchronize(queue));
   GPU(cuStreamBeginCapture_v2(queue, CAPTURE_THREAD_LOCAL));
@@ -280,7 +308,7 @@ static void check_fault(void) {
 
 int main(int count, char **arguments) {
   if (count != 3) {
-    fprintf(stderr, "usage: on_gpu BAR_DB REPEATS|faults\n");
+    fprintf(stderr, "usage: on_gpu BAR_DB REPEATS|faults|libraries\n");
     return 2;
   }
   bar_db = strtod(arguments[1], NULL);
@@ -294,13 +322,17 @@ int main(int count, char **arguments) {
   if (strcmp(arguments[2], "faults") == 0) {
     check_no_memory();
     check_fault();
+  } else if (strcmp(arguments[2], "libraries") == 0) {
+    check_libraries();
   } else {
-    check_chunks_and_batches();
+    for (int flags = 0; flags <= VOCOSC_CUDA_SINGLE_KERNEL; flags += VOCOSC_CUDA_SINGLE_KERNEL) {
+      check_chunks_and_batches(flags);
+      check_again_and_again(flags, atoi(arguments[2]));
+      check_capture(flags);
+    }
     check_modes();
-    check_again_and_again(atoi(arguments[2]));
     check_snapshot();
     check_not_a_number();
-    check_capture();
   }
   printf("%d failures\n", failures);
   return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

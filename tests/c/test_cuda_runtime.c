@@ -69,6 +69,15 @@ static void run_last(const fake_launch *launch) {
   }
 }
 
+/* The single kernel: the last one's work, on a call that it is given. */
+static void run_single(const fake_launch *launch) {
+  const struct vocosc_cuda_call *call = launch->parameter;
+  fake_launch last = *launch;
+  memcpy(at(call->memory.scratch), call, sizeof *call);
+  last.parameter = &call->memory;
+  run_last(&last);
+}
+
 static void run_flush(const fake_launch *launch) {
   const struct vocosc_cuda_call *call = launch->parameter;
   note(launch);
@@ -83,6 +92,7 @@ static const fake_kernel kernels[] = {
     {"vocosc_second", sizeof(struct vocosc_cuda_memory), run_middle},
     {"vocosc_third", sizeof(struct vocosc_cuda_memory), run_middle},
     {"vocosc_last", sizeof(struct vocosc_cuda_memory), run_last},
+    {"vocosc_single", sizeof(struct vocosc_cuda_call), run_single},
     {"vocosc_flush", sizeof(struct vocosc_cuda_call), run_flush},
     {NULL, 0, NULL},
 };
@@ -348,7 +358,7 @@ static void test_bad_options(void **state) {
   options = options_with(0);
   options.table = NULL;
   assert_int_equal(vocosc_cuda_init(&cuda, &options), VOCOSC_BAD_ARGUMENT);
-  options = options_with(8);
+  options = options_with(16);
   assert_int_equal(vocosc_cuda_init(&cuda, &options), VOCOSC_BAD_ARGUMENT);
   options = options_with(0);
   options.device = -1;
@@ -375,7 +385,9 @@ static void test_every_failure_of_init(void **state) {
   static const struct {
     int failure, sticky;
   } cases[] = {{OUT_OF_MEMORY, 0}, {OUT_OF_MEMORY, 1}, {INVALID_VALUE, 0}, {FAULT, 1}};
-  for (int flags = 0; flags <= VOCOSC_CUDA_NO_GRAPH; flags += VOCOSC_CUDA_NO_GRAPH) {
+  static const int ways[] = {0, VOCOSC_CUDA_NO_GRAPH, VOCOSC_CUDA_SINGLE_KERNEL};
+  for (int way = 0; way < 3; way++) {
+    const int flags = ways[way];
     start(flags);
     const int calls = fake()->calls;
     stop();
@@ -547,12 +559,56 @@ static void test_launches_are_as_the_table_says(void **state) {
   }
 }
 
+static void test_the_single_kernel_is_one_launch(void **state) {
+  (void)state;
+  static const int processors[] = {132, 100, 7};
+  static const unsigned grids[] = {100, 100, 7}; /* the table's, or a block a multiprocessor */
+  for (int i = 0; i < 3; i++) {
+    const vocosc_cuda_options options = options_with(VOCOSC_CUDA_SINGLE_KERNEL);
+    reset_machine();
+    fake()->multiprocessors = processors[i];
+    assert_int_equal(vocosc_cuda_init(&cuda, &options), VOCOSC_OK);
+    assert_int_equal(seen_count, 2); /* it and flush were tried, on nothing */
+    assert_true(cuda.uses_single_kernel && !cuda.uses_graph && !cuda.uses_overlap);
+    bind_all(NULL);
+    seen_count = 0;
+    const vocosc_cuda_chunk chunk = chunk_of(0, 0);
+    assert_int_equal(vocosc_cuda_decode_host(&cuda, &chunk, 1, 1, NULL), VOCOSC_HOP);
+    assert_int_equal(vocosc_cuda_wait(&cuda, NULL), VOCOSC_OK);
+    assert_int_equal(seen_count, 1);
+    assert_string_equal(seen[0].kernel, "vocosc_single");
+    assert_true(seen[0].grid[0] == grids[i] && seen[0].grid[1] == 1 && seen[0].grid[2] == 1);
+    assert_true(seen[0].block[0] == 512 && seen[0].shared_bytes == 2048);
+    assert_true(seen[0].is_cooperative && !seen[0].overlaps && !seen[0].in_graph);
+    stop();
+  }
+}
+
+/* In init; without the flag such a GPU will do. */
+static void test_a_gpu_that_cannot_run_the_single_kernel(void **state) {
+  (void)state;
+  static const int failures[] = {720, 801, 701}; /* blocks that do not fit together; none cooperative; too large */
+  for (int i = 0; i < 3; i++) {
+    const vocosc_cuda_options options = options_with(VOCOSC_CUDA_SINGLE_KERNEL);
+    reset_machine();
+    fake()->fail_name = "cuLaunchKernelEx";
+    fake()->failure = failures[i];
+    assert_int_equal(vocosc_cuda_init(&cuda, &options), VOCOSC_CUDA_BAD_DEVICE);
+    assert_int_equal(cuda.driver_code, failures[i]);
+    assert_nothing_is_held("after init");
+  }
+  start(0);
+  assert_false(cuda.uses_single_kernel);
+  stop();
+}
+
 /* ---- decoding ---- */
 
 static void test_audio_is_that_of_each_stream(void **state) {
   (void)state;
-  for (int flags = 0; flags <= VOCOSC_CUDA_NO_GRAPH; flags += VOCOSC_CUDA_NO_GRAPH) {
-    start(flags);
+  static const int ways[] = {0, VOCOSC_CUDA_NO_GRAPH, VOCOSC_CUDA_SINGLE_KERNEL};
+  for (int way = 0; way < 3; way++) {
+    start(ways[way]);
     bind_all(NULL);
     for (int size = 1; size <= VOCOSC_MAX_FRAMES; size++) {
       for (int batch = 1; batch <= VOCOSC_CUDA_BATCH; batch++) {
@@ -595,9 +651,8 @@ static void test_nothing_is_allocated_and_nothing_waits(void **state) {
   stop();
 }
 
-static void test_a_decode_can_be_captured(void **state) {
-  (void)state;
-  start(0);
+static void capture_a_decode(int flags) {
+  start(flags);
   bind_all(NULL);
   memset(audio, 0xa5, sizeof audio);
   struct CUstream_st *on = fake_stream();
@@ -625,6 +680,12 @@ static void test_a_decode_can_be_captured(void **state) {
   free(graph);
   fake()->graphs--;
   stop();
+}
+
+static void test_a_decode_can_be_captured(void **state) {
+  (void)state;
+  capture_a_decode(0);
+  capture_a_decode(VOCOSC_CUDA_SINGLE_KERNEL);
 }
 
 static void test_slots_are_bound_and_released(void **state) {
@@ -752,6 +813,8 @@ static void test_every_failure_of_a_decode(void **state) {
       {0, INVALID_VALUE, 0, VOCOSC_CUDA_FAILED},
       {0, 999, 0, VOCOSC_CUDA_FAILED},
       {VOCOSC_CUDA_NO_GRAPH, INVALID_VALUE, 0, VOCOSC_CUDA_FAILED},
+      {VOCOSC_CUDA_SINGLE_KERNEL, FAULT, 1, VOCOSC_CUDA_LOST},
+      {VOCOSC_CUDA_SINGLE_KERNEL, INVALID_VALUE, 0, VOCOSC_CUDA_FAILED},
   };
   const vocosc_cuda_chunk chunks[] = {chunk_of(0, 0), chunk_of(1, 0)};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -847,6 +910,8 @@ int main(void) {
       cmocka_unit_test(test_weights_can_be_shared),
       cmocka_unit_test(test_the_driver_is_found_by_its_name),
       cmocka_unit_test(test_launches_are_as_the_table_says),
+      cmocka_unit_test(test_the_single_kernel_is_one_launch),
+      cmocka_unit_test(test_a_gpu_that_cannot_run_the_single_kernel),
       cmocka_unit_test(test_audio_is_that_of_each_stream),
       cmocka_unit_test(test_nothing_is_allocated_and_nothing_waits),
       cmocka_unit_test(test_a_decode_can_be_captured),

@@ -2,7 +2,8 @@
 #include "vocosc_cuda_machine.h"
 
 struct output {
-  float *values;
+  float *values;   /* [128] */
+  uint32_t *flags; /* [2] */
 };
 
 /* Every thread writes its place and, after a barrier, reads its neighbour's; the lanes add up. */
@@ -66,4 +67,60 @@ KERNEL(64) some_skip_a_shuffle(PARAMETER(output) result) {
 
 KERNEL(64) different_shuffles(PARAMETER(output) result) {
   result.values[thread_index()] = exchange(1.0f, thread_index() == 5 ? 8 : 16);
+}
+
+/* Between blocks: the first has 64 values for the second, whose threads take each other's, and stores them as well. */
+static void give(const output &result) {
+  result.values[thread_index()] = (float)thread_index();
+  barrier();
+  if (thread_index() == 0) publish(result.flags, 1);
+}
+static void take(const output &result) {
+  result.values[64 + thread_index()] = result.values[63 - thread_index()];
+}
+
+KERNEL(64) faultless_hand_over(PARAMETER(output) result) {
+  if (block_index() == 0) return give(result);
+  if (thread_index() == 0) wait_until(result.flags, 1);
+  barrier();
+  take(result);
+}
+
+KERNEL(64) no_wait(PARAMETER(output) result) {
+  if (block_index() == 0) return give(result);
+  take(result);
+}
+
+KERNEL(64) no_barrier_after_the_wait(PARAMETER(output) result) {
+  if (block_index() == 0) return give(result);
+  if (thread_index() == 0) wait_until(result.flags, 1);
+  take(result);
+}
+
+KERNEL(64) published_before_the_barrier(PARAMETER(output) result) {
+  if (block_index() == 0) {
+    result.values[thread_index()] = (float)thread_index();
+    if (thread_index() == 0) publish(result.flags, 1);
+    return;
+  }
+  if (thread_index() == 0) wait_until(result.flags, 1);
+  barrier();
+  take(result);
+}
+
+KERNEL(64) published_by_a_plain_store(PARAMETER(output) result) {
+  if (block_index() == 0) {
+    result.values[thread_index()] = (float)thread_index();
+    barrier();
+    if (thread_index() == 0) *result.flags = 1;
+    return;
+  }
+  if (thread_index() == 0) wait_until(result.flags, 1);
+  barrier();
+  take(result);
+}
+
+KERNEL(64) waits_for_each_other(PARAMETER(output) result) {
+  wait_until(result.flags + 1 - block_index(), 1);
+  if (thread_index() == 0) publish(result.flags + block_index(), 1);
 }

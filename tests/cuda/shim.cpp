@@ -1,4 +1,4 @@
-/* Runs a kernel's blocks, one after the other, their threads as fibers. See shim.h. */
+/* Runs a kernel's blocks, one after the other or, if they wait for each other, in turns, their threads as fibers. */
 #include "shim.h"
 
 #include <setjmp.h>
@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
+#include <algorithm>
+#include <map>
 #include <random>
 #include <vector>
 
@@ -19,8 +21,8 @@ namespace {
 
 typedef void kernel_function(const void *parameter);
 
-enum { MAX_THREADS = 1024, LANES = 32, STACK_BYTES = 256 * 1024 };
-enum state { READY, AT_BARRIER, AT_EXCHANGE, AT_WAIT, DONE };
+enum { MAX_THREADS = 1024, MAX_BLOCKS = 160, LANES = 32, STACK_BYTES = 256 * 1024 };
+enum state { READY, AT_BARRIER, AT_EXCHANGE, AT_WAIT, AT_FLAG, DONE };
 
 struct fiber {
   state at;
@@ -29,14 +31,19 @@ struct fiber {
   float given[2]; /* of this shuffle and the one before */
   int masks[2];
   unsigned exchanges;
+  const uint32_t *flag; /* that it waits for, until it is at least a value */
+  uint32_t value;
 };
 
-fiber fibers[MAX_THREADS];
+fiber all_fibers[MAX_BLOCKS][MAX_THREADS];
+fiber *fibers = all_fibers[0]; /* of the block that runs */
 jmp_buf scheduler;
 ucontext_t scheduler_context;
 kernel_function *kernel;
 const void *kernel_parameter;
 const char *kernel_name;
+uint64_t resumed;      /* how often some thread ran on */
+uint64_t latest_epoch; /* of all blocks that ran together */
 void (*before_wait)();
 void (*after_wait)();
 
@@ -71,6 +78,7 @@ void run_fiber() {
 void resume(int thread) {
   fiber &f = fibers[thread];
   shim_current.thread = thread;
+  resumed++;
   if (_setjmp(scheduler) != 0) return;
   if (f.stack != nullptr) _longjmp(f.context, 1);
   void *stack = mmap(nullptr, STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -84,6 +92,82 @@ void resume(int thread) {
   makecontext(&start, run_fiber, 0);
   setcontext(&start);
 }
+
+/* ---- shared memory of the GPU: see shim.h ---- */
+
+struct region {
+  uint32_t *words;
+  size_t count;
+};
+/* The shared memory as somebody sees it, and for each word the time it was written. */
+struct view {
+  std::vector<uint32_t> words;
+  std::vector<uint64_t> times;
+};
+struct published_flag {
+  uint32_t value;
+  view seen; /* by the block, when it set the flag */
+};
+std::vector<region> regions;
+view views[MAX_BLOCKS];
+std::map<const uint32_t *, published_flag> published;
+uint64_t write_time;
+
+/* Notes what the block that runs has written. */
+void collect_writes() {
+  view &own = views[shim_current.place];
+  size_t at = 0;
+  for (const region &r : regions) {
+    for (size_t i = 0; i < r.count; i++, at++) {
+      if (r.words[i] == own.words[at]) continue;
+      own.words[at] = r.words[i];
+      own.times[at] = ++write_time;
+    }
+  }
+}
+
+/* Lets the block that runs see its view. */
+void show(const view &own) {
+  const uint32_t *from = own.words.data();
+  for (const region &r : regions) {
+    memcpy(r.words, from, r.count * sizeof *from);
+    from += r.count;
+  }
+}
+
+/* Adds to a view what another has that is newer. */
+void merge(view &to, const view &from) {
+  for (size_t i = 0; i < to.words.size(); i++) {
+    if (from.times[i] <= to.times[i]) continue;
+    to.words[i] = from.words[i];
+    to.times[i] = from.times[i];
+  }
+}
+
+/* All blocks' views begin with what is there. */
+void start_views(int blocks) {
+  view initial;
+  for (const region &r : regions) initial.words.insert(initial.words.end(), r.words, r.words + r.count);
+  initial.times.resize(initial.words.size());
+  write_time = 0;
+  published.clear();
+  for (int i = 0; i < blocks; i++) views[i] = initial;
+}
+
+/* What the flag's fiber waits for; if it is there, the block sees what came before. */
+bool is_reached(const fiber &f) {
+  const auto found = published.find(f.flag);
+  const uint32_t value = found != published.end() ? found->second.value : *f.flag;
+  if ((int32_t)(value - f.value) < 0) return false;
+  if (found != published.end()) {
+    collect_writes();
+    merge(views[shim_current.place], found->second.seen);
+    show(views[shim_current.place]);
+  }
+  return true;
+}
+
+/* ---- blocks ---- */
 
 /* Runs a warp until all of its lanes are at a barrier or done. */
 void run_warp(int warp, const std::vector<int> &lanes) {
@@ -100,24 +184,74 @@ void run_warp(int warp, const std::vector<int> &lanes) {
   }
 }
 
-void run_block(int threads, const std::vector<int> &warps, const std::vector<int> &lanes) {
+void start_block(int threads) {
   shim_block_epoch = ++shim_epoch;
   for (int i = 0; i < threads; i++) {
     fibers[i].at = READY;
     fibers[i].exchanges = 0;
   }
   if (before_wait != nullptr) before_wait();
+}
+
+/* Runs a block until it is done, and returns true, or until some of its threads wait for other blocks. */
+bool run_block(int threads, const std::vector<int> &warps, const std::vector<int> &lanes) {
   for (;;) {
     for (int warp : warps) run_warp(warp, lanes);
+    int waiting = 0;
+    int reached = 0;
+    for (int i = 0; i < threads; i++) {
+      if (fibers[i].at != AT_FLAG) continue;
+      if (is_reached(fibers[i])) {
+        fibers[i].at = READY;
+        reached++;
+      } else {
+        waiting++;
+      }
+    }
+    if (reached > 0) continue;
+    if (waiting > 0) return false;
     const state at = fibers[0].at;
     for (int i = 0; i < threads; i++) {
       if (fibers[i].at != at) fail("a barrier that not all threads of the block reach");
     }
-    if (at == DONE) return;
+    if (at == DONE) return true;
     if (at == AT_WAIT && after_wait != nullptr) after_wait();
     if (at == AT_BARRIER) shim_epoch++;
     for (int i = 0; i < threads; i++) fibers[i].at = READY;
   }
+}
+
+/* Runs blocks together, in turns. A turn in which none gets on is a deadlock. */
+void run_together(int blocks, int threads, const std::vector<int> &order, const std::vector<int> &warps,
+                  const std::vector<int> &lanes) {
+  std::vector<uint64_t> starts, epochs;
+  if (blocks > MAX_BLOCKS) fail("too many blocks to run together");
+  start_views(blocks);
+  for (int i = 0; i < blocks; i++) {
+    fibers = all_fibers[i];
+    start_block(threads);
+    starts.push_back(shim_block_epoch);
+    epochs.push_back(shim_epoch);
+  }
+  for (std::vector<int> left = order; !left.empty();) {
+    std::vector<int> waiting;
+    const uint64_t before = resumed;
+    for (int block : left) {
+      shim_current = {0, block, 0, threads, blocks, block};
+      shim_block_epoch = starts[(size_t)block];
+      shim_epoch = epochs[(size_t)block];
+      fibers = all_fibers[block];
+      show(views[block]);
+      if (!run_block(threads, warps, lanes)) waiting.push_back(block);
+      collect_writes();
+      epochs[(size_t)block] = shim_epoch;
+      latest_epoch = std::max(latest_epoch, shim_epoch);
+    }
+    if (resumed == before) fail("a deadlock: all blocks wait for a flag that nobody sets");
+    left = waiting;
+  }
+  for (int i = 1; i < blocks; i++) merge(views[0], views[i]);
+  show(views[0]);
 }
 
 }  // namespace
@@ -139,28 +273,50 @@ float shim_exchange(float value, int mask) {
   return other.given[turn];
 }
 
+void shim_publish(uint32_t *flag, uint32_t value) {
+  *flag = value;
+  collect_writes();
+  published[flag] = {value, views[shim_current.place]};
+}
+
+void shim_wait_until(const uint32_t *flag, uint32_t value) {
+  fiber &self = fibers[shim_current.thread];
+  self.flag = flag;
+  self.value = value;
+  yield(AT_FLAG);
+}
+
 void shim_misuse(const char *what, const char *array, long index) { fail(array, index, what); }
 
 /* The shared memory that the next launches give beside the kernels' own arrays. */
 extern "C" void shim_set_shared_bytes(size_t bytes) { shim_launch_bytes = bytes; }
 
+/* The memory, in whole words, that the next cooperative kernels share; each call adds some, null forgets all. */
+extern "C" void shim_share(void *memory, size_t bytes) {
+  if (memory == nullptr) regions.clear();
+  if (memory != nullptr) regions.push_back({(uint32_t *)memory, bytes / sizeof(uint32_t)});
+}
+
 /*
  * Launches a kernel and runs it to its end; returns null, or what went wrong. `order` is that of blocks, warps and
  * lanes: 0 ascending, 1 descending, others are seeds of a shuffle. If there are hooks, they run before a block starts,
- * and when all of its threads wait for the kernel before.
+ * and when all of its threads wait for the kernel before. The blocks of a cooperative kernel run together.
  */
 extern "C" const char *shim_try_launch(const char *name, kernel_function *function, const void *parameter, int grid_x,
-                                       int grid_y, int threads, unsigned order, void (*at_start)(), void (*at_wait)()) {
+                                       int grid_y, int threads, unsigned order, int is_cooperative, void (*at_start)(),
+                                       void (*at_wait)()) {
   kernel = function;
   kernel_parameter = parameter;
   kernel_name = name;
   before_wait = at_start;
   after_wait = at_wait;
   if (_setjmp(failure) != 0) {
-    for (fiber &f : fibers) f.stack = nullptr; /* given up, in the middle of the kernel: new ones next time */
+    for (fiber *f = all_fibers[0]; f < all_fibers[MAX_BLOCKS]; f++)
+      f->stack = nullptr; /* given up: new ones next time */
     return message;
   }
-  shim_current = {0, 0, 0, threads};
+  shim_current = {0, 0, 0, threads, grid_x, 0};
+  shim_epoch = std::max(shim_epoch, latest_epoch);
   if (threads > MAX_THREADS || threads % LANES != 0) fail("blocks are whole warps, of 1024 threads at most");
   std::mt19937 random(order);
   const auto sequence = [&](int count) {
@@ -169,17 +325,25 @@ extern "C" const char *shim_try_launch(const char *name, kernel_function *functi
     for (int i = count - 1; order > 1 && i > 0; i--) std::swap(items[i], items[random() % (i + 1)]);
     return items;
   };
+  if (is_cooperative) {
+    run_together(grid_x, threads, sequence(grid_x), sequence(threads / LANES), sequence(LANES));
+    return nullptr;
+  }
+  fibers = all_fibers[0];
+  start_views(1);
   for (int block : sequence(grid_x * grid_y)) {
-    shim_current = {0, block % grid_x, block / grid_x, threads};
-    run_block(threads, sequence(threads / LANES), sequence(LANES));
+    shim_current = {0, block % grid_x, block / grid_x, threads, grid_x, 0};
+    start_block(threads);
+    if (!run_block(threads, sequence(threads / LANES), sequence(LANES))) fail("waits for a block that may never run");
   }
   return nullptr;
 }
 
 /* As shim_try_launch, but what goes wrong ends the process. */
 extern "C" void shim_launch(const char *name, kernel_function *function, const void *parameter, int grid_x, int grid_y,
-                            int threads, unsigned order, void (*at_start)(), void (*at_wait)()) {
-  const char *error = shim_try_launch(name, function, parameter, grid_x, grid_y, threads, order, at_start, at_wait);
+                            int threads, unsigned order, int is_cooperative) {
+  const char *error =
+      shim_try_launch(name, function, parameter, grid_x, grid_y, threads, order, is_cooperative, nullptr, nullptr);
   if (error == nullptr) return;
   fprintf(stderr, "shim: %s\n", error);
   exit(9);

@@ -6,6 +6,11 @@
  * the last barrier: reading what another thread wrote, writing what another thread read or wrote, and reading what
  * nobody wrote are errors, whatever the order the threads ran in. So is a barrier or a shuffle that some threads never
  * reach. An error ends the launch, with a message.
+ *
+ * A cooperative kernel's blocks run in turns: each as far as it can, until it waits for another's flag. If all wait,
+ * that is an error. Memory that is declared as shared (shim_share) is weakly ordered, as on a GPU: a block sees its own
+ * writes, and of another's those that came before a flag that it has waited for, and no others. So what lacks a publish
+ * or a wait gives wrong results, whatever the order the blocks ran in.
  */
 #ifndef VOCOSC_TESTS_SHIM_H
 #define VOCOSC_TESTS_SHIM_H
@@ -14,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 struct float2 {
   float x, y;
@@ -27,6 +33,8 @@ struct uint4 {
 
 struct shim_thread {
   int thread, block_x, block_y, threads;
+  int blocks; /* in x */
+  int place;  /* of the block among those that run together */
 };
 extern shim_thread shim_current;
 extern uint64_t shim_epoch;       /* goes up at every barrier, and when a block starts */
@@ -37,6 +45,8 @@ extern size_t shim_launch_bytes; /* of shared memory that the launch gives */
 extern "C" void shim_barrier();
 extern "C" float shim_exchange(float value, int mask);
 extern "C" void shim_wait_for_previous();
+extern "C" void shim_publish(uint32_t *flag, uint32_t value);
+extern "C" void shim_wait_until(const uint32_t *flag, uint32_t value);
 extern "C" void shim_misuse(const char *what, const char *array, long index);
 
 #define KERNEL(threads) extern "C" void
@@ -45,10 +55,13 @@ extern "C" void shim_misuse(const char *what, const char *array, long index);
 static inline int thread_index() { return shim_current.thread; }
 static inline int block_index() { return shim_current.block_x; }
 static inline int tile_index() { return shim_current.block_y; }
+static inline int block_count() { return shim_current.blocks; }
 static inline void barrier() { shim_barrier(); }
 static inline float exchange(float value, int mask) { return shim_exchange(value, mask); }
 static inline void wait_for_previous() { shim_wait_for_previous(); }
 static inline void start_next() {}
+static inline void publish(uint32_t *flag, uint32_t value) { shim_publish(flag, value); }
+static inline void wait_until(const uint32_t *flag, uint32_t value) { shim_wait_until(flag, value); }
 
 static inline uint32_t __float_as_uint(float value) {
   uint32_t bits;
@@ -71,14 +84,15 @@ struct shim_cell {
 
 struct shim_array {
   const char *name;
-  shim_cell *cells;
   long count;
+  std::vector<shim_cell> cells; /* [blocks that run together][count] */
 
-  shim_cell &at(long index) const {
-    if (index < 0 || index >= count) shim_misuse("out of bounds", name, index);
-    return cells[index];
+  shim_cell &at(long index) {
+    const size_t first = (size_t)shim_current.place * (size_t)count;
+    if (cells.size() < first + (size_t)count) cells.resize(first + (size_t)count);
+    return cells[first + (size_t)index];
   }
-  float get(long index) const {
+  float get(long index) {
     shim_cell &cell = at(index);
     if (cell.written < shim_block_epoch) shim_misuse("read before it was written", name, index);
     if (cell.written == shim_epoch && cell.writer != shim_current.thread) {
@@ -88,7 +102,7 @@ struct shim_array {
     cell.read = shim_epoch;
     return cell.value;
   }
-  void set(long index, float value) const {
+  void set(long index, float value) {
     shim_cell &cell = at(index);
     if (cell.written == shim_epoch && cell.writer != shim_current.thread) {
       shim_misuse("wrote what another thread wrote, with no barrier between", name, index);
@@ -102,10 +116,10 @@ struct shim_array {
   }
 };
 
-/* A pointer into an array of shared memory. */
+/* A pointer into an array of shared memory, or into the part of one from `first` to before `end`. */
 struct shared_floats {
   shim_array *array;
-  long offset;
+  long offset, first, end;
 
   struct element {
     shim_array *array;
@@ -118,14 +132,21 @@ struct shared_floats {
     const element &operator=(const element &other) const { return *this = (float)other; }
   };
 
-  element operator[](long index) const { return {array, offset + index}; }
-  shared_floats operator+(long count) const { return {array, offset + count}; }
+  element operator[](long index) const {
+    if (offset + index < first || offset + index >= end) shim_misuse("out of bounds", array->name, offset + index);
+    return {array, offset + index};
+  }
+  shared_floats operator+(long count) const { return {array, offset + count, first, end}; }
 };
+static inline shared_floats slice(shared_floats of, long first, long count) {
+  const long start = of.offset + first;
+  if (start < of.first || start + count > of.end) shim_misuse("a part is out of bounds", of.array->name, start + count);
+  return {of.array, start, start, start + count};
+}
 
-#define SHARED_FLOATS(name, count)                               \
-  static shim_cell name##_cells[count];                          \
-  static shim_array name##_array = {#name, name##_cells, count}; \
-  const shared_floats name = {&name##_array, 0}
+#define SHARED_FLOATS(name, count)                     \
+  static shim_array name##_array = {#name, count, {}}; \
+  const shared_floats name = {&name##_array, 0, 0, count}
 
 #define SHARED_FLOATS_OF_LAUNCH(name, count)                                               \
   if ((count) * sizeof(float) > shim_launch_bytes) shim_misuse("too small", #name, count); \

@@ -37,9 +37,10 @@ struct CUevent_st {
 };
 
 typedef struct {
-  enum { KERNEL, COPY, FILL, EVENT } kind;
+  enum { KERNEL, COPY, FILL, EVENT, WORK } kind;
   fake_launch launch;
   void (*run)(const fake_launch *launch);
+  void (*work)(const void *data);
   unsigned char parameter[PARAMETER_BYTES];
   void *to;
   const void *from;
@@ -119,6 +120,9 @@ static void run_operation(operation *work) {
       work->event->milliseconds = (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
       return;
     }
+    case WORK:
+      work->work(work->parameter);
+      return;
     case KERNEL:
       work->launch.parameter = work->parameter;
       machine.launches++;
@@ -358,8 +362,16 @@ int cuLaunchKernelEx(const vocosc_cuda_launch_config *config, struct CUfunc_st *
     work.launch.block[i] = config->block[i];
   }
   if (config->attribute_count == 1) {
-    if (config->attributes->id != CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION) return INVALID_VALUE;
-    work.launch.overlaps = config->attributes->value;
+    const int value = config->attributes->value;
+    const int is_cooperative = config->attributes->id == CU_LAUNCH_ATTRIBUTE_COOPERATIVE;
+    if (!is_cooperative && config->attributes->id != CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION) {
+      return INVALID_VALUE;
+    }
+    if (is_cooperative && (int)config->grid[0] > machine.multiprocessors) {
+      return CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE;
+    }
+    work.launch.is_cooperative = is_cooperative ? value : 0;
+    work.launch.overlaps = is_cooperative ? 0 : value;
   }
   assert(function->kernel->parameter_bytes <= PARAMETER_BYTES);
   memcpy(work.parameter, parameters[0], function->kernel->parameter_bytes);
@@ -507,7 +519,7 @@ int cuEventElapsedTime(float *milliseconds, struct CUevent_st *from, struct CUev
 enum { MAX_KERNELS = 64, MEMORY_BYTES = 24 };
 
 typedef void shim_launch_function(const char *name, void *kernel, const void *parameter, int grid_x, int grid_y,
-                                  int threads, unsigned order, void (*at_start)(void), void (*at_wait)(void));
+                                  int threads, unsigned order, int is_cooperative);
 
 static void *shim;
 static fake_kernel shim_kernels[MAX_KERNELS + 1];
@@ -516,7 +528,7 @@ static void run_in_shim(const fake_launch *launch) {
   shim_launch_function *const run = (shim_launch_function *)(uintptr_t)dlsym(shim, "shim_launch");
   assert(launch->grid[2] == 1 && launch->block[1] == 1 && launch->block[2] == 1);
   run(launch->kernel, dlsym(shim, launch->kernel), launch->parameter, (int)launch->grid[0], (int)launch->grid[1],
-      (int)launch->block[0], 0, NULL, NULL);
+      (int)launch->block[0], 0, launch->is_cooperative);
 }
 
 /* The kernel of that name in the shim library, or null. */
@@ -592,6 +604,14 @@ void *fake_symbol(void *context, const char *name) {
     if (strcmp(name, symbols[i].name) == 0) return (void *)(uintptr_t)symbols[i].function;
   }
   return NULL;
+}
+
+void fake_queue(void (*work)(const void *data), const void *data, size_t bytes, struct CUstream_st *stream) {
+  static operation queued;
+  assert(bytes <= 256);
+  queued = (operation){.kind = WORK, .work = work};
+  memcpy(queued.parameter, data, bytes);
+  add(stream, &queued);
 }
 
 void *fake_push_context(void) {

@@ -24,6 +24,7 @@ typedef struct {
   unsigned block[3];
   unsigned shared_bytes;
   int overlaps; /* programmatic stream serialization was asked for */
+  int is_cooperative;
   int in_graph;
   const void *parameter;
 } fake_launch;
@@ -39,9 +40,9 @@ typedef struct {
 typedef struct {
   int version; /* 13000 */
   int devices;
-  int architecture; /* 90 */
-  int multiprocessors;
-  int shared_limit; /* bytes a block may opt in to */
+  int architecture;    /* 90 */
+  int multiprocessors; /* 132; each holds one block of a cooperative kernel */
+  int shared_limit;    /* bytes a block may opt in to */
   size_t memory_limit;
   const fake_kernel *kernels; /* of every module; ends with a null name */
   const char *refused_image;  /* images that begin so are refused ... */
@@ -83,5 +84,8 @@ struct CUstream_st *fake_stream(void);
 void fake_begin_capture(struct CUstream_st *stream);
 void *fake_end_capture(struct CUstream_st *stream);
 void fake_launch_graph(void *graph, struct CUstream_st *stream);
+
+/* Queues work of a stand-in library's, which gets a copy of `bytes` of data (256 at most). */
+void fake_queue(void (*work)(const void *data), const void *data, size_t bytes, struct CUstream_st *stream);
 
 #endif /* FAKE_DRIVER_H */

@@ -15,9 +15,10 @@ struct vocosc_cuda_launch {
 static const struct vocosc_cuda_launch vocosc_cuda_launches[VOCOSC_CUDA_LAUNCHES] = {
     {"vocosc_first", {8, 1, 1}, 128, 0, 1}, /* the overlap of these two would be wrong, and is not asked for */
     {"vocosc_second", {16, 2, 1}, 256, 1024, 1},
-    {"vocosc_third", {0, 1, 1}, 256, 200000, 1}, /* a block a multiprocessor */
+    {"vocosc_third", {132, 1, 1}, 256, 200000, 1},
     {"vocosc_last", {4, 3, 2}, 64, 0, 0},
 };
+static const struct vocosc_cuda_launch vocosc_cuda_single_launch = {"vocosc_single", {100, 1, 1}, 512, 2048, 0};
 static const struct vocosc_cuda_launch vocosc_cuda_flush_launch = {"vocosc_flush", {3, 1, 1}, 32, 0, 0};
 
 struct vocosc_cuda_image {
