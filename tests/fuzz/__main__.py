@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -43,11 +44,18 @@ def main() -> int:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for name, command in commands.items():
         print(f"fuzz: {name}", flush=True)
+        before = _cpu_seconds()
         code = subprocess.run(command, cwd=output, env=environment, check=False).returncode
+        print(f"fuzz: {name}: {_cpu_seconds() - before:.0f} s of CPU", flush=True)
         if code != 0:
             print(f"fuzz: {name} found something: see {output}", file=sys.stderr)
             return 1
     return 0
+
+
+def _cpu_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _corpus(name: str, output: Path) -> Path:
