@@ -121,15 +121,17 @@ static void scale_and_shift(float *x, const float *table, int first, int last) {
  */
 static float quantise(const float *x, int width, vec factor, vec largest, int limit, int16_t *y) {
   float lanes[VEC_LANES];
-  vec_store(lanes, vec_max(vec_mul(largest, factor), vec_set(1e-30f)));
-  for (int lane = 1; lane < VEC_LANES; lane++) lanes[0] = lanes[lane] > lanes[0] ? lanes[lane] : lanes[0];
+  vec_store(lanes, vec_mul(largest, factor));
+  vec most = vec_set(1e-30f); /* a vector, though of one value: of a float's maximum compilers make a branch */
+  for (int lane = 0; lane < VEC_LANES; lane++) most = vec_max(vec_set(lanes[lane]), most);
   const vec low = vec_set(-(float)limit);
   const vec high = vec_set((float)limit);
-  const vec inverse = vec_div(high, vec_set(lanes[0]));
+  const vec inverse = vec_div(high, most);
   for (int c = 0; c < width; c += VEC_LANES) {
     const vec scaled = vec_mul(vec_mul(vec_load(x + c), factor), inverse);
     vec_store_int16(y + c, vec_max(vec_min(scaled, high), low)); /* rounding may pass the limit; NaN is the limit */
   }
+  vec_store(lanes, most);
   return lanes[0] / (float)limit;
 }
 

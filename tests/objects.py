@@ -164,7 +164,8 @@ def build_c(
             *standard,
             *kernel,
             *flags,
-            *("-I", build, "-I", directory, "-o", executable, build / program),
+            *("-I", build, "-I", directory, f'-DWEIGHTS_FILE="{directory / name}_weights.bin"'),
+            *("-o", executable, build / program),
             *([directory / f"lib{name}.a"] if inputs is None else inputs),
             *("-lcmocka", *libraries, "-lpthread", "-lm"),
         ]
