@@ -55,12 +55,14 @@ enum { PANEL = 16, PANEL_VECTORS = PANEL / VEC_LANES };
 #define UNROLL_4 _Pragma("GCC unroll 4")
 #endif
 
+#ifndef VOCOSC_ISA_CUDA /* which has no use for it, nor its compiler a __builtin_memcpy */
 /* A pair of int16 in all lanes. */
 static inline vec_bits vec_set_pair(const int16_t *p) {
   uint32_t pair;
-  memcpy(&pair, p, sizeof pair);
+  __builtin_memcpy(&pair, p, sizeof pair);
   return vec_bits_set(pair);
 }
+#endif
 
 /*
  * The sum of 16 virtual lanes, always by the same tree: halves are added to halves, 16 -> 8 -> 4 -> 2 -> 1. Lane j
