@@ -89,7 +89,10 @@ def test_the_report_tells_the_tables_sizes(vocoder: Vocoder) -> None:
     assert report["state_bytes"] == vocoder.stream_bytes
     assert report["mel_state_bytes"] == vocoder.mel_stream_bytes
     assert report["scratch_bytes"] == vocoder.call("scratch_bytes")
-    assert 0 < report["stack_bytes"] < 16384
+    # What was said before the build. Tiny models, of which GCC unrolls every loop, are harder to tell.
+    assert 2 / 3 < report["flash_bytes_estimate"] / report["flash_bytes"] < 1.5
+    is_tiny = min(report["model"]["n_fft"], report["model"]["dim"]) < 64
+    assert 0 < report["stack_bytes"] <= report["stack_bytes_bound"] < (5 if is_tiny else 1.75) * report["stack_bytes"]
     header = (vocoder.directory / f"{vocoder.name}.h").read_text()
     for key in ("flash_bytes", "stack_bytes", "scratch_bytes", "state_bytes", "weight_bytes", "macs_per_frame"):
         assert f"#define {vocoder.name.upper()}_{key.upper()} {report[key]}" in header
