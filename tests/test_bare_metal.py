@@ -1,5 +1,6 @@
 """examples/bare_metal: images without an operating system, run by qemu-system, give the bits of the desk."""
 
+import json
 import re
 import shutil
 import zlib
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from compiler.build import stack_bytes
 from tests.counts import build_counter, check_equal, counted
 from tests.make_checkpoint import write_checkpoint
 from tests.objects import ROOT, TINY, Vocoder, compile_sources, copy_programs, golden, run_ok
@@ -102,7 +104,8 @@ def test_a_board_gives_the_bits_of_the_desk(
     name, precision = case.split()
     board = BOARDS[name]
     need(board)
-    printed = run_board(name, sources(board.target, precision), utterance, tmp_path)
+    model = sources(board.target, precision)
+    printed = run_ok(build_board(name, model, utterance, tmp_path, "EXTRA_CFLAGS=-fcallgraph-info=su"))
     assert printed == "".join(desk_line(precision).replace("portable", target) for target in board.runs)
     # Nothing of libgcc above all, as double arithmetic would on a Cortex-M7; and nothing is writable.
     built = tmp_path / "model" / "vocos.o"
@@ -110,6 +113,8 @@ def test_a_board_gives_the_bits_of_the_desk(
     assert set(undefined) <= {"memcpy", "memset", "memmove"}
     sizes = re.findall(r"^\.(?:data|bss)\S* +(\d+)", run_ok([f"{board.cross}size", "-A", built]), re.MULTILINE)
     assert sizes and not any(map(int, sizes))
+    bound = json.loads((model / "vocos.json").read_text())["stack_bytes_bound"]
+    assert 0 < stack_bytes(tmp_path / "model", "vocos") <= bound
 
 
 @pytest.mark.parametrize("case", ["cortex_m7 f32", "cortex_m55 w8", "cortex_a53 f16", "riscv64 w8"])
