@@ -132,7 +132,7 @@ def _compile(arguments: argparse.Namespace) -> None:
     planned = figures()
     if arguments.report:
         print(to_json(planned) if arguments.json else to_text(planned), end="" if arguments.json else "\n")
-    check_budget(budget, planned)
+    check_budget(budget, planned, will_build=not (arguments.report or arguments.sources_only))
     if arguments.report:
         return
     golden = golden_hash(layout, tables, options.precision) if options.bit_exact else 0

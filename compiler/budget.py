@@ -30,19 +30,23 @@ def parse_budget(text: str) -> dict[str, int]:
     return budget
 
 
-def check_budget(budget: Mapping[str, int], figures: Mapping[str, Any]) -> None:
+def check_budget(budget: Mapping[str, int], figures: Mapping[str, Any], *, will_build: bool = False) -> None:
     """Raises CompileError, with the numbers, if the report's figures exceed the budget.
 
-    Before the build flash and stack are not known: of flash the baked weights count then, of stack nothing.
+    Before the build flash and stack are not known. Of flash the baked weights count then. Of stack its bound counts, or
+    nothing if the build will tell.
     """
     over = []
     for name, limit in budget.items():
-        values = [figures[key] for key in _PARTS[name]]
-        least = sum(value for value in values if value is not None)
-        if name == "flash" and figures["flash_bytes"] is None:
-            least = figures["weight_bytes"] if figures["baked"] else 0
-        if least > limit:
-            at_least = "at least " if None in values else ""
-            over.append(f"{name} takes {at_least}{least} bytes of {limit}")
+        unknown = [key for key in _PARTS[name] if figures[key] is None]
+        takes = sum(figures[key] for key in _PARTS[name] if key not in unknown)
+        words = "at least " if unknown else ""
+        if "flash_bytes" in unknown and figures["baked"]:
+            takes += figures["weight_bytes"]
+        if "stack_bytes" in unknown and figures["stack_bytes_bound"] is not None and not will_build:
+            takes += figures["stack_bytes_bound"]
+            words = "at most "
+        if takes > limit:
+            over.append(f"{name} takes {words}{takes} bytes of {limit}")
     if over:
         raise CompileError(f"--budget: it does not fit: {'; '.join(over)}")

@@ -27,7 +27,7 @@ def build_object(directory: Path, name: str, target: str) -> Measured:
             raise CompileError(f"{tool}: not found; apt-get install {packages} make, or use --sources-only")
     _make(directory, name, f"lib{name}.a", tools["cc"])
     flash = _flash_bytes(directory / f"{name}.o", tools["size"])
-    stack = _stack_bytes(directory, name)
+    stack = stack_bytes(directory, name)
     if stack > 0 and not cross and platform.machine() == "x86_64":
         stack += RED_ZONE
     return Measured(flash_bytes=flash, stack_bytes=stack)
@@ -75,7 +75,7 @@ def _flash_bytes(path: Path, tool: str) -> int:
     return sum(int(size) for _, size in sections)
 
 
-def _stack_bytes(directory: Path, name: str) -> int:
+def stack_bytes(directory: Path, name: str) -> int:
     """The deepest chain of calls, by the compiler's call graphs (gcc -fcallgraph-info=su); 0 if there are none."""
     frames: dict[str, int] = {}
     calls: dict[str, set[str]] = {}

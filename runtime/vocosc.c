@@ -300,7 +300,7 @@ int vocosc_flush_int16(vocosc_stream *stream, int16_t *audio) { return flush(str
 static uint64_t hash_floats(uint64_t hash, const float *values, int count) {
   for (int i = 0; i < count; i++) {
     uint32_t bits;
-    memcpy(&bits, values + i, sizeof bits);
+    __builtin_memcpy(&bits, values + i, sizeof bits);
     hash = (hash ^ bits) * 1099511628211u;
   }
   return hash;

@@ -115,11 +115,18 @@ static void scale_and_shift(float *x, const float *table, int first, int last) {
 }
 
 #if INT8_BLOCKS
-/* The lanes' largest value. */
-static float largest_lane(vec a) {
+/* The largest of all lanes, in each. A vector throughout: of a float's maximum compilers make a branch. */
+static vec largest_lane(vec a) {
   float lanes[VEC_LANES];
   vec_store(lanes, a);
-  for (int lane = 1; lane < VEC_LANES; lane++) lanes[0] = lanes[lane] > lanes[0] ? lanes[lane] : lanes[0];
+  vec largest = vec_set(lanes[0]);
+  for (int lane = 1; lane < VEC_LANES; lane++) largest = vec_max(vec_set(lanes[lane]), largest);
+  return largest;
+}
+
+static float first_lane(vec a) {
+  float lanes[VEC_LANES];
+  vec_store(lanes, a);
   return lanes[0];
 }
 #endif
@@ -130,17 +137,17 @@ static float largest_lane(vec a) {
  * -minus_least and largest, and these are not below 0. A row of zeros has a tiny scale.
  */
 static row_scale quantise(const float *x, int width, vec factor, vec minus_least, vec largest, quantised *y) {
-  const float least = -largest_lane(vec_mul(minus_least, factor));
-  const float range = largest_lane(vec_mul(largest, factor)) - least;
-  const float span = range > 1e-30f ? range : 1e-30f;
-  const float inverse = 255.0f / span;
-  const float zero = -least * inverse + 0x1.8p23f - 0x1.8p23f; /* rounded */
-  const vec scale = vec_set(inverse);
+  const vec below = largest_lane(vec_mul(minus_least, factor));
+  const vec above = largest_lane(vec_mul(largest, factor));
+  const vec span = vec_max(vec_add(above, below), vec_set(1e-30f));
+  const vec inverse = vec_div(vec_set(255.0f), span);
+  const vec rounder = vec_set(0x1.8p23f);
+  const vec zero = vec_sub(vec_add(vec_mul(below, inverse), rounder), rounder);
   for (int c = 0; c < width; c += VEC_LANES) {
-    const vec scaled = vec_fma(vec_mul(vec_load(x + c), factor), scale, vec_set(zero));
+    const vec scaled = vec_fma(vec_mul(vec_load(x + c), factor), inverse, zero);
     vec_store_inputs(y + c, vec_max(vec_min(scaled, vec_set(255.0f)), vec_set(0.0f)));
   }
-  return (row_scale){span / 255.0f, (int32_t)zero - VEC_INPUT_OFFSET};
+  return (row_scale){first_lane(span) / 255.0f, (int32_t)first_lane(zero) - VEC_INPUT_OFFSET};
 }
 
 /* Rows of hidden values, quantised for the contraction. */
@@ -162,15 +169,15 @@ static void quantise_hidden(const float *hidden, quantised *y, row_scale *scales
  * `largest` is each lane's largest |x|. A row of zeros has a tiny scale.
  */
 static row_scale quantise(const float *x, int width, vec factor, vec largest, int limit, quantised *y) {
-  const float range = largest_lane(vec_max(vec_mul(largest, factor), vec_set(1e-30f)));
+  const vec range = vec_max(largest_lane(vec_mul(largest, factor)), vec_set(1e-30f));
   const vec low = vec_set(-(float)limit);
   const vec high = vec_set((float)limit);
-  const vec inverse = vec_div(high, vec_set(range));
+  const vec inverse = vec_div(high, range);
   for (int c = 0; c < width; c += VEC_LANES) {
     const vec scaled = vec_mul(vec_mul(vec_load(x + c), factor), inverse);
     vec_store_inputs(y + c, vec_max(vec_min(scaled, high), low)); /* rounding may pass the limit; NaN is the limit */
   }
-  return (row_scale){range / (float)limit};
+  return (row_scale){first_lane(range) / (float)limit};
 }
 
 /* Rows of hidden values, quantised for the contraction. */

@@ -14,7 +14,7 @@ static inline const weights_file *weights_of(const vocosc_stream *stream) {
   return &vocosc_weights;
 #else
   const void *weights;
-  memcpy(&weights, stream->weights, sizeof weights);
+  __builtin_memcpy(&weights, stream->weights, sizeof weights);
   return weights;
 #endif
 }
@@ -29,15 +29,19 @@ typedef void vocosc_network_function(const vocosc_job *jobs, int count, vocosc_s
 /* The log-mel [VOCOSC_MELS] of one window [VOCOSC_N_FFT] of audio. */
 typedef void vocosc_analysis_function(const float *window, vocosc_scratch *scratch, float *mel);
 
+/*
+ * Single values are copied by __builtin_memcpy here: a freestanding compiler makes a call of memcpy, whatever the size.
+ */
+
 /* condition ? a : b, by masks, so that no compiler makes a branch of it: the time must not depend on data. */
 static inline float float_select(int condition, float a, float b) {
   const uint32_t mask = 0u - (uint32_t)condition; /* condition is 0 or 1 */
   uint32_t bits_a, bits_b;
-  memcpy(&bits_a, &a, sizeof a);
-  memcpy(&bits_b, &b, sizeof b);
+  __builtin_memcpy(&bits_a, &a, sizeof a);
+  __builtin_memcpy(&bits_b, &b, sizeof b);
   const uint32_t chosen = (bits_a & mask) | (bits_b & ~mask);
   float value;
-  memcpy(&value, &chosen, sizeof value);
+  __builtin_memcpy(&value, &chosen, sizeof value);
   return value;
 }
 
@@ -54,7 +58,7 @@ static inline int all_finite(const float *values, int count) {
   uint32_t bad = 0;
   for (int i = 0; i < count; i++) {
     uint32_t bits;
-    memcpy(&bits, values + i, sizeof bits);
+    __builtin_memcpy(&bits, values + i, sizeof bits);
     bad |= (bits & 0x7f800000u) == 0x7f800000u;
   }
   return !bad;

@@ -62,13 +62,14 @@ enum { PANEL = 16, PANEL_VECTORS = PANEL / VEC_LANES };
 #define UNROLL_4 _Pragma("GCC unroll 4")
 #endif
 
-#ifndef VEC_DOT_INPUTS
+#if !defined(VEC_DOT_INPUTS) && \
+    !defined(VOCOSC_ISA_CUDA) /* which has no use for it, nor its compiler a __builtin_memcpy */
 #define VEC_DOT_INPUTS (BYTE_ROWS ? 4 : 2)
 typedef vec_bits vec_inputs, vec_int8, vec_sum;
 
 static inline vec_inputs vec_load_inputs(const void *p) {
   uint32_t inputs;
-  memcpy(&inputs, p, sizeof inputs);
+  __builtin_memcpy(&inputs, p, sizeof inputs);
   return vec_bits_set(inputs);
 }
 static inline vec_sum vec_sum_zero(void) { return vec_bits_set(0); }

@@ -67,7 +67,7 @@ static inline void vec_store_inputs(uint8_t *p, vec a) {
 }
 static inline vec_inputs vec_load_inputs(const uint8_t *p) {
   int32_t inputs;
-  memcpy(&inputs, p, sizeof inputs);
+  __builtin_memcpy(&inputs, p, sizeof inputs);
   const __m256i all = _mm256_set1_epi32(inputs);
   return (vec_inputs){_mm256_and_si256(all, _mm256_set1_epi16(0xff)), _mm256_srli_epi16(all, 8)};
 }

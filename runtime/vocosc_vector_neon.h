@@ -55,11 +55,11 @@ static inline void vec_store_inputs(uint8_t *p, vec a) {
   const int16x4_t words = vmovn_s32(vsubq_s32(vcvtnq_s32_f32(a), vdupq_n_s32(VEC_INPUT_OFFSET)));
   const uint32x2_t bytes = vreinterpret_u32_s8(vmovn_s16(vcombine_s16(words, words)));
   const uint32_t all = vget_lane_u32(bytes, 0);
-  memcpy(p, &all, sizeof all);
+  __builtin_memcpy(p, &all, sizeof all);
 }
 static inline vec_inputs vec_load_inputs(const uint8_t *p) {
   uint32_t inputs;
-  memcpy(&inputs, p, sizeof inputs);
+  __builtin_memcpy(&inputs, p, sizeof inputs);
   return vreinterpretq_s8_u32(vdupq_n_u32(inputs));
 }
 static inline vec_int8 vec_load_int8(const int8_t *p) { return vld1q_s8(p); }

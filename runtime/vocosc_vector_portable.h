@@ -53,10 +53,13 @@ static inline float fma_float(float a, float b, float c) {
 }
 #endif
 
-/* Tables with halves hold floats too: memcpy, so that the compiler sees no float where a half was declared. */
+/*
+ * Tables with halves hold floats too: memcpy, so that the compiler sees no float where a half was declared. Builtin and
+ * aligned, or else some compilers call a function, or take the bytes one by one.
+ */
 static inline vec vec_load(const float *p) {
   vec value;
-  memcpy(&value, p, sizeof value);
+  __builtin_memcpy(&value, __builtin_assume_aligned(p, sizeof *p), sizeof value);
   return value;
 }
 /* The half's exponent and fraction, moved to a float's place, are 2^112 times too small; that also holds for

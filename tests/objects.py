@@ -135,6 +135,14 @@ def rename(text: str, name: str) -> str:
     return text.replace("vocosc", name).replace("VOCOSC", name.upper())
 
 
+def copy_programs(build: Path, name: str) -> Path:
+    """Writes tests/c, with the model's prefix, into a directory; returns it."""
+    build.mkdir(parents=True, exist_ok=True)
+    for path in PROGRAMS.iterdir():
+        (build / path.name).write_text(rename(path.read_text(), name))
+    return build
+
+
 def build_c(
     program: str,
     build: Path,
@@ -152,9 +160,7 @@ def build_c(
     The program is written with the placeholder prefix and gets the model's. It is linked with the model's library, or
     with `inputs`. An `isa` makes it a test of kernels: the flags of that instruction set, and of the object's makefile.
     """
-    build.mkdir(parents=True, exist_ok=True)
-    for path in PROGRAMS.iterdir():  # the others are there to be included
-        (build / path.name).write_text(rename(path.read_text(), name))
+    copy_programs(build, name)
     executable = build / Path(program).stem
     kernel = [*KERNEL_FLAGS, *(rename(flag, name) for flag in ISA_FLAGS[isa])] if isa else []
     standard = [] if program.endswith(".cpp") else CFLAGS
@@ -164,7 +170,8 @@ def build_c(
             *standard,
             *kernel,
             *flags,
-            *("-I", build, "-I", directory, "-o", executable, build / program),
+            *("-I", build, "-I", directory, f'-DWEIGHTS_FILE="{directory / name}_weights.bin"'),
+            *("-o", executable, build / program),
             *([directory / f"lib{name}.a"] if inputs is None else inputs),
             *("-lcmocka", *libraries, "-lpthread", "-lm"),
         ]

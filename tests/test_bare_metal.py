@@ -1,5 +1,6 @@
 """examples/bare_metal: images without an operating system, run by qemu-system, give the bits of the desk."""
 
+import json
 import re
 import shutil
 import zlib
@@ -10,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.objects import ROOT, Vocoder, compile_sources, golden, run_ok
+from compiler.build import stack_bytes
+from tests.counts import build_counter, check_equal, counted
+from tests.make_checkpoint import write_checkpoint
+from tests.objects import ROOT, TINY, Vocoder, compile_sources, copy_programs, golden, run_ok
 
 EXAMPLE = ROOT / "examples" / "bare_metal"
 
@@ -66,11 +70,19 @@ def desk_line(sources: Sources, utterance: Path, tmp_path_factory: pytest.TempPa
     return printed
 
 
+def build_board(
+    board: str, model: Path, utterance: Path, build: Path, *variables: str, example: Path = EXAMPLE
+) -> list[object]:
+    """Builds the image for a model's sources, into `build`; returns the command that runs it."""
+    variables = (f"BOARD={board}", f"MODEL={model}", f"UTTERANCE={utterance}", f"OUT={build}", *variables)
+    make = ["make", "-s", "-C", example, *variables]
+    run_ok(make)
+    return ["timeout", "120", *make, "run"]
+
+
 def run_board(board: str, model: Path, utterance: Path, build: Path, example: Path = EXAMPLE) -> str:
     """What the image prints for a model's sources; `build` then holds it."""
-    variables = [f"BOARD={board}", f"MODEL={model}", f"UTTERANCE={utterance}", f"OUT={build}"]
-    run_ok(["make", "-s", "-C", example, *variables])
-    return run_ok(["timeout", "120", "make", "-s", "-C", example, *variables, "run"])
+    return run_ok(build_board(board, model, utterance, build, example=example))
 
 
 def need(board: Board) -> None:
@@ -92,7 +104,8 @@ def test_a_board_gives_the_bits_of_the_desk(
     name, precision = case.split()
     board = BOARDS[name]
     need(board)
-    printed = run_board(name, sources(board.target, precision), utterance, tmp_path)
+    model = sources(board.target, precision)
+    printed = run_ok(build_board(name, model, utterance, tmp_path, "EXTRA_CFLAGS=-fcallgraph-info=su"))
     assert printed == "".join(desk_line(precision).replace("portable", target) for target in board.runs)
     # Nothing of libgcc above all, as double arithmetic would on a Cortex-M7; and nothing is writable.
     built = tmp_path / "model" / "vocos.o"
@@ -100,6 +113,24 @@ def test_a_board_gives_the_bits_of_the_desk(
     assert set(undefined) <= {"memcpy", "memset", "memmove"}
     sizes = re.findall(r"^\.(?:data|bss)\S* +(\d+)", run_ok([f"{board.cross}size", "-A", built]), re.MULTILINE)
     assert sizes and not any(map(int, sizes))
+    bound = json.loads((model / "vocos.json").read_text())["stack_bytes_bound"]
+    assert 0 < stack_bytes(tmp_path / "model", "vocos") <= bound
+
+
+@pytest.mark.parametrize("case", ["cortex_m7 f32", "cortex_m55 w8", "cortex_a53 f16", "riscv64 w8"])
+def test_the_count_of_instructions_does_not_depend_on_the_input(tmp_path: Path, case: str) -> None:
+    """As in test_proofs.py, of code that other compilers made for other CPUs."""
+    name, precision = case.split()
+    board = BOARDS[name]
+    need(board)
+    write_checkpoint(tmp_path / "tiny.ckpt", TINY)
+    options = ("--chunk", "1,3", "--target", board.target, "--precision", precision)
+    model = compile_sources(tmp_path / "tiny.ckpt", tmp_path / "sources", "vocos", *options)
+    program = copy_programs(tmp_path / "program", "vocos") / "test_time.c"
+    no_utterance = tmp_path / "empty"
+    no_utterance.touch()
+    flags = (f"PROGRAM={program}", f"EMULATOR_FLAGS=-plugin {build_counter(tmp_path)}")
+    check_equal(counted(build_board(name, model, no_utterance, tmp_path / "out", *flags)), board.runs)
 
 
 def test_an_image_that_faults_says_so(sources: Sources, utterance: Path, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_only_memory_functions_are_needed(vocoder: Vocoder) -> None:
 def test_the_global_symbols_are_the_functions_of_the_header(vocoder: Vocoder) -> None:
     name = vocoder.name
     declared = declared_functions(vocoder.directory / f"{name}.h", name)
-    assert {f"{name}_decode", f"{name}_init", f"{name}_mel_flush", f"{name}_status_text"} <= declared
+    assert {f"{name}_decode", f"{name}_reset", f"{name}_mel_flush", f"{name}_status_text"} <= declared
     assert set(symbols(vocoder.directory / f"{name}.o")["global"]) == declared
     assert set(symbols(vocoder.directory / f"lib{name}.a")["global"]) == declared
 
@@ -67,9 +67,8 @@ def test_nothing_is_writable(vocoder: Vocoder) -> None:
         if int(size, 16) > 0 and "A" in flags:
             assert "W" not in flags, f"{section} is writable"
             assert kind == "PROGBITS", section
-    ((_, _, size, flags, alignment),) = [entry for entry in found if entry[0] == f".rodata.{vocoder.name}.weights"]
-    assert flags == "A" and int(alignment) == 64
-    assert int(size, 16) == (vocoder.directory / f"{vocoder.name}_weights.bin").stat().st_size
+    weights = [entry[3:] for entry in found if entry[0] == f".rodata.{vocoder.name}.weights"]
+    assert weights == ([("A", "64")] if vocoder.report["baked"] else [])
 
 
 def test_the_stack_is_not_executable(vocoder: Vocoder) -> None:
@@ -83,14 +82,17 @@ def test_the_report_tells_the_tables_sizes(vocoder: Vocoder) -> None:
     listing = run_ok(["size", "-A", vocoder.directory / f"{vocoder.name}.o"])
     sizes = {line.split()[0]: int(line.split()[1]) for line in listing.splitlines() if line.startswith(".")}
     tables = sum(-(-table["bytes"] // 64) * 64 for table in report["tables"])
-    assert sizes[f".rodata.{vocoder.name}.weights"] == 64 + tables
+    assert sizes.get(f".rodata.{vocoder.name}.weights", 0) == (64 + tables if report["baked"] else 0)
     assert sum(table["bytes"] for table in report["tables"]) == report["weight_bytes"]
     read_only = sum(size for section, size in sizes.items() if section.startswith((".text", ".rodata")))
     assert report["flash_bytes"] == read_only
     assert report["state_bytes"] == vocoder.stream_bytes
     assert report["mel_state_bytes"] == vocoder.mel_stream_bytes
     assert report["scratch_bytes"] == vocoder.call("scratch_bytes")
-    assert 0 < report["stack_bytes"] < 16384
+    # What was said before the build. Tiny models, of which GCC unrolls every loop, are harder to tell.
+    assert 2 / 3 < report["flash_bytes_estimate"] / report["flash_bytes"] < 1.5
+    is_tiny = min(report["model"]["n_fft"], report["model"]["dim"]) < 64
+    assert 0 < report["stack_bytes"] <= report["stack_bytes_bound"] < (5 if is_tiny else 1.75) * report["stack_bytes"]
     header = (vocoder.directory / f"{vocoder.name}.h").read_text()
     for key in ("flash_bytes", "stack_bytes", "scratch_bytes", "state_bytes", "weight_bytes", "macs_per_frame"):
         assert f"#define {vocoder.name.upper()}_{key.upper()} {report[key]}" in header

@@ -2,26 +2,32 @@
 
 import re
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.counts import Counts, build_counter, check_equal, collect, counted
 from tests.make_checkpoint import write_checkpoint
 from tests.objects import (
     BAD_INPUT,
+    SANITIZERS,
     TINY,
     Floats,
     Vocoder,
     build_c,
     compile_model,
+    compile_sources,
     golden,
+    make_library,
     run_c,
     run_ok,
     some_audio,
     some_mel,
     symbols,
 )
+from tests.test_aarch64 import EMULATED, GCC, QEMU, Emulated, build_cross, emulated
 from tests.test_linking import (  # noqa: F401 these run again here, on what `vocoder` is below
     WRAPPED,
     test_nothing_is_writable,
@@ -29,33 +35,56 @@ from tests.test_linking import (  # noqa: F401 these run again here, on what `vo
     test_the_report_tells_the_tables_sizes,
     test_the_stack_is_not_executable,
 )
+from tests.test_weights import Separate
 
 # No size is a multiple of a vector.
 MODEL = {**TINY, "dim": 19}
-BUILDS = {
-    "portable f32 --no-libc": ("--target", "portable", "--no-libc"),
-    "portable f16": ("--target", "portable", "--precision", "f16"),
-    "portable w8": ("--target", "portable", "--precision", "w8"),
-    "x86-64 f16 --no-libc": ("--target", "x86-64", "--precision", "f16", "--no-libc"),
-    "portable w8a8": ("--target", "portable", "--precision", "w8a8"),
-    "x86-64 w8a8": ("--target", "x86-64", "--precision", "w8a8"),
-    "x86-64 w8": ("--target", "x86-64", "--precision", "w8"),
-}
+BUILDS = (
+    "portable f32 --no-libc",
+    "portable f16 --weights c",
+    "portable w8",
+    "portable w8a8",
+    "x86-64 f32 --weights blob",
+    "x86-64 f16 --no-libc",
+    "x86-64 w8",
+    "x86-64 w8a8",
+    "aarch64 f32",
+    "aarch64 f16 --no-libc",
+    "aarch64 w8",
+    "aarch64 w8a8",
+)
+CROSS = GCC.removesuffix("gcc")
 NOW = "-Wl,-z,now"  # else the loader resolves memcpy at its first call, on our stack and among our instructions
 
 
 @pytest.fixture(scope="module", params=BUILDS, ids=lambda name: name.replace(" ", "_"))
-def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Vocoder:
+def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vocoder]:
+    target, precision, *options = request.param.split()
+    if target == "aarch64" and not EMULATED:
+        pytest.skip(f"no {GCC} or no {QEMU} here: .ci/setup test")
     folder = tmp_path_factory.mktemp("proofs")
     write_checkpoint(folder / "tiny.ckpt", MODEL)
-    directory = compile_model(folder / "tiny.ckpt", folder / "out", "tiny", "--chunk", "1,3", *BUILDS[request.param])
-    return Vocoder(directory, "tiny")
+    options = ["--chunk", "1,3", "--target", target, "--precision", precision, *options]
+    directory = compile_model(folder / "tiny.ckpt", folder / "out", "tiny", *options)
+    if target == "aarch64":
+        with emulated(directory, "tiny", folder / "serve") as vocoder:
+            yield vocoder
+    else:
+        yield Separate(directory, "tiny") if "blob" in options else Vocoder(directory, "tiny")
 
 
 @pytest.fixture
 def vocoder(built: Vocoder) -> Vocoder:
     """What the tests of the other module ask for."""
     return built
+
+
+def run_program(built: Vocoder, program: str, build: Path, *arguments: object, flags: Iterable[object] = ()) -> None:
+    """Builds a program of tests/c for the CPU that the object is for, and runs it there."""
+    if isinstance(built, Emulated):
+        run_c(build_cross(program, build, built.directory, "tiny", flags=flags), *arguments, under=[QEMU])
+    else:
+        run_c(build_c(program, build, built.directory, "tiny", flags=flags), *arguments)
 
 
 # ---- the object file ----
@@ -68,10 +97,12 @@ def test_nothing_is_needed_but_what_is_promised(built: Vocoder, request: pytest.
 
 
 def test_there_is_no_instruction_that_calls_the_system(built: Vocoder) -> None:
-    code = run_ok(["objdump", "-d", "--no-show-raw-insn", built.directory / "tiny.o"])
+    cross = CROSS if isinstance(built, Emulated) else ""
+    code = run_ok([f"{cross}objdump", "-d", "--no-show-raw-insn", built.directory / "tiny.o"])
     found = set(re.findall(r"^\s*[0-9a-f]+:\t(\w+)", code, re.MULTILINE))
-    assert {"ret", "call"} <= found
-    assert not found & {"syscall", "sysenter", "int", "rdtsc", "rdrand", "rdseed"}
+    assert {"ret", "bl" if cross else "call"} <= found
+    assert not found & {"syscall", "sysenter", "int", "rdtsc", "rdtscp", "rdrand", "rdseed"}  # of x86-64
+    assert not found & {"svc", "hvc", "smc", "brk", "mrs", "msr"}  # of AArch64
 
 
 def test_two_models_chunk_sizes_and_precisions_in_one_program(
@@ -96,16 +127,28 @@ def test_two_models_chunk_sizes_and_precisions_in_one_program(
 
 
 def test_only_the_arrays_given_are_touched_and_the_system_is_never_called(built: Vocoder, tmp_path: Path) -> None:
-    run_c(build_c("test_memory.c", tmp_path, built.directory, "tiny", flags=WRAPPED))
+    run_program(built, "test_memory.c", tmp_path, flags=WRAPPED)
 
 
 def test_valgrind_finds_nothing(built: Vocoder, tmp_path: Path) -> None:
+    if isinstance(built, Emulated):
+        pytest.skip("Valgrind runs what this CPU runs")
     program = build_c("test_memory.c", tmp_path, built.directory, "tiny", flags=WRAPPED)
     run_c(program, "first", under=[valgrind(), "--quiet", "--error-exitcode=99"])
 
 
+@pytest.mark.parametrize("precision", ["f16", "w8"])
+def test_sanitizers_find_nothing(tmp_path: Path, precision: str) -> None:
+    """As for float weights in test_linking.py."""
+    write_checkpoint(tmp_path / "tiny.ckpt", MODEL)
+    options = ("--chunk", 3, "--target", "x86-64", "--precision", precision)
+    directory = compile_sources(tmp_path / "tiny.ckpt", tmp_path / "out", "tiny", *options)
+    make_library(directory, "tiny", f"EXTRA_CFLAGS=-O1 -g {' '.join(SANITIZERS)}")
+    run_c(build_c("test_memory.c", tmp_path / "build", directory, "tiny", flags=[*SANITIZERS, *WRAPPED]))
+
+
 def test_the_stack_is_as_deep_as_stated(built: Vocoder, tmp_path: Path) -> None:
-    run_c(build_c("test_stack.c", tmp_path, built.directory, "tiny", flags=[NOW]))
+    run_program(built, "test_stack.c", tmp_path, flags=[NOW])
     assert 0 < built.report["stack_bytes"] <= (4096 if built.report["targets"] == ["portable"] else 8192)
 
 
@@ -127,21 +170,26 @@ def valgrind() -> str:
     return found
 
 
+def callgrind(program: Path, build: Path) -> Counts:
+    """Valgrind knows AVX2, not AVX-512."""
+    files = build / "counts"
+    printed = run_c(program, under=[valgrind(), "--tool=callgrind", "--quiet", f"--callgrind-out-file={files}"])
+    calls = printed.splitlines()
+    texts = [(build / f"counts.{number}").read_text() for number in range(1, len(calls) + 1)]
+    return collect(calls, [int(text.rpartition("totals: ")[2].split()[0]) for text in texts])
+
+
 def test_the_count_of_instructions_does_not_depend_on_the_input(built: Vocoder, tmp_path: Path) -> None:
-    """The first chunk's count, too, is every chunk's. Valgrind knows AVX2, not AVX-512."""
-    program = build_c("test_time.c", tmp_path, built.directory, "tiny", flags=[NOW])
-    counter = [valgrind(), "--tool=callgrind", "--quiet", f"--callgrind-out-file={tmp_path}/counts"]
-    run_c(program, under=counter)
-    counts: dict[str, dict[int, str]] = {}  # of each call: how many instructions, and an input that took so many
-    for path in tmp_path.glob("counts.*"):
-        text = path.read_text()
-        trigger = re.search(r"^desc: Trigger: Client Request: (.*): (.*)$", text, re.MULTILINE)
-        total = re.search(r"^totals: (\d+)$", text, re.MULTILINE)
-        if trigger and total:
-            counts.setdefault(trigger[1], {})[int(total[1])] = trigger[2]
-    assert len(counts) >= 10
-    for call, found in counts.items():
-        assert len(found) == 1, f"{call}: {found}"
+    """The first chunk's count, too, is every chunk's."""
+    if isinstance(built, Emulated):
+        program = build_cross("test_time.c", tmp_path, built.directory, "tiny")
+        found = counted([QEMU, "-plugin", build_counter(tmp_path), program])
+    else:
+        build = (built.directory, "tiny")
+        found = callgrind(build_c("test_time.c", tmp_path, *build, flags=[NOW, "-DCOUNT_BY_CALLGRIND"]), tmp_path)
+        if "avx512" in built.targets:
+            found |= counted([build_c("test_time.c", tmp_path / "steps", *build, flags=[NOW, "-DCOUNT_BY_STEPS"])])
+    check_equal(found, built.targets)
 
 
 # ---- faults ----
@@ -194,5 +242,5 @@ def test_any_finite_audio_has_a_finite_log_mel(built: Vocoder) -> None:
 
 def test_nothing_drifts(built: Vocoder, tmp_path: Path) -> None:
     """A million chunks; fewer where they are slow."""
-    program = build_c("test_drift.c", tmp_path, built.directory, "tiny", flags=["-O2"])
-    run_c(program, 20_000 if built.report["targets"] == ["portable"] else 1_000_000)
+    slow = isinstance(built, Emulated) or built.report["targets"] == ["portable"]
+    run_program(built, "test_drift.c", tmp_path, 20_000 if slow else 1_000_000, flags=["-O2"])

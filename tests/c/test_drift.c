@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "check.h"
-#include "vocosc.h"
+#include "init.h"
 #include "vocosc_model.h"
 
 /* Frames that can still be felt: through each convolution's context, and in the overlap. */

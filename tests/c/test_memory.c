@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "check.h"
-#include "vocosc.h"
+#include "init.h"
 
 enum { FRAMES = VOCOSC_MAX_FRAMES, SAMPLES = FRAMES * VOCOSC_HOP };
 

@@ -6,7 +6,7 @@
 #include <ucontext.h>
 
 #include "check.h"
-#include "vocosc.h"
+#include "init.h"
 
 enum {
   FRAMES = VOCOSC_MAX_FRAMES,

@@ -30,7 +30,7 @@ from compiler.plan import plan
 from tests import make_checkpoint
 from tests.objects import TINY
 
-SECONDS = 20  # for one input: a watchdog, far above what any takes
+SECONDS = 20  # of the CPU, for one input: a watchdog, far above what any takes
 MEGABYTES = 700  # that the reader may take: four times the file and 256, and what it reads before it knows
 MOST_BYTES = 1 << 16  # of an input
 WHOLE_FILE, PICKLE, SAFETENSORS = range(3)
@@ -41,12 +41,12 @@ class TookTooLongError(BaseException):
 
 
 def watch() -> None:
-    """Makes the alarm of an input that takes too long an exception."""
+    """Makes an exception of an input that takes too long."""
 
     def ring(_signal: int, _frame: Any) -> None:
         raise TookTooLongError
 
-    signal.signal(signal.SIGALRM, ring)
+    signal.signal(signal.SIGPROF, ring)
 
 
 class Target:
@@ -84,7 +84,7 @@ class Target:
             self.path.write_bytes(struct.pack("<Q", len(rest)) + rest + self.tensors)
         else:
             self.path.write_bytes(rest)
-        signal.alarm(SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
         try:
             plan(build_model(read_checkpoint(self.path), {}).config, [1])
         except CompileError as error:
@@ -92,7 +92,7 @@ class Target:
             assert "\n" not in text and text.isprintable() and len(text) < 1000, repr(text)
             return False
         finally:
-            signal.alarm(0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
             used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             assert used <= self.most_memory, f"{used >> 10} MB of memory"
         return True
