@@ -181,6 +181,7 @@ def refused(vocoder: Separate, weights: Bytes | None, size: int, status: int = B
     """Init refuses the weights, and leaves a stream that nothing decodes."""
     stream = np.full(vocoder.stream_bytes, 0xA5, np.uint8)
     assert vocoder.init(weights, size, stream) == status
+    assert not stream.any()
     audio = np.full(vocoder.hop, 7, np.float32)
     scratch = np.zeros(vocoder.call("scratch_bytes"), np.uint8)
     assert vocoder.call("decode", stream, scratch, some_mel(1, vocoder.mels), 1, audio) == BAD_STREAM

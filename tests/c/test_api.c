@@ -46,6 +46,14 @@ static int decode_all(float *to, int chunk) {
   return 1;
 }
 
+static int is_zero(const void *memory, size_t bytes) {
+  const unsigned char *p = memory;
+  for (size_t i = 0; i < bytes; i++) {
+    if (p[i] != 0) return 0;
+  }
+  return 1;
+}
+
 static void test_sizes(void **state) {
   (void)state;
   assert_int_equal(vocosc_stream_bytes(), sizeof(vocosc_stream));
@@ -82,8 +90,10 @@ static void test_targets(void **state) {
   const int unknown[] = {-1, VOCOSC_NEON + 1, 1000000};
   for (int i = 0; i < 3; i++) {
     assert_int_equal(vocosc_init_target(&stream, (vocosc_target)unknown[i]), VOCOSC_BAD_TARGET);
+    assert_true(is_zero(&stream, sizeof stream));
     assert_int_equal(vocosc_decode(&stream, &scratch, mel, 1, audio), VOCOSC_BAD_STREAM);
     assert_int_equal(vocosc_mel_init_target(&mel_stream, (vocosc_target)unknown[i]), VOCOSC_BAD_TARGET);
+    assert_true(is_zero(&mel_stream, sizeof mel_stream));
     assert_int_equal(vocosc_mel(&mel_stream, &scratch, audio, 1, mel), VOCOSC_BAD_STREAM);
   }
   assert_int_equal(vocosc_init(&stream), VOCOSC_OK);
