@@ -12,7 +12,7 @@ from compiler.accuracy import Accuracy
 from compiler.cuda import Device
 from compiler.emit import Measured, Options
 from compiler.nvrtc import Image
-from compiler.pack import INT8, Table
+from compiler.pack import Table
 from compiler.plan import STEPS, Plan
 
 

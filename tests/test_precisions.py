@@ -18,7 +18,8 @@ from tests.make_checkpoint import write_checkpoint
 from tests.objects import Floats, Vocoder, compile_model, golden, run_compiler, some_mel
 from tests.reference import snr_db
 
-# dB of the output against our own float32, on a real log-mel and random weights. Measured: f16 57.2, w8 36.4, w8a8 33.5.
+# dB of the output against our own float32, on a real log-mel and random weights. Measured: f16 57.2, w8 36.4,
+# w8a8 33.5.
 BARS = {"f16": 55.0, "w8": 35.0, "w8a8": 32.0}
 
 # No size is a multiple of a vector, nor even: the last pair of inputs has but one.

@@ -21,7 +21,10 @@ def row(pesq: float, snr: float | None = None) -> dict[str, float]:
 def results(w8: float, pesq: float) -> dict[str, dict[str, dict[str, float]]]:
     """Two sentences; `w8` and `pesq` are means."""
     return {
-        name: {MODEL: row(2.0), "f32": row(2.0, 100), "f16": row(2.0, 60), "w8": row(pesq, w8 + off), "w8a8": row(2.0, 32)}
+        name: {
+            **{MODEL: row(2.0), "f32": row(2.0, 100), "f16": row(2.0, 60)},
+            **{"w8": row(pesq, w8 + off), "w8a8": row(2.0, 32)},
+        }
         for name, off in (("a", 1.0), ("b", -1.0))
     }
 
