@@ -103,7 +103,8 @@ class Emulated(Vocoder):
 
     def __init__(self, directory: Path, name: str, build: Path, cpu: str) -> None:
         program = build_cross("serve.c", build, directory, name)
-        self.process = subprocess.Popen([QEMU, "-cpu", cpu, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.command = [QEMU, "-cpu", cpu]
+        self.process = subprocess.Popen([*self.command, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.name = name
         self.directory = directory
         self.report: dict[str, Any] = json.loads((directory / f"{name}.json").read_text())

@@ -27,7 +27,7 @@ from tests.objects import (
     some_mel,
     symbols,
 )
-from tests.test_aarch64 import EMULATED, GCC, QEMU, Emulated, build_cross, emulated
+from tests.test_aarch64 import BASELINE, EMULATED, GCC, QEMU, Emulated, build_cross, emulated
 from tests.test_linking import (  # noqa: F401 these run again here, on what `vocoder` is below
     WRAPPED,
     test_nothing_is_writable,
@@ -52,6 +52,8 @@ BUILDS = (
     "aarch64 f16 --no-libc",
     "aarch64 w8",
     "aarch64 w8a8",
+    "aarch64-dotprod w8",
+    "aarch64-dotprod w8a8",
 )
 CROSS = GCC.removesuffix("gcc")
 NOW = "-Wl,-z,now"  # else the loader resolves memcpy at its first call, on our stack and among our instructions
@@ -60,14 +62,15 @@ NOW = "-Wl,-z,now"  # else the loader resolves memcpy at its first call, on our 
 @pytest.fixture(scope="module", params=BUILDS, ids=lambda name: name.replace(" ", "_"))
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vocoder]:
     target, precision, *options = request.param.split()
-    if target == "aarch64" and not EMULATED:
+    if target.startswith("aarch64") and not EMULATED:
         pytest.skip(f"no {GCC} or no {QEMU} here: .ci/setup test")
     folder = tmp_path_factory.mktemp("proofs")
     write_checkpoint(folder / "tiny.ckpt", MODEL)
     options = ["--chunk", "1,3", "--target", target, "--precision", precision, *options]
     directory = compile_model(folder / "tiny.ckpt", folder / "out", "tiny", *options)
-    if target == "aarch64":
-        with emulated(directory, "tiny", folder / "serve") as vocoder:
+    if target.startswith("aarch64"):
+        cpu = "max" if target == "aarch64-dotprod" else BASELINE
+        with emulated(directory, "tiny", folder / "serve", cpu) as vocoder:
             yield vocoder
     else:
         yield Separate(directory, "tiny") if "blob" in options else Vocoder(directory, "tiny")
@@ -82,7 +85,7 @@ def vocoder(built: Vocoder) -> Vocoder:
 def run_program(built: Vocoder, program: str, build: Path, *arguments: object, flags: Iterable[object] = ()) -> None:
     """Builds a program of tests/c for the CPU that the object is for, and runs it there."""
     if isinstance(built, Emulated):
-        run_c(build_cross(program, build, built.directory, "tiny", flags=flags), *arguments, under=[QEMU])
+        run_c(build_cross(program, build, built.directory, "tiny", flags=flags), *arguments, under=built.command)
     else:
         run_c(build_c(program, build, built.directory, "tiny", flags=flags), *arguments)
 
@@ -183,7 +186,7 @@ def test_the_count_of_instructions_does_not_depend_on_the_input(built: Vocoder, 
     """The first chunk's count, too, is every chunk's."""
     if isinstance(built, Emulated):
         program = build_cross("test_time.c", tmp_path, built.directory, "tiny")
-        found = counted([QEMU, "-plugin", build_counter(tmp_path), program])
+        found = counted([*built.command, "-plugin", build_counter(tmp_path), program])
     else:
         build = (built.directory, "tiny")
         found = callgrind(build_c("test_time.c", tmp_path, *build, flags=[NOW, "-DCOUNT_BY_CALLGRIND"]), tmp_path)
