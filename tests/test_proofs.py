@@ -140,7 +140,7 @@ def test_valgrind_finds_nothing(built: Vocoder, tmp_path: Path) -> None:
     run_c(program, "first", under=[valgrind(), "--quiet", "--error-exitcode=99"])
 
 
-@pytest.mark.parametrize("precision", ["f16", "w8"])
+@pytest.mark.parametrize("precision", ["f16", "w8", "w8a8"])
 def test_sanitizers_find_nothing(tmp_path: Path, precision: str) -> None:
     """As for float weights in test_linking.py."""
     write_checkpoint(tmp_path / "tiny.ckpt", MODEL)
