@@ -142,10 +142,11 @@ static row_scale quantise(const float *x, int width, vec factor, vec minus_least
   const vec span = vec_max(vec_add(above, below), vec_set(1e-30f));
   const vec inverse = vec_div(vec_set(255.0f), span);
   const vec rounder = vec_set(0x1.8p23f);
-  const vec zero = vec_sub(vec_add(vec_mul(below, inverse), rounder), rounder);
+  const vec most = vec_set(255.0f); /* and what NaN, of values beyond all floats, becomes */
+  const vec zero = vec_min(vec_sub(vec_add(vec_mul(below, inverse), rounder), rounder), most);
   for (int c = 0; c < width; c += VEC_LANES) {
     const vec scaled = vec_fma(vec_mul(vec_load(x + c), factor), inverse, zero);
-    vec_store_inputs(y + c, vec_max(vec_min(scaled, vec_set(255.0f)), vec_set(0.0f)));
+    vec_store_inputs(y + c, vec_max(vec_min(scaled, most), vec_set(0.0f)));
   }
   return (row_scale){first_lane(span) / 255.0f, (int32_t)first_lane(zero) - VEC_INPUT_OFFSET};
 }
