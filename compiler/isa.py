@@ -97,8 +97,7 @@ AVX512 = Isa(
     lanes=16,
     tiles=(
         Tile(1, (8, 1)),
-        Tile(2, (8, 1), int8=(4, 1)),
-        Tile(3, (4, 1), half=(8, 1)),
+        *(Tile(rows, (8, 1), int8=(4, 1)) for rows in (2, 3)),
         *(Tile(rows, (4, 1)) for rows in range(4, 7)),
         *(Tile(rows, (2, 1), half=(1,)) for rows in range(7, 13)),
     ),
