@@ -32,8 +32,14 @@ from bench.report import aligned, this_machine
 
 SOURCE = Path(__file__).with_name("gpu.c")
 NO_GPU_EXIT = 77
-NO_GRAPH, NO_OVERLAP, SINGLE_KERNEL = 2, 4, 8
+NO_GRAPH, NO_OVERLAP, SINGLE_KERNEL, LIBRARIES = 2, 4, 8, 16
 """Options of init, as in NAME_cuda.h."""
+
+ONE, MANY, LINKED = "one", "many", "libraries"
+"""The builds: for one stream a call, for many, and for many with cuBLAS and cuFFT (--link libs, float32)."""
+
+WHOLE = 54
+"""Frames a call of a whole utterance, as in the bench of the CPU."""
 
 STATED_MS = 3.4
 """What the published reference says of a chunk of 5 on its GPU."""
@@ -48,12 +54,14 @@ class Case:
     memory: str = "device"
     cache: str = "warm"
     flags: int = 0
+    build: str = ONE
 
     def label(self) -> str:
         """What is special about it."""
         words = [self.memory if self.memory != "device" else "", self.cache if self.cache != "warm" else ""]
         words += ["no graph" if self.flags & NO_GRAPH else "", "no overlap" if self.flags & NO_OVERLAP else ""]
         words += ["single kernel" if self.flags & SINGLE_KERNEL else ""]
+        words += ["cuBLAS and cuFFT" if self.flags & LIBRARIES else ""]
         return ", ".join(word for word in words if word)
 
 
@@ -71,6 +79,17 @@ def latency_cases(chunks: Sequence[int]) -> list[Case]:
     ]
     by_both = [Case(chunk, flags=flags) for chunk in chunks for flags in (0, SINGLE_KERNEL)]
     return [*by_both, *special]
+
+
+def server_cases(chunk: int, streams: Sequence[int]) -> list[Case]:
+    """Many streams, by the graph and by the single kernel."""
+    return [Case(chunk, n, flags=flags, build=MANY) for n in streams if n > 1 for flags in (0, SINGLE_KERNEL)]
+
+
+def library_cases(chunk: int, longest: int, streams: int) -> list[Case]:
+    """What the libraries are for, by them and by our kernels: a large batch, a long chunk, a batch of such."""
+    sizes = [(chunk, streams), (longest, 1), (longest, streams)]
+    return [Case(*size, flags=flags, build=LINKED) for size in sizes for flags in (0, LIBRARIES)]
 
 
 def no_gpu() -> str | None:
@@ -99,7 +118,8 @@ def compile_program(directory: Path, work: Path) -> Path:
     source, program = work / f"gpu_{directory.name}.c", work / f"gpu_{directory.name}"
     source.write_text(SOURCE.read_text().replace("vocosc", name).replace("VOCOSC", name.upper()))
     flags = ["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O2", "-I", directory, "-I", SOURCE.parent]
-    line = ["gcc", *flags, source, directory / f"lib{name}.a", "-ldl", "-lm", "-o", program]
+    libraries = ["-lopenblas", "-lfftw3f"] if read_report(directory).get("link") == "libs" else []
+    line = ["gcc", *flags, source, directory / f"lib{name}.a", *libraries, "-ldl", "-lm", "-o", program]
     done = subprocess.run(list(map(str, line)), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         errors = [text for text in done.stderr.splitlines() if "error" in text]
@@ -145,7 +165,7 @@ def judge(
 
     five = of(Case(5), "wall_us", "median")
     tail = of(Case(5), "wall_us", "p99")
-    many = of(Case(5, streams=1000), "wall_us", "max")
+    many = of(Case(5, streams=1000, build=MANY), "wall_us", "max")
     bar_db = 100 if precision == "f32" else 55
     least_db = min((float(r["snr_db"]) for r in results), default=None)
     torch_us = 1e3 * pytorch[5]["p50_per_chunk_ms"] if 5 in pytorch else None
@@ -178,7 +198,21 @@ def bars_table(bars: Sequence[GpuBar]) -> str:
 
 def table(results: Sequence[Mapping[str, Any]], pytorch: Mapping[int, Summary]) -> str:
     """All cases as aligned text; times in microseconds."""
-    heads = ["chunk", "streams", "batch", "", "median", "p99", "max", "by events", "queueing", "first", "init ms", "dB"]
+    heads = [
+        "chunk",
+        "streams",
+        "batch",
+        "weights",
+        "",
+        "median",
+        "p99",
+        "max",
+        "by events",
+        "queueing",
+        "first",
+        "init ms",
+        "dB",
+    ]
     lines = [[*heads, "x PyTorch"]]
     for result in results:
         case = Case(**result["case"])
@@ -187,7 +221,7 @@ def table(results: Sequence[Mapping[str, Any]], pytorch: Mapping[int, Summary]) 
         numbers = [wall["median"], wall["p99"], wall["max"], result["event_us"]["median"], result["queue_us"]["median"]]
         lines.append(
             [
-                *(str(case.chunk), str(case.streams), str(result["batch"]), case.label()),
+                *(str(case.chunk), str(case.streams), str(result["batch"]), result["precision"], case.label()),
                 *(f"{number:.1f}" for number in [*numbers, result["first_us"], result["init_ms"], result["snr_db"]]),
                 f"{torch_us * case.streams / wall['median']:.1f}" if torch_us else "",
             ]
@@ -196,7 +230,7 @@ def table(results: Sequence[Mapping[str, Any]], pytorch: Mapping[int, Summary]) 
         figures = [1e3 * summary[key] for key in ("p50_per_chunk_ms", "p99_per_chunk_ms", "max_per_chunk_ms")]
         first = f"{1e3 * summary['avg_first_chunk_proc_ms']:.1f}"
         numbers_text = [f"{figure:.1f}" for figure in figures]
-        lines.append([str(chunk), "1", "1", "PyTorch", *numbers_text, "", "", first, "", "", "1.0"])
+        lines.append([str(chunk), "1", "1", "f32", "PyTorch", *numbers_text, "", "", first, "", "", "1.0"])
     return aligned(lines)
 
 
@@ -252,19 +286,32 @@ def _quiet(_: int) -> None:
     pass
 
 
-def objects(args: argparse.Namespace) -> tuple[Path, Path]:
-    """The directories of the object for one stream a call and of that for many. Raises PeerError."""
-    if args.object is not None:
-        return args.object.resolve(), (args.server_object or args.object).resolve()
-    found = []
-    for name, batch in (("gpu-one", 1), ("gpu-many", args.batch)):
-        print(f"compiling for {batch} stream{'s' * (batch > 1)} a call", file=sys.stderr, flush=True)
-        options = ["--target", "cuda", "--batch", str(batch)]
-        directory = args.work / f"{name}-{args.precision}"
-        found.append(
-            compile_object(args.compiler_python, args.checkpoint, directory, args.chunks, args.precision, more=options)
-        )
-    return found[0], found[1]
+def builds(args: argparse.Namespace, missing: dict[str, str]) -> dict[str, Path]:
+    """The directory of each build. `missing` is told why there is none with the libraries; another one: PeerError."""
+    found = {build: path.resolve() for build, path in zip((ONE, MANY, LINKED), args.objects, strict=False)}
+    if found:
+        return found
+    batch = ["--batch", str(args.batch)]
+    for build, chunks, precision, options in (
+        (ONE, args.chunks, args.precision, ["--batch", "1"]),
+        (MANY, args.chunks, args.precision, batch),
+        (LINKED, [usual_chunk(args), WHOLE], "f32", [*batch, "--link", "libs"]),
+    ):
+        print(f"compiling {precision} {' '.join(options)}", file=sys.stderr, flush=True)
+        directory, more = args.work / f"gpu-{build}-{precision}", ["--target", "cuda", *options]
+        try:
+            compile_object(args.compiler_python, args.checkpoint, directory, chunks, precision, more=more)
+            found[build] = directory
+        except PeerError as error:
+            if build != LINKED:
+                raise
+            missing["cublas and cufft"] = str(error)
+    return found
+
+
+def usual_chunk(args: argparse.Namespace) -> int:
+    """The chunk size that most cases have."""
+    return 5 if 5 in args.chunks else int(args.chunks[0])
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -277,8 +324,14 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", type=positive, default=32, help="streams a call, for many (%(default)s)")
     parser.add_argument("--warmup", type=int, default=200, help="untimed rounds a case (%(default)s)")
     parser.add_argument("--runs", type=positive, default=2000, help="timed rounds a case (%(default)s)")
-    parser.add_argument("--object", type=Path, help="this compiled object, for one stream a call: do not compile")
-    parser.add_argument("--server-object", type=Path, help="and this, for many streams a call")
+    parser.add_argument(
+        "--objects",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="compile nothing; these are the objects for one stream a call, for many, and with --link libs",
+    )
     parser.add_argument("--compiler-python", default=sys.executable, help="the Python that runs the compiler")
     parser.add_argument("--torch-python", default=sys.executable, help="the Python that has PyTorch with CUDA")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "bench", help="for objects (%(default)s)")
@@ -300,18 +353,21 @@ def run(args: argparse.Namespace) -> int:
         return 0
     args.work = args.work.resolve()
     args.work.mkdir(parents=True, exist_ok=True)
-    one, many = objects(args)
-    programs = compile_program(one, args.work), compile_program(many, args.work)
-    cases = [(programs[0], case) for case in latency_cases(args.chunks)]
-    usual = 5 if 5 in args.chunks else args.chunks[0]
-    for streams in args.streams:
-        if streams > 1:
-            cases += [(programs[1], Case(usual, streams, flags=flags)) for flags in (0, SINGLE_KERNEL)]
-    results: list[dict[str, Any]] = []
-    for program, case in cases:
-        print(f"chunk {case.chunk}, {case.streams} streams {case.label()}", file=sys.stderr, flush=True)
-        results.append({"case": asdict(case), **measure(program, case, args.warmup, args.runs)})
     missing: dict[str, str] = {}
+    directories = builds(args, missing)
+    programs = {build: compile_program(directory, args.work) for build, directory in directories.items()}
+    usual = usual_chunk(args)
+    cases = latency_cases(args.chunks)
+    if MANY in directories:
+        cases += server_cases(usual, args.streams)
+    if LINKED in directories:
+        longest = int(read_report(directories[LINKED])["max_frames"])
+        cases += library_cases(min(usual, longest), longest, args.batch)
+    results: list[dict[str, Any]] = []
+    for case in cases:
+        print(f"chunk {case.chunk}, {case.streams} streams {case.label()}", file=sys.stderr, flush=True)
+        results.append({"case": asdict(case), **measure(programs[case.build], case, args.warmup, args.runs)})
+    one = directories[ONE]
     pytorch, facts = measure_pytorch(args, one, missing)
     bars = judge(results, pytorch, facts, str(read_report(one).get("precision", args.precision)))
     chip = str(results[0]["chip"])

@@ -120,10 +120,12 @@ def mel(tmp_path: Path) -> Path:
 
 def test_the_tool_decodes_on_the_gpu_as_on_the_cpu(chain: Chain, mel: Path) -> None:
     expected = chain.decode(mel)
-    for size in (1, max(CHUNKS)):
-        audio = chain.decode(mel, "--target", "cuda", "--chunk", size)
+    by_graph = [chain.decode(mel, "--target", "cuda", "--chunk", size) for size in (1, max(CHUNKS))]
+    for audio in by_graph:
         assert audio.shape == expected.shape
-        assert snr_db(expected, audio) >= LEAST_DB, f"chunks of {size}"
+        assert snr_db(expected, audio) >= LEAST_DB
+    by_one_kernel = chain.decode(mel, "--target", "cuda-single-kernel")
+    assert all(by_one_kernel.tobytes() == audio.tobytes() for audio in by_graph)
 
 
 def test_the_tool_measures_and_reports_the_gpu(chain: Chain) -> None:
@@ -135,6 +137,8 @@ def test_the_tool_measures_and_reports_the_gpu(chain: Chain) -> None:
     assert info["gpu"] == "sm_90, 132 multiprocessors, driver of CUDA 13.0"
     assert info["cuda_batch"] == BATCH and info["cuda_architectures"] == [90]
     assert "--threads" in chain.run(tool, "bench", "--target", "cuda", "--threads", "2", expect=1).stderr
+    said = chain.run(tool, "bench", "--target", "cuda-libraries", expect=1).stderr
+    assert said.endswith("cannot take cuBLAS and cuFFT (compile with --target cuda --link libs)\n")
 
 
 def test_the_global_symbols_are_the_functions_of_the_headers(chain: Chain) -> None:
@@ -202,6 +206,13 @@ def test_cublas_and_cufft_agree_with_the_cpu_and_with_our_kernels(libs: tuple[Ch
     assert len(lines) == max(CHUNKS) and all(line.startswith("ok") for line in lines), done.stdout
 
 
+def test_the_tool_decodes_by_the_libraries(libs: tuple[Chain, Path], tmp_path: Path) -> None:
+    chain, _ = libs
+    path = tmp_path / "mel.npy"
+    np.save(path, some_mel(FRAMES, int(SHAPES[chain.name]["n_mels"])))
+    assert snr_db(chain.decode(path), chain.decode(path, "--target", "cuda-libraries")) >= LEAST_DB
+
+
 LIBRARY_FAILURES = {
     "cublasCreate_v2": "init: no library",
     "cufftPlanMany": "init: no library",
@@ -249,7 +260,8 @@ def test_the_bench_of_make_bench_gpu(chain: Chain, tmp_path: Path) -> None:
     torch.chmod(0o755)
     few = ["--chunks", "1,4", "--streams", "1,5", "--warmup", "1", "--runs", "3", "--date", "2001-02-03"]
     where = [
-        "--object",
+        "--objects",
+        chain.directory,
         chain.directory,
         "--work",
         tmp_path / "work",
@@ -275,6 +287,17 @@ def test_the_bench_of_make_bench_gpu(chain: Chain, tmp_path: Path) -> None:
     bars = {bar["text"].split(",")[0]: bar for bar in data["bars"] if bar["text"].startswith("dB ")}
     assert bars["dB from the CPU"]["passed"] and bars["dB from PyTorch"]["passed"]
     assert bars["dB from PyTorch"]["measured"] == data["pytorch"]["facts"]["snr_db"] > LEAST_DB
+
+
+def test_the_bench_times_the_libraries(libs: tuple[Chain, Path], tmp_path: Path) -> None:
+    chain, _ = libs
+    few = ["--chunks", "3", "--streams", "1", "--batch", "5", "--warmup", "0", "--runs", "1"]
+    where = ["--objects", *[chain.directory] * 3, "--work", tmp_path, "--results", tmp_path]
+    chain.run(sys.executable, "-m", "bench.gpu", chain.checkpoint, *where, *few)
+    results = json.loads((tmp_path / "gpu-a-fake.json").read_text())["results"]
+    found = [(r["chunk"], r["streams"], r["libraries"]) for r in results if r["case"]["build"] == "libraries"]
+    assert found == [(3, 5, 0), (3, 5, 1), (4, 1, 0), (4, 1, 1), (4, 5, 0), (4, 5, 1)]
+    assert min(r["snr_db"] for r in results) > LEAST_DB
 
 
 def test_the_bench_without_a_gpu_says_so() -> None:

@@ -30,10 +30,13 @@ vocosc_target best_target(void) {
 bool decoder_start(tool_decoder *decoder, const command_options *options) {
   const vocosc_target target = options->target;
   const int threads = options->threads;
-  decoder->on_gpu = options->gpu;
-  if (options->gpu && threads > 1) return fail("--threads", "are the CPU's (leave out --target cuda)");
-  if (options->gpu && options->streams > 1) return fail("--streams", "are the CPU's (leave out --target cuda)");
-  if (options->gpu) return gpu_start();
+  decoder->on_gpu = options->gpu != GPU_NONE;
+  if (decoder->on_gpu) {
+    const char *name = gpu_way_name(options->gpu);
+    if (threads > 1) return fail("--threads", "are the CPU's (leave out --target %s)", name);
+    if (options->streams > 1) return fail("--streams", "are the CPU's (leave out --target %s)", name);
+    return gpu_start(options->gpu);
+  }
 #if VOCOSC_BAKED
   const int status = vocosc_init_target(&decoder->stream, target);
 #else
@@ -82,7 +85,7 @@ int decoder_flush(tool_decoder *decoder, float *tail) {
 }
 
 const char *decoder_target(const command_options *options) {
-  if (options->gpu) return "cuda";
+  if (options->gpu != GPU_NONE) return gpu_way_name(options->gpu);
   return vocosc_target_name((int)(options->target == VOCOSC_BEST ? best_target() : options->target));
 }
 

@@ -5,6 +5,11 @@
 #include "vocosc_tool_error.h"
 #include "vocosc_tool_report.h"
 
+const char *gpu_way_name(gpu_way way) {
+  static const char *const names[GPU_WAYS] = {"", "cuda", "cuda-single-kernel", "cuda-libraries"};
+  return names[way];
+}
+
 #if VOCOSC_HAS_CUDA
 
 #include "vocosc_cuda.h"
@@ -13,8 +18,10 @@ static vocosc_cuda gpu;
 static vocosc_cuda_slot slot;
 
 /* The status of init, on the first GPU. */
-static int init(void) {
-  const vocosc_cuda_options options = {.flags = VOCOSC_CUDA_ALLOCATE, .slots = 1, .table = &slot};
+static int init(gpu_way way) {
+  static const int flags[GPU_WAYS] = {
+      [GPU_SINGLE_KERNEL] = VOCOSC_CUDA_SINGLE_KERNEL, [GPU_LIBRARIES] = VOCOSC_CUDA_LIBRARIES};
+  const vocosc_cuda_options options = {.flags = VOCOSC_CUDA_ALLOCATE | flags[way], .slots = 1, .table = &slot};
   return vocosc_cuda_init(&gpu, &options);
 }
 
@@ -24,8 +31,11 @@ static bool fail_status(int status) {
   return fail("GPU", "%s (CUresult %d)", vocosc_cuda_status_text(status), gpu.driver_code);
 }
 
-bool gpu_start(void) {
-  int status = init();
+bool gpu_start(gpu_way way) {
+  if (way == GPU_LIBRARIES && VOCOSC_CUDA_LIBRARY_STEPS == 0) {
+    return fail("--target", "this build cannot take cuBLAS and cuFFT (compile with --target cuda --link libs)");
+  }
+  int status = init(way);
   if (status != VOCOSC_OK) return fail_status(status);
   status = vocosc_cuda_bind(&gpu, 0, NULL);
   if (status == VOCOSC_OK) return true;
@@ -61,7 +71,7 @@ void gpu_stop(void) { vocosc_cuda_close(&gpu); }
 
 void gpu_report(void) {
   char text[96];
-  const int status = init();
+  const int status = init(GPU_GRAPH);
   if (status == VOCOSC_OK) {
     snprintf(text, sizeof text, "sm_%d, %d multiprocessors, driver of CUDA %d.%d", gpu.architecture,
              gpu.multiprocessors, gpu.driver_version / 1000, gpu.driver_version % 1000 / 10);
@@ -82,7 +92,10 @@ void gpu_report(void) {
 
 static bool fail_without(void) { return fail("--target", "this build has no GPU code (compile with --target cuda)"); }
 
-bool gpu_start(void) { return fail_without(); }
+bool gpu_start(gpu_way way) {
+  (void)way;
+  return fail_without();
+}
 
 /* NOLINTNEXTLINE(readability-non-const-parameter): where there is GPU code, it is written */
 bool gpu_run(const float *mel, int frames, float *audio) {

@@ -26,8 +26,13 @@ static bool parse_number(const char *option, const char *text, int smallest, int
 }
 
 static bool parse_target(const char *option, const char *text, command_options *options) {
-  options->gpu = strcmp(text, "cuda") == 0;
-  if (options->gpu) return true;
+  options->gpu = GPU_NONE;
+  for (int i = GPU_NONE + 1; i < GPU_WAYS; i++) {
+    if (strcmp(text, gpu_way_name((gpu_way)i)) == 0) {
+      options->gpu = (gpu_way)i;
+      return true;
+    }
+  }
   for (int i = VOCOSC_BEST; i <= LAST_TARGET; i++) {
     if (strcmp(text, vocosc_target_name(i)) == 0) {
       options->target = (vocosc_target)i;

@@ -5,13 +5,14 @@
 #include <stdbool.h>
 
 #include "vocosc.h"
+#include "vocosc_tool_gpu.h"
 
 typedef struct {
   int chunk;
   int threads;
   int streams; /* streams * chunk is at most VOCOSC_MAX_FRAMES */
   vocosc_target target;
-  bool gpu; /* --target cuda: target is not used */
+  gpu_way gpu; /* but for GPU_NONE, target is not used */
   int warmup;
   int runs;
   int frames; /* 0 if not given */
