@@ -1,7 +1,8 @@
 """The second way for a GPU, --link libs: matrix products by cuBLAS and inverse transforms by cuFFT.
 
 For whole utterances and large batches, and as the oracle of our own kernels, which the build has as well. Beside their
-tables there are plain matrices, so it takes twice the weights' memory. See templates/cuda/vocosc_cuda_kernels.cu.
+tables there are plain matrices, so it takes twice the weights' memory. The kernels between the libraries' steps are in
+templates/cuda/vocosc_cuda_library_steps.cuh.
 """
 
 from __future__ import annotations

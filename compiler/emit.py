@@ -163,7 +163,9 @@ def emit_kernels(plan: Plan, device: Device, checkpoint_sha256: str, options: Op
         "silent_mel": f"{np.log(1e-5):.9g}",
     }
     cuda = ROOT / "templates" / "cuda"
+    parts = [part for part in sorted(cuda.glob("*.cuh")) if device.library_steps or "library" not in part.name]
     sources = [
+        *parts,
         cuda / "vocosc_cuda_call.h",
         cuda / "vocosc_cuda_kernels.cu",
         cuda / "vocosc_cuda_machine.h",

@@ -1,0 +1,100 @@
+/*
+ * A step is one function for both ways of running it. What differs is the thread block's part in it, a `block`: how
+ * many THREADS it has, which shard and which streams are its own, and how it waits for the step before. Until then a
+ * step may read only what no step of the chunk writes.
+ */
+#ifndef VOCOSC_CUDA_BLOCK_CUH
+#define VOCOSC_CUDA_BLOCK_CUH
+
+#include "vocosc_cuda_layout.cuh"
+
+/* In the chain: a shard, for the streams of a tile. */
+template <int BLOCK_THREADS>
+struct chain_block {
+  static constexpr int THREADS = BLOCK_THREADS;
+  static constexpr int JOBS = TILE_JOBS;
+  const device_memory &memory;
+  const device_call &call;
+  int shard() const { return block_index(); }
+  int first_job() const { return tile_index() * TILE_JOBS; }
+  void wait() const {
+    wait_for_previous();
+    start_next();
+  }
+  void wait_for_nothing() const { start_next(); }
+};
+
+static constexpr int SINGLE_THREADS = ${device.single.block};
+static constexpr int SINGLE_FLOATS = ${device.single.shared_bytes // 4}; /* of shared memory */
+
+/*
+ * In the single kernel: some shards in turn, for all streams.
+ *
+ * Every thread block has a flag, which counts the steps that it has done since init: so flags need no reset, and at a
+ * kernel's start all are equal. Who waits for a step waits until all blocks have done it; until then they may still
+ * read what it will overwrite. Memory order: the barrier in `done` orders the block's writes before its last thread's
+ * store, a release at the scope of the GPU; each flag is loaded by some thread as an acquire of that scope, and the
+ * barrier in `wait` orders that before all that the block reads. Releases and acquires are cumulative over barriers, so
+ * all threads of a block see what all threads of all others wrote. An acquire also drops what the multiprocessor's
+ * first-level cache holds, so plain loads will do after it.
+ */
+struct single_block {
+  static constexpr int THREADS = SINGLE_THREADS;
+  static constexpr int JOBS = VOCOSC_CUDA_BATCH;
+  const device_memory &memory;
+  const device_call &call;
+  uint32_t *flags;
+  uint32_t steps; /* that this block has done */
+  int turn;
+  int shard() const { return turn; }
+  int first_job() const { return 0; }
+  void wait() const {
+    for (int i = thread_index(); i < block_count(); i += THREADS) wait_until(flags + i, steps);
+    barrier();
+  }
+  void wait_for_nothing() const {}
+  void done() {
+    barrier();
+    steps++;
+    if (thread_index() == THREADS - 1) publish(flags + block_index(), steps); /* its warp has no weights to load */
+  }
+};
+
+/* The sum of the 32 lanes' values, in all lanes, by one tree. */
+static float sum_of_lanes(float value) {
+#pragma unroll
+  for (int mask = LANES / 2; mask > 0; mask /= 2) value += exchange(value, mask);
+  return value;
+}
+
+/*
+ * The sums over the lanes of COUNT values, a power of two. Each exchange adds up half of them and gives away the other
+ * half; lanes that differ in the bits above MASK then hold different ones. The last exchanges add up what is left. At
+ * the end lane i * (32 / COUNT) holds sum i, in values[0].
+ */
+template <int COUNT, int MASK>
+static void add_up(float *values, int lane) {
+  if constexpr (COUNT > 1) {
+    const bool upper = (lane & MASK) != 0;
+#pragma unroll
+    for (int i = 0; i < COUNT / 2; i++) {
+      const float kept = upper ? values[COUNT / 2 + i] : values[i];
+      const float given = upper ? values[i] : values[COUNT / 2 + i];
+      values[i] = kept + exchange(given, MASK);
+    }
+  } else {
+    values[0] += exchange(values[0], MASK);
+  }
+  if constexpr (MASK > 1) add_up<(COUNT + 1) / 2, MASK / 2>(values, lane);
+}
+
+/* What the first kernel of a call does for the others: a copy of the call, for call_of. */
+template <int THREADS>
+static void leave_copy(const device_call &call) {
+  const uint32_t *from = (const uint32_t *)&call;
+  uint32_t *to = (uint32_t *)call.memory.scratch;
+  const size_t used = sizeof call - sizeof call.jobs + (size_t)call.count * sizeof *call.jobs;
+  for (int i = thread_index(); i < (int)(used / sizeof *to); i += THREADS) to[i] = from[i];
+}
+
+#endif /* VOCOSC_CUDA_BLOCK_CUH */

@@ -1,0 +1,151 @@
+/* Matrix products, cut into shards of outputs. */
+#ifndef VOCOSC_CUDA_PRODUCT_CUH
+#define VOCOSC_CUDA_PRODUCT_CUH
+
+#include "vocosc_cuda_block.cuh"
+
+//% if device.is_half
+/* A lane's weights of one output: 8 halves. */
+struct lane_weights {
+  uint4 halves;
+};
+enum { LANE_WEIGHT_BYTES = 16 };
+
+static lane_weights load_weights(const char *p, int lane) { return {load_words(p + lane * 16)}; }
+
+static void widen(const lane_weights &weights, float w[8]) {
+  const uint32_t words[4] = {weights.halves.x, weights.halves.y, weights.halves.z, weights.halves.w};
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    const float2 pair = widen_halves(words[i]);
+    w[2 * i] = pair.x;
+    w[2 * i + 1] = pair.y;
+  }
+}
+//% else
+/* A lane's weights of one output: 8 floats. */
+struct lane_weights {
+  float4 first, second;
+};
+enum { LANE_WEIGHT_BYTES = 32 };
+
+static lane_weights load_weights(const char *p, int lane) {
+  const float *from = (const float *)p;
+  return {load_floats(from + lane * 4), load_floats(from + LANES * 4 + lane * 4)};
+}
+
+static void widen(const lane_weights &weights, float w[8]) {
+  const float values[8] = {weights.first.x,  weights.first.y,  weights.first.z,  weights.first.w,
+                           weights.second.x, weights.second.y, weights.second.z, weights.second.w};
+#pragma unroll
+  for (int i = 0; i < 8; i++) w[i] = values[i];
+}
+//% endif
+
+/*
+ * A shard of a matrix product: WIDTH outputs, in GROUPS of COLUMNS. A group has SPLITS warps; each takes 256 of the
+ * inputs, of which a lane has 4 in the first half and 4 in the second, so that the loads of a warp are in one piece and
+ * hit every bank of shared memory once. A table is [shards][WIDTH] biases and as many scales; another one has
+ * [shards][group][split][column] weights of 256 inputs. An output is scale * (bias + sum).
+ */
+template <int INPUTS, int COLUMNS, int GROUPS, int SPLITS>
+struct shard {
+  static constexpr int WIDTH = COLUMNS * GROUPS;
+  static constexpr int WARPS = GROUPS * SPLITS;
+  static constexpr int THREADS = WARPS * LANES;
+  static constexpr int SUMS = COLUMNS * ROWS;
+  static constexpr int PADDED_SUMS = SUMS > 16 ? 32 : SUMS > 8 ? 16 : SUMS > 4 ? 8 : SUMS > 2 ? 4 : SUMS;
+  static constexpr int PARTIAL_FLOATS = WARPS * PADDED_SUMS; /* of shared memory */
+  static_assert(SUMS <= LANES, "a lane holds a sum at the end");
+  lane_weights weights[COLUMNS];
+
+  /* Whether this thread has weights: a block may have more threads than the shard. */
+  template <typename block>
+  static bool has_part() {
+    return block::THREADS == THREADS || thread_index() < THREADS;
+  }
+
+  template <typename block>
+  void load(const block &part, size_t table) {
+    const int warp = thread_index() / LANES;
+    const int lane = thread_index() % LANES;
+    const int column_bytes = LANES * LANE_WEIGHT_BYTES;
+    const char *from = bytes(part.memory, table) + ((size_t)part.shard() * WARPS + warp) * COLUMNS * column_bytes;
+    if (!has_part<block>()) return;
+#pragma unroll
+    for (int c = 0; c < COLUMNS; c++) weights[c] = load_weights(from + c * column_bytes, lane);
+  }
+
+  /* This lane's sums for the first `rows` of COUNT rows of x, `stride` apart: [row][column]. */
+  template <int COUNT, typename pointer>
+  void sum_rows(pointer x, int stride, int rows, float *sums) const {
+    const int warp = thread_index() / LANES;
+    const int first = warp % SPLITS * 8 * LANES + 4 * (thread_index() % LANES);
+    const int second = first + 4 * LANES;
+    /* First all loads, and no branch: so they are under way together. */
+    float4 a[COUNT], b[COUNT];
+#pragma unroll
+    for (int row = 0; row < COUNT; row++) {
+      const float4 zero = {0.0f, 0.0f, 0.0f, 0.0f};
+      a[row] = row < rows && first < INPUTS ? load_floats(x + row * stride + first) : zero;
+      b[row] = row < rows && second < INPUTS ? load_floats(x + row * stride + second) : zero;
+    }
+    float w[COLUMNS][8];
+#pragma unroll
+    for (int c = 0; c < COLUMNS; c++) widen(weights[c], w[c]);
+#pragma unroll
+    for (int row = 0; row < COUNT; row++) {
+#pragma unroll
+      for (int c = 0; c < COLUMNS; c++) {
+        float sum = a[row].x * w[c][0];
+        sum = fma_float(a[row].y, w[c][1], sum);
+        sum = fma_float(a[row].z, w[c][2], sum);
+        sum = fma_float(a[row].w, w[c][3], sum);
+        sum = fma_float(b[row].x, w[c][4], sum);
+        sum = fma_float(b[row].y, w[c][5], sum);
+        sum = fma_float(b[row].z, w[c][6], sum);
+        sum = fma_float(b[row].w, w[c][7], sum);
+        sums[row * COLUMNS + c] = sum;
+      }
+    }
+  }
+
+  /* This warp's sums for the first `rows` rows of x, `stride` apart, to `partial` [WARPS][PADDED_SUMS]. */
+  template <typename block, typename pointer>
+  void multiply(const block &, pointer x, int stride, int rows, shared_floats partial) const {
+    const int lane = thread_index() % LANES;
+    const int warp = thread_index() / LANES;
+    float sums[PADDED_SUMS] = {};
+    if (!has_part<block>()) return;
+    if (rows == 1) {
+      sum_rows<1>(x, stride, rows, sums);
+    } else {
+      sum_rows<ROWS>(x, stride, rows, sums);
+    }
+    add_up<PADDED_SUMS, LANES / 2>(sums, lane);
+    const int lanes_of_a_sum = LANES / PADDED_SUMS;
+    if (lane % lanes_of_a_sum == 0) partial[warp * PADDED_SUMS + lane / lanes_of_a_sum] = sums[0];
+  }
+
+  /* The whole sum of one output of the shard. */
+  static float sum(shared_floats partial, int row, int output) {
+    const int first = output / COLUMNS * SPLITS * PADDED_SUMS + row * COLUMNS + output % COLUMNS;
+    float whole = partial[first];
+#pragma unroll
+    for (int split = 1; split < SPLITS; split++) whole += partial[first + split * PADDED_SUMS];
+    return whole;
+  }
+};
+
+/* The bias and the scale of one output. */
+struct output_header {
+  float bias, scale;
+  void load(const float *table, int shards, int width, int shard, int output) {
+    const float *from = table + shard * width + output;
+    bias = from[0];
+    scale = from[shards * width];
+  }
+  float finish(float sum) const { return scale * (bias + sum); }
+};
+
+#endif /* VOCOSC_CUDA_PRODUCT_CUH */

@@ -1,0 +1,124 @@
+/* What is done to rows of activations: norms, and depthwise convolutions with their history. */
+#ifndef VOCOSC_CUDA_ROWS_CUH
+#define VOCOSC_CUDA_ROWS_CUH
+
+#include "vocosc_cuda_block.cuh"
+
+/* LayerNorm without its affine part: `count` rows of x to shared rows, a row a warp; the padding becomes zero. */
+template <typename block>
+static void normalise(const block &, const float *x, shared_floats rows, int count) {
+  enum { SHARE = (DIM_STRIDE + 4 * LANES - 1) / (4 * LANES) }; /* of a lane, in float4 */
+  const int lane = thread_index() % LANES;
+  for (int first = 0; first < ROWS; first += block::THREADS / LANES) {
+    const int row = first + thread_index() / LANES;
+    if (row >= count) break;
+    float v[SHARE][4];
+    float sum = 0.0f;
+#pragma unroll
+    for (int i = 0; i < SHARE; i++) {
+      const int c = 4 * (i * LANES + lane);
+      const float4 zero = {0.0f, 0.0f, 0.0f, 0.0f};
+      const float4 loaded = c < DIM_STRIDE ? load_floats(x + row * DIM_STRIDE + c) : zero;
+      v[i][0] = c < DIM ? loaded.x : 0.0f;
+      v[i][1] = c + 1 < DIM ? loaded.y : 0.0f;
+      v[i][2] = c + 2 < DIM ? loaded.z : 0.0f;
+      v[i][3] = c + 3 < DIM ? loaded.w : 0.0f;
+    }
+#pragma unroll
+    for (int i = 0; i < SHARE; i++) sum += (v[i][0] + v[i][1]) + (v[i][2] + v[i][3]);
+    const float mean = sum_of_lanes(sum) / (float)DIM;
+    float squares = 0.0f;
+#pragma unroll
+    for (int i = 0; i < SHARE; i++) {
+#pragma unroll
+      for (int j = 0; j < 4; j++) {
+        v[i][j] = 4 * (i * LANES + lane) + j < DIM ? v[i][j] - mean : 0.0f;
+        squares = fma_float(v[i][j], v[i][j], squares);
+      }
+    }
+    const float variance = sum_of_lanes(squares) / (float)DIM;
+    const float scale = 1.0f / sqrtf(variance + NORM_EPSILON);
+#pragma unroll
+    for (int i = 0; i < SHARE; i++) {
+      const int c = 4 * (i * LANES + lane);
+      const float4 scaled = {v[i][0] * scale, v[i][1] * scale, v[i][2] * scale, v[i][3] * scale};
+      if (c < DIM_STRIDE) store_floats(rows + row * DIM_STRIDE + c, scaled);
+    }
+  }
+}
+
+/*
+ * A value of mel as the network takes it: denormals count as zero, and what is no number as silence. A host that cannot
+ * see device memory cannot refuse it; so it costs a frame and never the stream.
+ */
+static float clean(float value) {
+  if (!(value >= -FLOAT_MAX && value <= FLOAT_MAX)) return SILENT_MEL;
+  return value > -1e-20f && value < 1e-20f ? 0.0f : value;
+}
+
+/* A frame of mel; those before the first are in the stream's history. */
+static const float *mel_frame(const float *mels, const float *history, int frame) {
+  return frame < 0 ? history + (CONTEXT + frame) * MELS : mels + frame * MELS;
+}
+
+/* The weights of one channel of a depthwise convolution; the table is [bias, taps, oldest first][DIM]. */
+struct channel_taps {
+  float bias, taps[TAPS];
+  void load(const float *table, int channel) {
+    bias = table[channel];
+#pragma unroll
+    for (int tap = 0; tap < TAPS; tap++) taps[tap] = table[(1 + tap) * DIM + channel];
+  }
+};
+
+/*
+ * The end of a pass over `rows` frames of x for the channels of this block, of which each thread brings one value of
+ * one channel (`column`) and row, or none (row >= rows): stores x, convolves it to y, and keeps the last CONTEXT frames
+ * of x, in `window` [channels][CONTEXT + ROWS] for the next pass or, at the chunk's end, in the stream's history.
+ */
+template <int WIDTH, typename block>
+static void convolve(const block &part, const channel_taps &taps, shared_floats window, float value, int column,
+                     int row, int rows, bool is_last, float *x, float *y, float *history) {
+  const int first_channel = part.shard() * WIDTH;
+  const int channel = first_channel + column;
+  const bool is_used = row < rows && channel < DIM;
+  const shared_floats own = window + column * (CONTEXT + ROWS);
+  if (is_used) {
+    own[CONTEXT + row] = value;
+    x[row * DIM_STRIDE + channel] = value;
+  }
+  barrier();
+  if (is_used) {
+    float sum = taps.bias;
+#pragma unroll
+    for (int tap = 0; tap < TAPS; tap++) sum = fma_float(own[row + tap], taps.taps[tap], sum);
+    y[row * DIM_STRIDE + channel] = sum;
+  }
+  if (is_last) {
+    for (int i = thread_index(); i < WIDTH * CONTEXT; i += block::THREADS) {
+      const int c = i % WIDTH;
+      const int from = i / WIDTH;
+      if (first_channel + c < DIM) history[from * DIM + first_channel + c] = window[c * (CONTEXT + ROWS) + rows + from];
+    }
+  }
+  barrier();
+  if (!is_last) {
+    for (int c = thread_index(); c < WIDTH; c += block::THREADS) {
+      const shared_floats moved = window + c * (CONTEXT + ROWS);
+      for (int i = 0; i < CONTEXT; i++) moved[i] = moved[rows + i];
+    }
+  }
+}
+
+/* The window's first CONTEXT frames, from a stream's history. */
+template <int WIDTH, typename block>
+static void load_window(const block &part, shared_floats window, const float *history) {
+  const int first_channel = part.shard() * WIDTH;
+  for (int i = thread_index(); i < WIDTH * CONTEXT; i += block::THREADS) {
+    const int c = i % WIDTH;
+    const int from = i / WIDTH;
+    if (first_channel + c < DIM) window[c * (CONTEXT + ROWS) + from] = history[from * DIM + first_channel + c];
+  }
+}
+
+#endif /* VOCOSC_CUDA_ROWS_CUH */

@@ -1,0 +1,154 @@
+//% from "fft_steps.h" import column, constants, from_halves, twiddles with context
+/* The last step of a chunk: inverse FFTs in shared memory, window, overlap-add. */
+#ifndef VOCOSC_CUDA_SYNTHESIS_CUH
+#define VOCOSC_CUDA_SYNTHESIS_CUH
+
+#include "vocosc_cuda_block.cuh"
+
+enum {
+  FFT_LENGTH = ${fft.complex_length}, /* complex buffers are [2][FFT_LENGTH]: real parts, then imaginary parts */
+  FFT_FRAMES = ${device.fft_frames}, /* frames that are transformed at a time */
+
+  /* Shared memory, offsets in floats: the tables as they lie in the weights, the overlap, two buffers. */
+  TABLES_START = TABLE_TWIDDLE_COSINES,
+  ARENA_OVERLAP = ${device.synthesis_table_floats},
+  ARENA_BUFFERS = ARENA_OVERLAP + ${device.synthesis_overlap_floats},
+  ARENA_FLOATS = ${device.synthesis_shared_bytes // 4},
+};
+${constants() | chomp}
+
+/* The sum of the overlap and of `count` windowed frames, STRIDE apart: what is complete goes out, the rest becomes the overlap. */
+template <int THREADS, int STRIDE, typename samples_pointer, typename pointer, typename overlap_pointer>
+static void overlap_add(samples_pointer samples, int count, pointer window, overlap_pointer overlap, float *audio) {
+  const int complete = count * HOP;
+  /* A thread has all positions that are `complete` apart: it alone reads and writes their places in the overlap. */
+  for (int start = thread_index(); start < complete; start += THREADS) {
+    for (int i = start; i < complete + OVERLAP; i += complete) {
+      float sum = i < OVERLAP ? overlap[i] : 0.0f;
+      for (int frame = 0; frame < count; frame++) {
+        const int at = i - frame * HOP;
+        if (at >= 0 && at < N_FFT) sum = fma_float(samples[frame * STRIDE + at], window[at], sum);
+      }
+      if (i < complete) {
+        audio[i] = sum;
+      } else {
+        overlap[i - complete] = sum;
+      }
+    }
+  }
+}
+
+/* A stream a shard: the inverse FFTs of its frames side by side, then their overlap-add. */
+template <typename block>
+static void synthesis(const block &part, shared_floats arena) {
+  const device_memory &memory = part.memory;
+  const device_call &call = part.call;
+  const shared_floats overlap = arena + ARENA_OVERLAP;
+  const shared_floats first_buffer = arena + ARENA_BUFFERS;
+  const shared_floats second_buffer = first_buffer + FFT_FRAMES * 2 * FFT_LENGTH;
+  const shared_floats window = arena + (TABLE_SYNTHESIS_WINDOW - TABLES_START) / 4;
+//% if fft.is_even
+  const shared_floats half_cosines = arena + (TABLE_HALF_COSINES - TABLES_START) / 4;
+  const shared_floats half_sines = arena + (TABLE_HALF_SINES - TABLES_START) / 4;
+//% endif
+//% if fft.passes | map(attribute="groups") | max > 1
+  const shared_floats twiddle_cosines = arena + (TABLE_TWIDDLE_COSINES - TABLES_START) / 4;
+  const shared_floats twiddle_sines = arena + (TABLE_TWIDDLE_SINES - TABLES_START) / 4;
+//% endif
+  const int thread = thread_index();
+  const int job = part.shard();
+  const int frames = call.frames;
+  const bool is_used = job < call.count;
+  /* No other step writes tables and overlap: they may be read before the wait. */
+  for (int i = 4 * thread; i < ARENA_OVERLAP; i += 4 * block::THREADS) {
+    store_floats(arena + i, load_floats(table(memory, TABLES_START) + i));
+  }
+  float *kept = is_used ? slot(memory, call, job) + SLOT_OVERLAP : nullptr;
+  float *audio = is_used ? (float *)call.jobs[job].audio : nullptr;
+  for (int i = thread; is_used && i < OVERLAP; i += block::THREADS) overlap[i] = kept[i];
+  barrier();
+  part.wait();
+  if (!is_used) return;
+  for (int frame = 0; frame < frames; frame += FFT_FRAMES) {
+    const int count = least(FFT_FRAMES, frames - frame);
+    const float *spectrum = scratch(memory, SCRATCH_SPECTRUM) + (size_t)(job * frames + frame) * 2 * BINS_STRIDE;
+    shared_floats to = first_buffer;
+    shared_floats from = second_buffer;
+//% if fft.is_even
+    /* First all loads, of a bin and its mirror image: so they are under way together. */
+    enum { SHARE = (FFT_FRAMES * FFT_LENGTH + block::THREADS - 1) / block::THREADS };
+    float bins[SHARE][4];
+#pragma unroll
+    for (int share = 0; share < SHARE; share++) {
+      const int i = least(thread + share * block::THREADS, count * FFT_LENGTH - 1);
+      const float *re = spectrum + i / FFT_LENGTH * 2 * BINS_STRIDE;
+      const float *im = re + BINS_STRIDE;
+      const int k = i % FFT_LENGTH;
+      bins[share][0] = re[k];
+      bins[share][1] = re[FFT_LENGTH - k];
+      bins[share][2] = im[k];
+      bins[share][3] = im[FFT_LENGTH - k];
+    }
+#pragma unroll
+    for (int share = 0; share < SHARE; share++) {
+      const int i = thread + share * block::THREADS;
+      const int k = i % FFT_LENGTH;
+      const shared_floats work = to + i / FFT_LENGTH * 2 * FFT_LENGTH;
+      const float low_r = bins[share][0];
+      const float high_r = bins[share][1];
+      const float low_i = bins[share][2];
+      const float high_i = bins[share][3];
+      if (i >= count * FFT_LENGTH) break;
+      if (k == 0) {
+        work[0] = low_r + high_r;
+        work[FFT_LENGTH] = low_r - high_r;
+        continue;
+      }
+${from_halves("") | chomp | indent(2, first=True)}
+    }
+//% else
+    for (int i = thread; i < count * BINS; i += block::THREADS) {
+      const float *re = spectrum + i / BINS * 2 * BINS_STRIDE;
+      const float *im = re + BINS_STRIDE;
+      const int k = i % BINS;
+      const shared_floats work = to + i / BINS * 2 * FFT_LENGTH;
+      work[k] = re[k];
+      work[FFT_LENGTH + k] = k == 0 ? 0.0f : im[k];
+      if (k > 0) {
+        work[FFT_LENGTH - k] = re[k];
+        work[2 * FFT_LENGTH - k] = -im[k];
+      }
+    }
+//% endif
+    barrier();
+//% for step in fft.passes
+//% set butterflies = step.groups * step.columns
+
+    /* Pass ${loop.index}, radix ${step.radix}: groups ${step.groups}, columns ${step.columns}. */
+    from = ${"first" if loop.index is odd else "second"}_buffer;
+    to = ${"second" if loop.index is odd else "first"}_buffer;
+    for (int i = thread; i < count * ${butterflies}; i += block::THREADS) {
+      const int buffer = i / ${butterflies} * 2 * FFT_LENGTH;
+      const int group = i % ${butterflies} / ${step.columns};
+      const int column = i % ${step.columns};
+      const shared_floats in = from + buffer + ${step.columns} * group + column;
+//% if loop.last and fft.is_even
+      const shared_floats out = to + buffer + 2 * column;
+//% else
+      const shared_floats out = to + buffer + ${step.columns * step.radix} * group + column;
+//% endif
+//% if step.groups > 1
+${twiddles(step, "", "") | chomp | indent(2, first=True)}
+//% endif
+${column(step, "", loop.last) | chomp | indent(2, first=True)}
+    }
+    barrier();
+//% endfor
+
+    overlap_add<block::THREADS, 2 * FFT_LENGTH>(to, count, window, overlap, audio + (size_t)frame * HOP);
+    barrier();
+  }
+  for (int i = thread; i < OVERLAP; i += block::THREADS) kept[i] = overlap[i];
+}
+
+#endif /* VOCOSC_CUDA_SYNTHESIS_CUH */
