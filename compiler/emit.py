@@ -383,20 +383,30 @@ def _environment() -> jinja2.Environment:
         table_length=lambda values: max(1, values.size),
         weight_offset=_weight_offset,
         header_offset=_header_offset,
+        row_offset=_row_offset,
     )
     return environment
 
 
 def _weight_offset(product: MatrixProduct, output: int) -> str:
     """Where the weights of a tile's output begin, as an offset to add: other panels are a whole panel further."""
-    offset = output // PANEL * product.panel + output % PANEL * product.neighbours
-    return f" + {offset}" if offset else ""
+    return _offset((output // PANEL, f"{product.name.upper()}_PANEL"), (output % PANEL * product.neighbours, ""))
 
 
 def _header_offset(product: MatrixProduct, output: int, more: int = 0) -> str:
     """Where an output's bias stands, counted in floats, as an offset to add."""
-    offset = output // PANEL * product.panel // product.float_elements + output % PANEL + more
-    return f" + {offset}" if offset else ""
+    return _offset((output // PANEL, f"{product.name.upper()}_PANEL_FLOATS"), (output % PANEL + more, ""))
+
+
+def _row_offset(product: MatrixProduct, row: int, stride: str, more: int = 0) -> str:
+    """Where a row of inputs or outputs begins, or `more` behind that, as an offset to add."""
+    return _offset((row, f"{product.name.upper()}_{stride}"), (more, ""))
+
+
+def _offset(*terms: tuple[int, str]) -> str:
+    """The sum of some counts of a unit, each, as C that is to be added: ` + 2 * PANEL + 8`, or nothing."""
+    words = ["" if not n else str(n) if not unit else unit if n == 1 else f"{n} * {unit}" for n, unit in terms]
+    return "".join(f" + {word}" for word in words if word)
 
 
 def _float32(value: float) -> str:

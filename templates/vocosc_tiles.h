@@ -50,6 +50,17 @@ enum {
 //% for product in products
 //% set header = "w" if product.weight_type == "float" else "(const float *)w"
 //% set inputs = dot_inputs if product.is_int8 else 1
+//% set NAME = product.name | upper
+
+/* ${product.text} */
+enum {
+  ${NAME}_INPUTS = ${product.padded_inputs},
+  ${NAME}_INPUT_STRIDE = ${product.x_stride}, /* from one row of x to the next */
+  ${NAME}_OUTPUT_STRIDE = ${product.y_stride}, /* from one row of y to the next */
+  ${NAME}_HEADER = ${product.header}, /* elements of a panel in front of its weights */
+  ${NAME}_PANEL = ${product.panel}, /* elements from one panel to the next */
+  ${NAME}_PANEL_FLOATS = ${product.panel // product.float_elements}, /* the same, counted in floats */
+};
 //% for tile in isa.tiles
 //% for vectors in tile.widths(product.weights)
 //% set columns = vectors * isa.lanes
@@ -76,10 +87,10 @@ ${" " * ("TILE void _x(" | length + product.name | length + ("%d%d" % (tile.rows
 //% set panels = [columns // 16, 1] | max
 //% if panels > 1
   const ${product.weight_type} *fetch = w + ahead;
-  const int turn = ${product.padded_inputs} - ahead / PANEL;
+  const int turn = ${NAME}_INPUTS - ahead / PANEL;
 //% endif
   UNROLL_4
-  for (int k = 0; k < ${product.padded_inputs}; ${"k += %d" % inputs if inputs > 1 else "k++"}) {
+  for (int k = 0; k < ${NAME}_INPUTS; ${"k += %d" % inputs if inputs > 1 else "k++"}) {
 //% if panels == 1
     VEC_PREFETCH(w + ahead, FETCH_LEVEL);
 //% endif
@@ -88,9 +99,9 @@ ${" " * ("TILE void _x(" | length + product.name | length + ("%d%d" % (tile.rows
 //% endfor
 //% macro input(row)
 //% if product.is_int8
-    const vec_inputs x${row} = vec_load_inputs(x + ${("%d + " % (product.x_stride * row)) if row else ""}k);
+    const vec_inputs x${row} = vec_load_inputs(x${product | row_offset(row, "INPUT_STRIDE")} + k);
 //% else
-    const vec x${row} = vec_set(x[${("%d + " % (product.x_stride * row)) if row else ""}k]);
+    const vec x${row} = vec_set(x[k${product | row_offset(row, "INPUT_STRIDE")}]);
 //% endif
 //% endmacro
 //% macro weight(v)
@@ -126,7 +137,7 @@ ${accumulate(row, v) | chomp}
 //% endif
     w += ${PANEL * inputs};
 //% if panels > 1
-    fetch += ${PANEL * inputs} + (-(int)(k == turn) & ${(panels - 1) * product.panel});
+    fetch += ${PANEL * inputs} + (-(int)(k == turn) & (${panels - 1} * ${NAME}_PANEL));
 //% endif
   }
 //% if product.is_int8
@@ -152,7 +163,7 @@ ${accumulate(row, v) | chomp}
   const vec_bits zero${row} = vec_bits_set((uint32_t)row_scales[${row}].zero);
 //% endif
 //% for v in range(vectors)
-//% set y = ("y + %d" % (product.y_stride * row + v * isa.lanes)) if row + v else "y"
+//% set y = "y" ~ (product | row_offset(row, "OUTPUT_STRIDE", v * isa.lanes))
 //% if product.is_int8
 //% set total = "vec_sum_total(sum%d_%d)" % (row, v)
 //% set total = "vec_bits_sub(%s, vec_bits_mul(zero%d, weight_sum%d))" % (total, row, v) if product.has_bytes else total
@@ -179,16 +190,16 @@ static void ${product.name}_rows(const ${product.x_type} *x, ${scales_parameter}
 //% set columns = vectors * isa.lanes
 //% if columns >= 16
       for (; panels >= ${columns // 16}; panels -= ${columns // 16}) {
-        ${product.name}_${tile.rows}x${columns}(x, ${scales}${header}, w + ${product.header}, y, ahead);
-        w += ${columns // 16 * product.panel};
+        ${product.name}_${tile.rows}x${columns}(x, ${scales}${header}, w + ${NAME}_HEADER, y, ahead);
+        w += ${"%d * " % (columns // 16) if columns > 16}${NAME}_PANEL;
         y += ${columns};
       }
 //% else
       for (; panels > 0; panels--) {
         for (int lane = 0; lane < PANEL; lane += ${columns}) {
-          ${product.name}_${tile.rows}x${columns}(x, ${scales}${header} + lane, w + ${product.header} + ${"%d * " % product.neighbours if product.is_int8 else ""}lane, y + lane, ahead);
+          ${product.name}_${tile.rows}x${columns}(x, ${scales}${header} + lane, w + ${NAME}_HEADER + ${"%d * " % product.neighbours if product.is_int8 else ""}lane, y + lane, ahead);
         }
-        w += ${product.panel};
+        w += ${NAME}_PANEL;
         y += PANEL;
       }
 //% endif
@@ -210,13 +221,13 @@ static void ${product.name}(const ${product.x_type} *x, ${scales_parameter}const
   const int block_panels = tiles > 1 ? BLOCK_PANELS : last - first;
   for (int panel = first; panel < last; panel += block_panels) {
     const int panels = last - panel < block_panels ? last - panel : block_panels;
-    const ${product.weight_type} *w = weights + panel * ${product.panel};
+    const ${product.weight_type} *w = weights + panel * ${NAME}_PANEL;
     for (int tile = 0; tile < tiles; tile++) {
       const int row = rows * tile / tiles;
       const int count = rows * (tile + 1) / tiles - row;
-      const int ahead = tiles > 1 && tile == 0 ? BLOCK_PANELS * ${product.panel} : FETCH_AHEAD;
-      float *to = y + row * ${product.y_stride} + panel * PANEL;
-      ${product.name}_rows(x + row * ${product.x_stride}, ${"row_scales + row, " if product.is_int8 else ""}w, to, count, panels, ahead);
+      const int ahead = tiles > 1 && tile == 0 ? BLOCK_PANELS * ${NAME}_PANEL : FETCH_AHEAD;
+      float *to = y + row * ${NAME}_OUTPUT_STRIDE + panel * PANEL;
+      ${product.name}_rows(x + row * ${NAME}_INPUT_STRIDE, ${"row_scales + row, " if product.is_int8 else ""}w, to, count, panels, ahead);
     }
   }
 }
