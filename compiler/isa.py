@@ -35,7 +35,7 @@ class Fetch:
 
 def fetch_of(weight_bytes: int) -> Fetch:
     """The prefetch of a model's weights, by whether they stay in a third-level cache. Measured: bench/NOTES.md."""
-    return Fetch(512, level=1) if weight_bytes <= 32 << 20 else Fetch(2048, level=2)
+    return Fetch(512, level=1) if weight_bytes <= 20 << 20 else Fetch(2048, level=2)
 
 
 @dataclass(frozen=True)
