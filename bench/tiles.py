@@ -21,7 +21,7 @@ from compiler.fold import fold
 from compiler.isa import AVX2, AVX512, TARGETS, Isa, Tile, fetch_of
 from compiler.model import build_model
 from compiler.pack import pack
-from compiler.plan import plan
+from compiler.plan import PANEL, plan
 from compiler.weights import build_weights
 
 SOURCE = Path(__file__).with_name("tiles.c")
@@ -40,7 +40,7 @@ CPU_FLAGS = {"avx2": {"avx2", "fma", "f16c"}, "avx512": {"avx512f", "avx512bw", 
 REGISTERS = {"avx2": 16, "avx512": 32}
 ROWS = {"avx2": (1, 2, 3, 5, 6), "avx512": (1, 2, 3, 5, 6, 8, 10, 12)}
 WIDTHS = (1, 2, 4, 8)  # vectors
-AHEAD = (0, 256, 512, 1024, 2048)  # weights
+AHEAD = (0, 256, 512, 1024, 2048, 4096, 8192)  # weights
 FROM_MEMORY, FROM_CACHE = 32 << 20, 1 << 20  # bytes
 
 
@@ -54,7 +54,7 @@ class Result:
     weights: str  # f32, f16 or int8: the precision has several
     rows: int
     columns: int
-    ahead: int  # the distance that the compiler chooses for such a model
+    ahead: int  # the distance that the compiler chooses for this tile in such a model
     from_memory: dict[int, float]
     from_cache: float
 
@@ -112,10 +112,18 @@ def measure(checkpoint: Path, isa: Isa, precision: str) -> list[Result]:
 
         memory = {ahead: run(ahead, FROM_MEMORY) for ahead in AHEAD}
         cache = run(0, FROM_CACHE)
-    ahead = fetch_of(sum(table.data.nbytes for table in tables)).weights
+    fetch = fetch_of(sum(table.data.nbytes for table in tables))
     return [
         Result(
-            *(isa.name, precision, product.name, product.weights, rows, columns, ahead),
+            *(
+                isa.name,
+                precision,
+                product.name,
+                product.weights,
+                rows,
+                columns,
+                fetch.weights(max(columns // PANEL, 1)),
+            ),
             {a: memory[a][i] for a in AHEAD},
             cache[i],
         )

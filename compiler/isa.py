@@ -27,15 +27,23 @@ class Tile:
 
 @dataclass(frozen=True)
 class Fetch:
-    """How far ahead of its use a weight is fetched, and into the cache of which level."""
+    """How far ahead of its use a weight is fetched, and into the cache of which level.
 
-    weights: int
+    `panel` weights ahead in each panel of a tile, but no more than `tile` in all of them together.
+    """
+
+    panel: int
+    tile: int
     level: int
+
+    def weights(self, panels: int) -> int:
+        """The weights in each panel of a tile of so many."""
+        return min(self.panel, self.tile // panels)
 
 
 def fetch_of(weight_bytes: int) -> Fetch:
     """The prefetch of a model's weights, by whether they stay in a third-level cache. Measured: bench/NOTES.md."""
-    return Fetch(512, level=1) if weight_bytes <= 20 << 20 else Fetch(2048, level=2)
+    return Fetch(512, 4096, level=1) if weight_bytes <= 20 << 20 else Fetch(8192, 8192, level=2)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,6 @@ _Static_assert(VEC_DOT_INPUTS == ${dot_inputs}, "compile as vocosc.mk does");
 enum {
   TILE_ROWS = ${isa.max_rows},
   BLOCK_PANELS = ${isa.block_panels},
-  FETCH_AHEAD = ${fetch.weights}, /* weights */
   FETCH_LEVEL = ${fetch.level}, /* of the cache that they are fetched into */
 };
 //% for product in products
@@ -181,7 +180,7 @@ ${accumulate(row, v) | chomp}
 //% set scales = "row_scales, " if product.is_int8 else ""
 //% set scales_parameter = "const row_scale *row_scales, " if product.is_int8 else ""
 
-/* ${product.text}: a tile's rows times `panels` panels. */
+/* ${product.text}: a tile's rows times `panels` panels. An `ahead` of 0 stands for what suits the tile. */
 static void ${product.name}_rows(const ${product.x_type} *x, ${scales_parameter}const ${product.weight_type} *w, float *y, int rows, int panels, int ahead) {
   switch (rows) {
 //% for tile in isa.tiles
@@ -190,14 +189,14 @@ static void ${product.name}_rows(const ${product.x_type} *x, ${scales_parameter}
 //% set columns = vectors * isa.lanes
 //% if columns >= 16
       for (; panels >= ${columns // 16}; panels -= ${columns // 16}) {
-        ${product.name}_${tile.rows}x${columns}(x, ${scales}${header}, w + ${NAME}_HEADER, y, ahead);
+        ${product.name}_${tile.rows}x${columns}(x, ${scales}${header}, w + ${NAME}_HEADER, y, ahead != 0 ? ahead : ${fetch.weights(columns // 16)});
         w += ${"%d * " % (columns // 16) if columns > 16}${NAME}_PANEL;
         y += ${columns};
       }
 //% else
       for (; panels > 0; panels--) {
         for (int lane = 0; lane < PANEL; lane += ${columns}) {
-          ${product.name}_${tile.rows}x${columns}(x, ${scales}${header} + lane, w + ${NAME}_HEADER + ${"%d * " % product.neighbours if product.is_int8 else ""}lane, y + lane, ahead);
+          ${product.name}_${tile.rows}x${columns}(x, ${scales}${header} + lane, w + ${NAME}_HEADER + ${"%d * " % product.neighbours if product.is_int8 else ""}lane, y + lane, ahead != 0 ? ahead : ${fetch.weights(1)});
         }
         w += ${NAME}_PANEL;
         y += PANEL;
@@ -225,7 +224,7 @@ static void ${product.name}(const ${product.x_type} *x, ${scales_parameter}const
     for (int tile = 0; tile < tiles; tile++) {
       const int row = rows * tile / tiles;
       const int count = rows * (tile + 1) / tiles - row;
-      const int ahead = tiles > 1 && tile == 0 ? BLOCK_PANELS * ${NAME}_PANEL : FETCH_AHEAD;
+      const int ahead = tiles > 1 && tile == 0 ? BLOCK_PANELS * ${NAME}_PANEL : 0;
       float *to = y + row * ${NAME}_OUTPUT_STRIDE + panel * PANEL;
       ${product.name}_rows(x + row * ${NAME}_INPUT_STRIDE, ${"row_scales + row, " if product.is_int8 else ""}w, to, count, panels, ahead);
     }
