@@ -9,6 +9,23 @@
 shard<${p.inputs}, ${p.columns}, ${p.groups}, ${p.splits}>
 //%- endmacro
 
+/*
+ * What a step does to its streams' rows: body(job, frame, rows, first) for up to ROWS frames of a stream at a time, from
+ * `frame` on, whose rows in scratch begin with `first`. The bounds of the loops are the build's, so that they unroll.
+ */
+template <typename block, typename function>
+static void for_each_pass(const block &part, int count, int frames, function body) {
+  for (int turn = 0; turn < block::JOBS; turn++) {
+    const int job = part.first_job() + turn;
+    if (job >= count) break;
+    for (int pass = 0; pass < PASSES; pass++) {
+      const int frame = pass * ROWS;
+      if (frame >= frames) break;
+      body(job, frame, least(ROWS, frames - frame), (size_t)(job * frames + frame));
+    }
+  }
+}
+
 /* The embedding of each job's mel. */
 //% set p = device.products.embed
 typedef ${shard_type(p)} embed_shard;
@@ -32,37 +49,30 @@ static void embed(const block &part, shared_floats arena) {
   const int count = call.count;
   const int frames = call.frames;
   part.wait_for_nothing();
-  for (int turn = 0; turn < block::JOBS; turn++) {
-    const int job = part.first_job() + turn;
-    if (job >= count) break;
+  for_each_pass(part, count, frames, [&](int job, int frame, int rows, size_t first) {
     const float *history = slot(memory, call, job) + SLOT_MEL_HISTORY;
     const float *mels_of_job = (const float *)call.jobs[job].mel;
-    for (int pass = 0; pass < PASSES; pass++) {
-      const int frame = pass * ROWS;
-      if (frame >= frames) break;
-      const int rows = least(ROWS, frames - frame);
-      /* First all loads, then the stores: so they are under way together. */
-      float values[WINDOW_SHARE];
+    /* First all loads, then the stores: so they are under way together. */
+    float values[WINDOW_SHARE];
 #pragma unroll
-      for (int i = 0; i < WINDOW_SHARE; i++) {
-        const int at = least(thread + i * block::THREADS, (CONTEXT + rows) * MELS_STRIDE - 1);
-        const float *from = mel_frame(mels_of_job, history, frame + at / MELS_STRIDE - CONTEXT);
-        values[i] = from[least(at % MELS_STRIDE, MELS - 1)];
-      }
-#pragma unroll
-      for (int i = 0; i < WINDOW_SHARE; i++) {
-        const int at = thread + i * block::THREADS;
-        if (at < MEL_WINDOW_FLOATS) mels[at] = at % MELS_STRIDE < MELS ? clean(values[i]) : 0.0f;
-      }
-      barrier();
-      product.multiply(part, mels, MELS_STRIDE, rows, partial);
-      barrier();
-      if (row < rows && channel < DIM) {
-        float *to = scratch(memory, SCRATCH_EMBEDDED) + (size_t)(job * frames + frame + row) * DIM_STRIDE;
-        to[channel] = header.finish(embed_shard::sum(partial, row, output));
-      }
+    for (int i = 0; i < WINDOW_SHARE; i++) {
+      const int at = least(thread + i * block::THREADS, (CONTEXT + rows) * MELS_STRIDE - 1);
+      const float *from = mel_frame(mels_of_job, history, frame + at / MELS_STRIDE - CONTEXT);
+      values[i] = from[least(at % MELS_STRIDE, MELS - 1)];
     }
-  }
+#pragma unroll
+    for (int i = 0; i < WINDOW_SHARE; i++) {
+      const int at = thread + i * block::THREADS;
+      if (at < MEL_WINDOW_FLOATS) mels[at] = at % MELS_STRIDE < MELS ? clean(values[i]) : 0.0f;
+    }
+    barrier();
+    product.multiply(part, mels, MELS_STRIDE, rows, partial);
+    barrier();
+    if (row < rows && channel < DIM) {
+      float *to = scratch(memory, SCRATCH_EMBEDDED) + (first + row) * DIM_STRIDE;
+      to[channel] = header.finish(embed_shard::sum(partial, row, output));
+    }
+  });
 }
 
 /* The step before the blocks: channels of a shard, and its threads. */
@@ -158,24 +168,16 @@ static void expand(const block &part, shared_floats arena, size_t headers, size_
   const int count = call.count;
   const int frames = call.frames;
   part.wait();
-  for (int turn = 0; turn < block::JOBS; turn++) {
-    const int job = part.first_job() + turn;
-    if (job >= count) break;
-    for (int pass = 0; pass < PASSES; pass++) {
-      const int frame = pass * ROWS;
-      if (frame >= frames) break;
-      const int rows = least(ROWS, frames - frame);
-      const size_t first = (size_t)(job * frames + frame);
-      normalise(part, scratch(memory, SCRATCH_CONVOLVED) + first * DIM_STRIDE, normalised, rows);
-      barrier();
-      product.multiply(part, normalised, DIM_STRIDE, rows, partial);
-      barrier();
-      if (row < rows && channel < HIDDEN_STRIDE) {
-        float *to = scratch(memory, SCRATCH_HIDDEN) + (first + row) * HIDDEN_STRIDE;
-        to[channel] = vec_gelu(header.finish(expand_shard::sum(partial, row, output)));
-      }
+  for_each_pass(part, count, frames, [&](int, int, int rows, size_t first) {
+    normalise(part, scratch(memory, SCRATCH_CONVOLVED) + first * DIM_STRIDE, normalised, rows);
+    barrier();
+    product.multiply(part, normalised, DIM_STRIDE, rows, partial);
+    barrier();
+    if (row < rows && channel < HIDDEN_STRIDE) {
+      float *to = scratch(memory, SCRATCH_HIDDEN) + (first + row) * HIDDEN_STRIDE;
+      to[channel] = vec_gelu(header.finish(expand_shard::sum(partial, row, output)));
     }
-  }
+  });
 }
 
 /* A block's second layer, onto x; the next block's convolution, with its history, if there is a next. */
@@ -260,28 +262,20 @@ static void head(const block &part, shared_floats arena) {
   const int count = call.count;
   const int frames = call.frames;
   part.wait();
-  for (int turn = 0; turn < block::JOBS; turn++) {
-    const int job = part.first_job() + turn;
-    if (job >= count) break;
-    for (int pass = 0; pass < PASSES; pass++) {
-      const int frame = pass * ROWS;
-      if (frame >= frames) break;
-      const int rows = least(ROWS, frames - frame);
-      const size_t first = (size_t)(job * frames + frame);
-      normalise(part, scratch(memory, SCRATCH_RESIDUAL) + first * DIM_STRIDE, normalised, rows);
-      barrier();
-      product.multiply(part, normalised, DIM_STRIDE, rows, partial);
-      barrier();
-      if (row < rows && bin < BINS) {
-        float *to = scratch(memory, SCRATCH_SPECTRUM) + (first + row) * 2 * BINS_STRIDE;
-        const float size = vec_min(vec_exp(magnitude.finish(head_shard::sum(partial, row, output))), MAX_MAGNITUDE);
-        float sine, cosine;
-        vec_sincos(phase.finish(head_shard::sum(partial, row, WIDTH + output)), &sine, &cosine);
-        to[bin] = size * cosine;
-        to[BINS_STRIDE + bin] = size * sine;
-      }
+  for_each_pass(part, count, frames, [&](int, int, int rows, size_t first) {
+    normalise(part, scratch(memory, SCRATCH_RESIDUAL) + first * DIM_STRIDE, normalised, rows);
+    barrier();
+    product.multiply(part, normalised, DIM_STRIDE, rows, partial);
+    barrier();
+    if (row < rows && bin < BINS) {
+      float *to = scratch(memory, SCRATCH_SPECTRUM) + (first + row) * 2 * BINS_STRIDE;
+      const float size = vec_min(vec_exp(magnitude.finish(head_shard::sum(partial, row, output))), MAX_MAGNITUDE);
+      float sine, cosine;
+      vec_sincos(phase.finish(head_shard::sum(partial, row, WIDTH + output)), &sine, &cosine);
+      to[bin] = size * cosine;
+      to[BINS_STRIDE + bin] = size * sine;
     }
-  }
+  });
 }
 
 #endif /* VOCOSC_CUDA_STEPS_CUH */
