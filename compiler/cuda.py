@@ -3,7 +3,7 @@
 A matrix product is cut into shards of outputs, one a thread block, about as many as a large chip has multiprocessors.
 A shard's outputs come in `groups` of `columns`; a group's inputs are split over `splits` warps, 256 each, of which a
 lane has eight: four in each half of the 256. So a thread has one or two loads of 16 bytes an output, and a warp's loads
-are in one piece. See templates/cuda/vocosc_cuda_kernels.cu, which reads all this.
+are in one piece. See templates/cuda/vocosc_cuda_layout.cuh, which reads all this.
 """
 
 from __future__ import annotations
