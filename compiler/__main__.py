@@ -8,15 +8,16 @@ import functools
 import hashlib
 import platform
 import re
+import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 try:
     from compiler.accuracy import measure
     from compiler.budget import check_budget, parse_budget
-    from compiler.build import build_object, build_tool
+    from compiler.build import build
     from compiler.calibrate import calibrate, read_mels
     from compiler.checkpoint import read_checkpoint
     from compiler.cuda import plan_device
@@ -24,12 +25,13 @@ try:
     from compiler.emit import KERNELS, Options, emit, emit_kernels
     from compiler.errors import CompileError
     from compiler.fold import fold
+    from compiler.formats import FORMATS
     from compiler.golden import golden_hash
     from compiler.isa import TARGETS
-    from compiler.model import build_model
+    from compiler.network import Network, read_network
     from compiler.nvrtc import ARCHITECTURES, Image, compile_images
-    from compiler.pack import INT8, WEIGHTS, pack
-    from compiler.plan import PANEL, plan
+    from compiler.pack import pack, pack_matrices
+    from compiler.plan import plan
     from compiler.report import report, to_json, to_text
     from compiler.weights import build_weights
 except ModuleNotFoundError as missing:
@@ -69,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="directory to write")
     parser.add_argument("--name", default="vocos", help="prefix of files and symbols (default: vocos)")
     parser.add_argument("--chunk", default="5", metavar="N[,N...]", help="frames per call; the largest is the limit")
-    parser.add_argument("--precision", default="f32", choices=list(WEIGHTS), help="of the weights (default: f32)")
+    parser.add_argument("--precision", default="f32", choices=list(FORMATS), help="of the weights (default: f32)")
     parser.add_argument("--calibrate", nargs="+", type=Path, metavar="MEL", help="w8, w8a8: round for these log-mels")
     parser.add_argument(
         "--target",
@@ -114,36 +116,47 @@ def _compile(arguments: argparse.Namespace) -> None:
     options = _options(arguments)
     overrides = {name: getattr(arguments, name) for name in OVERRIDES if getattr(arguments, name) is not None}
     checkpoint = read_checkpoint(arguments.checkpoint)
-    model = build_model(checkpoint, overrides)
-    layout = plan(model.config, chunks, options.precision, baked=options.baked)
-    folded = fold(model)
+    network = fold(read_network(checkpoint, overrides))
+    compile_network(network, checkpoint.sha256, chunks, options, arguments, budget)
+
+
+def compile_network(
+    network: Network,
+    sha256: str,
+    chunks: list[int],
+    options: Options,
+    arguments: argparse.Namespace,
+    budget: Mapping[str, int],
+) -> None:
+    """Compiles a folded network; `sha256` is its checkpoint's."""
+    layout = plan(network, chunks, options.precision, baked=options.baked)
     fed = None
     if arguments.calibrate:
-        log_mels = read_mels(arguments.calibrate, model.config.n_mels)
-        fed = calibrate(folded, log_mels)
+        log_mels = read_mels(arguments.calibrate, network.config.n_mels)
+        fed = calibrate(network, log_mels)
         digest = hashlib.sha256(b"".join(log_mel.tobytes() for log_mel in log_mels)).hexdigest()
         options = dataclasses.replace(options, calibration=digest)
-    tables = pack(folded, options.precision, panel=0 if options.link == "libs" else PANEL, fed=fed)
-    device = plan_device(layout, folded, options.batch, options.precision) if options.gpus else None
+    tables = pack_matrices(network) if options.link == "libs" else pack(network, options.precision, fed)
+    device = plan_device(layout, options.batch) if options.gpus else None
     if device and options.link == "libs":
-        device = add_libraries(device, layout, folded)
+        device = add_libraries(device, layout)
 
-    figures = functools.partial(report, layout, tables, checkpoint.sha256, options, device=device)
+    figures = functools.partial(report, layout, tables, sha256, options, device=device)
     planned = figures()
     if arguments.report:
         print(to_json(planned) if arguments.json else to_text(planned), end="" if arguments.json else "\n")
     check_budget(budget, planned, will_build=not (arguments.report or arguments.sources_only))
     if arguments.report:
         return
-    golden = golden_hash(layout, tables, options.precision) if options.bit_exact else 0
-    weights = build_weights(layout, tables, options.precision, golden)
+    golden = golden_hash(layout, tables) if options.bit_exact else 0
+    weights = build_weights(layout, tables, golden)
     images: Sequence[Image] = ()
     if device is not None:
-        kernels = emit_kernels(layout, device, checkpoint.sha256, options)
+        kernels = emit_kernels(layout, device, sha256, options)
         texts = {name: text.decode() for name, text in kernels.items()}
         images = compile_images(f"{options.name}_{KERNELS}", texts, options.gpus)
     figures = functools.partial(figures, images=images)
-    sources = functools.partial(emit, layout, tables, weights, checkpoint.sha256, options, device=device, images=images)
+    sources = emit(layout, tables, weights, sha256, options, device=device, images=images)
 
     output: Path = arguments.output
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -152,17 +165,19 @@ def _compile(arguments: argparse.Namespace) -> None:
     # Everything is written and built in a directory beside, so that a failure leaves no half of it.
     with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as name:
         work = Path(name)
-        _write(work, sources())
+        for file, data in sources.items():
+            (work / file).parent.mkdir(exist_ok=True)
+            (work / file).write_bytes(data)
         built = figures()
         if not arguments.sources_only:
-            measured = build_object(work, options.name, options.target)
+            measured = build(work, options)
             check_budget(budget, figures(measured=measured))
-            _write(work, sources(measured=measured))
-            build_tool(work, options.name, options.target)
-            built = figures(measured=measured, accuracy=measure(work / options.name, folded))
-        _write(work, {f"{options.name}.json": to_json(built).encode()})
+            built = figures(measured=measured, accuracy=measure(work / options.name, network))
+        (work / f"{options.name}.json").write_text(to_json(built))
         output.mkdir(exist_ok=True)
         for path in sorted(work.iterdir()):
+            if path.is_dir() and (output / path.name).exists():
+                shutil.rmtree(output / path.name)
             path.replace(output / path.name)
     print(to_text(built))
     print(f"\nwritten to {output}")
@@ -187,7 +202,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         raise CompileError(f"--link libs: works with --precision f32 only, not {options.precision}")
     if options.link == "libs" and not (options.baked and not options.no_libc):
         raise CompileError("--link libs: works with neither --weights blob nor --no-libc")
-    if arguments.calibrate and options.precision not in INT8:
+    if arguments.calibrate and not FORMATS[options.precision].is_integer:
         raise CompileError(f"--calibrate: only --precision w8 and w8a8 round by it, not {options.precision}")
     if arguments.json and not arguments.report:
         raise CompileError("--json: goes with --report; NAME.json is written in any case")
@@ -213,14 +228,6 @@ def _gpus(text: str) -> tuple[int, ...]:
     if not re.fullmatch(r"\d{2,3}(,\d{2,3})*", text):
         raise CompileError(f"--gpu {text}: give architectures, such as 90 or 80,90: 10 * major + minor version")
     return tuple(sorted(set(map(int, text.split(",")))))
-
-
-def _write(directory: Path, files: dict[str, bytes]) -> None:
-    """Writes what is not there already: what make has built from a file need not be built again."""
-    for name, data in files.items():
-        path = directory / name
-        if not path.exists() or path.read_bytes() != data:
-            path.write_bytes(data)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compiler.errors import CompileError
-from compiler.fold import Folded, Product
+from compiler.network import Network as Folded
+from compiler.network import Operation as Product
 from compiler.mel import hann
-from compiler.pack import half_scales
+from compiler.formats.f16 import half_scales
 from compiler.plan import Plan
 
 MAX_BATCH = 128  # the first kernel's parameter holds the jobs: 3 KB of the 4 KB that every driver takes

@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 
 from compiler.cuda import LIBRARY_THREADS, Area, Device, DeviceTable, Launch, LibraryStep, round_up
-from compiler.fold import Folded, Product
+from compiler.network import Network as Folded
+from compiler.network import Operation as Product
 from compiler.plan import Plan
 
 

@@ -1,23 +1,19 @@
-"""Makes the model of a checkpoint: names, shapes and values checked, every tensor used, weight norm folded."""
+"""The sizes of a checkpoint's model, from its shapes and hyper-parameters."""
 
-import math
-from collections.abc import Iterable, Mapping
+from __future__ import annotations
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from compiler.checkpoint import PREFIX, Checkpoint
 from compiler.errors import CompileError
-
-Array = NDArray[np.float64]
+from compiler.tensors import shape_text
 
 _EMBED = PREFIX + "0.embed.conv.conv"
 _BLOCK = PREFIX + "0.convnext."
 _HEAD = PREFIX + "1.out"
 _DECONV = PREFIX + "1.istft.overlap_add.deconv.weight"
-_FLOAT_MAX = float(np.finfo(np.float32).max)
 
 # Hyper-parameters: the names of Config, and where the reference keeps them
 _PLACES: dict[str, tuple[str, ...]] = {
@@ -52,112 +48,27 @@ class Config:
     f_max: float
 
 
-@dataclass(frozen=True)
-class Conv:
-    """A causal convolution. `weight`: (out, in, kernel), weight norm folded; tap kernel - 1 is now. `bias`: (out,)."""
-
-    weight: Array
-    bias: Array
-
-
-@dataclass(frozen=True)
-class Norm:
-    """The affine part of a LayerNorm; both (dim,)."""
-
-    weight: Array
-    bias: Array
-
-
-@dataclass(frozen=True)
-class Linear:
-    """A linear layer. `weight`: (out, in); `bias`: (out,)."""
-
-    weight: Array
-    bias: Array
-
-
-@dataclass(frozen=True)
-class Block:
-    """A ConvNeXt block: x + scale * contract(gelu(expand(norm(conv(x))))).
-
-    `conv` is depthwise, (dim, 1, kernel); `expand` (hidden, dim); `contract` (dim, hidden); `scale` (dim,), ones where
-    the checkpoint has no gamma.
-    """
-
-    conv: Conv
-    norm: Norm
-    expand: Linear
-    contract: Linear
-    scale: Array
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model as trained; all arrays float64. `head`: (2 * bins, dim), the log-magnitudes before the phases."""
-
-    config: Config
-    sha256: str
-    embed: Conv
-    embed_norm: Norm
-    blocks: tuple[Block, ...]
-    final_norm: Norm
-    head: Linear
-
-
-def build_model(checkpoint: Checkpoint, overrides: Mapping[str, int | float]) -> Model:
-    """Make the model of a checkpoint.
+def read_config(checkpoint: Checkpoint, overrides: Mapping[str, int | float]) -> Config:
+    """The sizes, from the shapes and the hyper-parameters, checked against each other.
 
     The hyper-parameters say what the shapes cannot (n_fft where odd, hop, sample rate, mel range) and must agree with
-    what they can. `overrides` win: sample_rate, hop_length, n_fft, f_min, f_max. Raises CompileError, naming the file,
-    for missing, unknown, wrongly shaped or non-finite tensors, and for hyper-parameters that contradict the shapes.
+    what they can. `overrides` win: sample_rate, hop_length, n_fft, f_min, f_max. Raises CompileError.
     """
-    try:
-        return _Builder(checkpoint, overrides).build()
-    except CompileError as error:
-        raise CompileError(f"{checkpoint.path}: {error}") from error
+    return _Reader(checkpoint, overrides).config()
 
 
-class _Builder:
-    """Takes the tensors of a checkpoint one by one, until none is left."""
+class _Reader:
+    """Looks up shapes and hyper-parameters."""
 
     def __init__(self, checkpoint: Checkpoint, overrides: Mapping[str, int | float]) -> None:
-        self.sha256 = checkpoint.sha256
-        self.tensors = dict(checkpoint.tensors)
+        self.tensors = checkpoint.tensors
         self.hyper = checkpoint.hyper_parameters or {}
         self.overrides = overrides
         for name in overrides:
             if name not in _OVERRIDES:
                 raise CompileError(f"{name} cannot be overridden; {', '.join(_OVERRIDES)} can")
 
-    def build(self) -> Model:
-        config = self.config()
-        dim, hidden, kernel = config.dim, config.hidden, config.kernel_size
-        embed = self.conv(_EMBED, (dim, config.n_mels, kernel))
-        embed_norm = self.norm(PREFIX + "0.norm", dim)
-        blocks = []
-        for i in range(config.num_layers):
-            block = f"{_BLOCK}{i}."
-            gamma = block + "gamma"
-            blocks.append(
-                Block(
-                    conv=self.conv(block + "dwconv.conv.conv", (dim, 1, kernel)),
-                    norm=self.norm(block + "norm", dim),
-                    expand=self.linear(block + "pwconv1", hidden, dim),
-                    contract=self.linear(block + "pwconv2", dim, hidden),
-                    scale=self.take(gamma, (dim,)) if gamma in self.tensors else np.ones(dim),
-                )
-            )
-        final_norm = self.norm(PREFIX + "0.final_layer_norm", dim)
-        head = self.linear(_HEAD, 2 * (config.n_fft // 2 + 1), dim)
-        self.check_istft(config.n_fft)
-        if self.tensors:
-            raise CompileError(f"{_some(self.tensors)}: unknown to this model")
-        return Model(config, self.sha256, embed, embed_norm, tuple(blocks), final_norm, head)
-
-    # ---- sizes ----
-
     def config(self) -> Config:
-        """The sizes, from the shapes and the hyper-parameters; checked against each other."""
         # The embedding's v is the weight as it was before the norm: the same shape
         names = [_EMBED + suffix for suffix in (".weight_v", ".parametrizations.weight.original1", ".weight")]
         embed = next((name for name in names if name in self.tensors), names[0])
@@ -177,11 +88,10 @@ class _Builder:
             if self.look_up(group + ".causal") is False:
                 raise CompileError(f"hyper-parameter {group}.causal is false: only a causal model can stream")
         n_fft = self.n_fft()
-        published = n_fft == 1024
-        hop = self.integer("hop_length", 320 if published else None)
+        hop = self.integer("hop_length")
         if hop > n_fft:
             raise CompileError(f"hop_length {hop} is longer than n_fft {n_fft}")
-        rate = self.integer("sample_rate", 16000 if published else None)
+        rate = self.integer("sample_rate")
         f_min, f_max = self.given("f_min"), self.given("f_max")
         f_min, f_max = 0.0 if f_min is None else f_min, rate / 2 if f_max is None else f_max
         if not 0 <= f_min < f_max <= rate / 2:
@@ -227,7 +137,7 @@ class _Builder:
             raise CompileError(f"{name}: tensor missing")
         shape = self.tensors[name].shape
         if len(shape) != axes or 0 in shape:
-            raise CompileError(f"{name}: has shape {_text(shape)}; expected {axes} axes, none empty")
+            raise CompileError(f"{name}: has shape {shape_text(shape)}; expected {axes} axes, none empty")
         return shape
 
     # ---- hyper-parameters ----
@@ -251,7 +161,7 @@ class _Builder:
             raise CompileError(f"the hyper-parameters contradict each other: {told}{option}")
         return next(iter(values.values()), None)
 
-    def integer(self, name: str, default: int | None) -> int:
+    def integer(self, name: str, default: int | None = None) -> int:
         """A positive integer that is given, or the default."""
         value = self.given(name)
         if value is None:
@@ -269,74 +179,6 @@ class _Builder:
             places = " and ".join(place for place in _PLACES[name] if self.look_up(place) is not None)
             raise CompileError(f"hyper-parameter {places} {value:g} contradicts {where}, which has {size}")
 
-    # ---- tensors ----
-
-    def take(self, name: str, shape: tuple[int, ...]) -> Array:
-        """Use up a tensor: its values, checked."""
-        if name not in self.tensors:
-            raise CompileError(f"{name}: tensor missing")
-        tensor = self.tensors.pop(name)
-        if tensor.shape != shape:
-            raise CompileError(f"{name}: has shape {_text(tensor.shape)}; expected {_text(shape)}")
-        return _finite(name, tensor.astype(np.float64))
-
-    def norm(self, name: str, dim: int) -> Norm:
-        return Norm(self.take(name + ".weight", (dim,)), self.take(name + ".bias", (dim,)))
-
-    def linear(self, name: str, rows: int, columns: int) -> Linear:
-        return Linear(self.take(name + ".weight", (rows, columns)), self.take(name + ".bias", (rows,)))
-
-    def conv(self, name: str, shape: tuple[int, int, int]) -> Conv:
-        """A convolution under the old or the new names of weight norm, or with the norm folded already."""
-        for g_name, v_name in (
-            (".weight_g", ".weight_v"),
-            (".parametrizations.weight.original0", ".parametrizations.weight.original1"),
-        ):
-            if name + g_name in self.tensors or name + v_name in self.tensors:
-                g = self.take(name + g_name, (shape[0], 1, 1))
-                v = self.take(name + v_name, shape)
-                weight = _weight_norm(name + v_name, g, v)
-                break
-        else:
-            if name + ".weight" not in self.tensors:
-                raise CompileError(f"{name}: neither weight_g and weight_v nor weight is there")
-            weight = self.take(name + ".weight", shape)
-        return Conv(weight, self.take(name + ".bias", shape[:1]))
-
-    def check_istft(self, n_fft: int) -> None:
-        """Check that the overlap-add and the window are the usual ones, then drop them."""
-        if _DECONV in self.tensors:
-            deconv = self.take(_DECONV, (n_fft, 1, n_fft))[:, 0]
-            if np.count_nonzero(deconv) != n_fft or not np.all(np.diagonal(deconv) == 1):
-                row, column = np.argwhere(deconv != np.eye(n_fft))[0]
-                value = f"[{row}, 0, {column}] is {deconv[row, column]:g}"
-                raise CompileError(f"{_DECONV}: is no identity, so this is no overlap-add: {value}")
-        for name in [name for name in self.tensors if name.startswith(PREFIX + "1.istft.") and name.endswith("window")]:
-            window = self.take(name, (n_fft,))
-            hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
-            if np.abs(window - hann).max() > 2e-3:  # half a unit in the last place of bfloat16
-                raise CompileError(f"{name}: is no periodic Hann window")
-
-
-def _weight_norm(name: str, g: Array, v: Array) -> Array:
-    """g * v / ||v||, the norm over all but the first axis."""
-    # Scaled first, so that no square overflows or vanishes
-    peak = np.abs(v).max(axis=(1, 2), keepdims=True)
-    if not peak.all():
-        raise CompileError(f"{name}: channel {np.flatnonzero(peak == 0)[0]} is all zero: its weight norm is undefined")
-    v = v / peak
-    return _finite(name, g * (v / np.sqrt(np.sum(v * v, axis=(1, 2), keepdims=True))))
-
-
-def _finite(name: str, array: Array) -> Array:
-    """The array, checked to be finite, also in float32."""
-    good = np.abs(array) <= _FLOAT_MAX
-    if not good.all():
-        index = tuple(int(i) for i in np.argwhere(~good)[0])
-        what = array[index] if not math.isfinite(array[index]) else f"{array[index]:g}, too large for float32,"
-        raise CompileError(f"{name}: holds {what} at {list(index)}")
-    return array
-
 
 def _number(name: str, value: Any, real: bool) -> float:
     """A hyper-parameter or override as a finite number."""
@@ -346,13 +188,3 @@ def _number(name: str, value: Any, real: bool) -> float:
     if not real and value != int(value):
         raise CompileError(f"{name} is {value:g}; expected an integer")
     return value if real else int(value)
-
-
-def _text(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "of a scalar"
-
-
-def _some(names: Iterable[str]) -> str:
-    """The first few names, and how many more there are."""
-    names = list(names)
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -96,26 +96,23 @@ static inline vec vec_max(vec a, vec b) { return vec_select(a > b, a, b); }
 static inline vec vec_abs(vec a) { return vec_from_bits(vec_to_bits(a) & 0x7fffffffu); }
 static inline vec vec_from_int(vec_bits a) { return (float)(int32_t)a; }
 
-#if BYTE_ROWS
-#define VEC_INPUT_OFFSET 0
-static inline void vec_store_inputs(uint8_t *p, vec a) { *p = (uint8_t)(a + 0x1.8p23f - 0x1.8p23f); }
-static inline vec_bits vec_load_int8(const int8_t *p) {
+static inline void w8_store(int16_t *p, vec a) { *p = (int16_t)(a + 0x1.8p23f - 0x1.8p23f); }
+static inline vec_bits w8_load_weights(const int8_t *p) { return (uint16_t)p[0] | (uint32_t)(uint16_t)p[1] << 16; }
+static inline vec_bits w8_accumulate(vec_bits sum, vec_bits weights, vec_bits inputs) {
+  const int32_t first = (int16_t)(uint16_t)weights * (int16_t)(uint16_t)inputs;
+  const int32_t second = (int16_t)(uint16_t)(weights >> 16) * (int16_t)(uint16_t)(inputs >> 16);
+  return sum + (uint32_t)first + (uint32_t)second;
+}
+
+static inline void w8a8_store(uint8_t *p, vec a) { *p = (uint8_t)(a + 0x1.8p23f - 0x1.8p23f); }
+static inline vec_bits w8a8_load_weights(const int8_t *p) {
   return (uint8_t)p[0] | (uint32_t)(uint8_t)p[1] << 8 | (uint32_t)(uint8_t)p[2] << 16 | (uint32_t)(uint8_t)p[3] << 24;
 }
-static inline vec_bits vec_dot(vec_bits sum, vec_bits weights, vec_bits inputs) {
+static inline vec_bits w8a8_accumulate(vec_bits sum, vec_bits weights, vec_bits inputs) {
   for (int byte = 0; byte < 32; byte += 8) {
     sum += (uint32_t)((int8_t)(uint8_t)(weights >> byte) * (int32_t)(uint8_t)(inputs >> byte));
   }
   return sum;
 }
-#else
-static inline void vec_store_inputs(int16_t *p, vec a) { *p = (int16_t)(a + 0x1.8p23f - 0x1.8p23f); }
-static inline vec_bits vec_load_int8(const int8_t *p) { return (uint16_t)p[0] | (uint32_t)(uint16_t)p[1] << 16; }
-static inline vec_bits vec_dot(vec_bits sum, vec_bits weights, vec_bits inputs) {
-  const int32_t first = (int16_t)(uint16_t)weights * (int16_t)(uint16_t)inputs;
-  const int32_t second = (int16_t)(uint16_t)(weights >> 16) * (int16_t)(uint16_t)(inputs >> 16);
-  return sum + (uint32_t)first + (uint32_t)second;
-}
-#endif
 
 #endif /* VOCOSC_VECTOR_PORTABLE_H */

@@ -1,7 +1,7 @@
 /*
  * Vectors of float, one set of operations for every instruction set.
  *
- * The kernels are compiled once per instruction set, with VOCOSC_ISA_... saying which. Each header below defines:
+ * The kernels are compiled once per instruction set; vocosc_network_ISA.c says which, and the set's own header defines:
  *   VEC_LANES                      floats in a vector: 1 (portable, CUDA), 4 (NEON), 8 (AVX2), 16 (AVX-512)
  *   vec, vec_bits                  floats, and the same lanes as 32-bit integers
  *   vec_load, vec_store            any alignment
@@ -14,15 +14,12 @@
  *   vec_bits_shift_left, vec_bits_shift_right (filled with zeros)
  *   vec_select(bits, a, b)         a where the lane's bits are not 0, else b
  *   vec_abs, vec_from_int          |a|; the float nearest to a signed 32-bit integer
- *   vec_store_inputs               of floats between -32639 and 32639, rounded to nearest, ties to even: inputs of
- *                                  vec_dot, 2 bytes each
- *   vec_load_inputs                of the next VEC_DOT_INPUTS, 2 or 4: the same in all lanes
- *   vec_load_int8                  of as many inputs' weights: lane j's are elements 2 j and 2 j + 1, and if there are
- *                                  4 also those 2 PANEL further on
- *                                  With BYTE_ROWS inputs are floats between 0 and 255, in a byte each as value -
- *                                  VEC_INPUT_OFFSET, and lane j's weights elements 4 j to 4 j + 3
- *   vec_dot(sum, weights, inputs)  sum + the products' sum in 32-bit integers, in each lane
- *   vec_sum_zero, vec_sum_total    a sum's beginning, and in the end its value in vec_bits
+ *   w8_store, w8a8_store           of floats between -32639 and 32639, or 0 and 255, rounded to nearest, ties to even:
+ *                                  inputs of 2 bytes, or of 1, as value - W8A8_INPUT_OFFSET
+ *   w8_load_weights                of the next W8_STEP inputs, 2 or 4: lane j's are elements 2 j and 2 j + 1, and if there
+ *                                  are 4 also those 2 PANEL further on
+ *   w8a8_load_weights              of the next 4 inputs: lane j's are elements 4 j to 4 j + 3
+ *   w8_accumulate, w8a8_accumulate (sum, weights, inputs): sum + the products' sum in 32-bit integers, in each lane
  *   fma_float(a, b, c)             the scalar fused multiply-add
  *   VEC_PREFETCH(p, level)         hints that the line at p will be read soon, into the cache of level 1 or 2
  *   VEC_FUNCTION                   storage class of the functions of vocosc_vector_math.h
@@ -37,43 +34,20 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(VOCOSC_ISA_AVX512)
-#include "vocosc_vector_avx512.h"
-#define VOCOSC_FOR_ISA(name) name##_avx512
-#elif defined(VOCOSC_ISA_AVX2)
-#include "vocosc_vector_avx2.h"
-#define VOCOSC_FOR_ISA(name) name##_avx2
-#elif defined(VOCOSC_ISA_NEON)
-#include "vocosc_vector_neon.h"
-#define VOCOSC_FOR_ISA(name) name##_neon
-#elif defined(VOCOSC_ISA_CUDA)
-#include "vocosc_vector_cuda.h"
-#define VOCOSC_FOR_ISA(name) name##_cuda
+//% for isa in vector_isas
+${"#if" if loop.first else "#elif"} defined(VOCOSC_ISA_${isa | upper})
+#include "vocosc_vector_${isa}.h"
+//% endfor
 #else
-#include "vocosc_vector_portable.h"
-#define VOCOSC_FOR_ISA(name) name##_portable
+#error "define the VOCOSC_ISA_..., as vocosc_network_....c do"
 #endif
 
-enum { PANEL = 16, PANEL_VECTORS = PANEL / VEC_LANES };
+enum { PANEL = ${PANEL}, PANEL_VECTORS = PANEL / VEC_LANES };
 
 #if defined(__clang__)
 #define UNROLL_4 _Pragma("clang loop unroll_count(4)")
 #else
 #define UNROLL_4 _Pragma("GCC unroll 4")
-#endif
-
-#if !defined(VEC_DOT_INPUTS) && \
-    !defined(VOCOSC_ISA_CUDA) /* which has no use for it, nor its compiler a __builtin_memcpy */
-#define VEC_DOT_INPUTS (BYTE_ROWS ? 4 : 2)
-typedef vec_bits vec_inputs, vec_int8, vec_sum;
-
-static inline vec_inputs vec_load_inputs(const void *p) {
-  uint32_t inputs;
-  __builtin_memcpy(&inputs, p, sizeof inputs);
-  return vec_bits_set(inputs);
-}
-static inline vec_sum vec_sum_zero(void) { return vec_bits_set(0); }
-static inline vec_bits vec_sum_total(vec_sum sum) { return sum; }
 #endif
 
 /*
@@ -89,5 +63,29 @@ static inline float panel_sum(const vec lanes[PANEL_VECTORS]) {
   }
   return sum[0];
 }
+
+/* The largest of all lanes, in each. A vector throughout: of a float's maximum compilers make a branch. */
+static inline vec vec_largest_lane(vec a) {
+  float lanes[VEC_LANES];
+  vec_store(lanes, a);
+  vec largest = vec_set(lanes[0]);
+  for (int lane = 1; lane < VEC_LANES; lane++) largest = vec_max(vec_set(lanes[lane]), largest);
+  return largest;
+}
+
+static inline float vec_first_lane(vec a) {
+  float lanes[VEC_LANES];
+  vec_store(lanes, a);
+  return lanes[0];
+}
+
+#ifndef VOCOSC_ISA_CUDA /* whose compiler has no __builtin_memcpy */
+/* The 4 bytes at p, in all lanes. */
+static inline vec_bits vec_bits_load_all(const void *p) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, p, sizeof bits);
+  return vec_bits_set(bits);
+}
+#endif
 
 #endif /* VOCOSC_VECTOR_H */

@@ -6,6 +6,6 @@
         .type vocosc_weights, %object
         .size vocosc_weights, ${weights.file | length}
 vocosc_weights:
-        .incbin "vocosc_weights.bin"
+        .incbin "network/vocosc_weights.bin"
 
         .section .note.GNU-stack, "", %progbits

@@ -8,7 +8,7 @@
         .type vocosc_cuda_${table}, %object
         .size vocosc_cuda_${table}, ${bytes}
 vocosc_cuda_${table}:
-        .incbin "vocosc_cuda_${table}.bin"
+        .incbin "network/vocosc_cuda_${table}.bin"
 //% endfor
 
         .section .note.GNU-stack, "", %progbits

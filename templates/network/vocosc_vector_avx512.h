@@ -1,4 +1,4 @@
-/* AVX-512 F, VL, BW and DQ, VNNI where the compiler may use it: sixteen lanes, a whole panel. See vocosc_vector.h. */
+/* AVX-512 F, VL, BW and DQ, and VNNI for integers: sixteen lanes, a whole panel. See vocosc_vector.h. */
 #ifndef VOCOSC_VECTOR_AVX512_H
 #define VOCOSC_VECTOR_AVX512_H
 
@@ -44,33 +44,25 @@ static inline vec vec_select(vec_bits chosen, vec a, vec b) {
 static inline vec vec_abs(vec a) { return _mm512_abs_ps(a); }
 static inline vec vec_from_int(vec_bits a) { return _mm512_cvtepi32_ps(a); }
 
-#if BYTE_ROWS
-#define VEC_INPUT_OFFSET 0
-static inline void vec_store_inputs(uint8_t *p, vec a) {
+/* With the intrinsics of VNNI GCC 12 copies every sum before and after. */
+static inline void w8_store(int16_t *p, vec a) {
+  _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(a)));
+}
+static inline vec_bits w8_load_weights(const int8_t *p) {
+  return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)p));
+}
+static inline vec_bits w8_accumulate(vec_bits sum, vec_bits weights, vec_bits inputs) {
+  __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(weights), "v"(inputs));
+  return sum;
+}
+
+static inline void w8a8_store(uint8_t *p, vec a) {
   _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
 }
-static inline vec_bits vec_load_int8(const int8_t *p) { return _mm512_loadu_si512(p); }
-static inline vec_bits vec_dot(vec_bits sum, vec_bits weights, vec_bits inputs) {
-  /* With the intrinsic GCC 12 copies every sum before and after. */
+static inline vec_bits w8a8_load_weights(const int8_t *p) { return _mm512_loadu_si512(p); }
+static inline vec_bits w8a8_accumulate(vec_bits sum, vec_bits weights, vec_bits inputs) {
   __asm__("vpdpbusd %1, %2, %0" : "+v"(sum) : "v"(weights), "v"(inputs));
   return sum;
 }
-#else
-static inline void vec_store_inputs(int16_t *p, vec a) {
-  _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(a)));
-}
-static inline vec_bits vec_load_int8(const int8_t *p) {
-  return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)p));
-}
-static inline vec_bits vec_dot(vec_bits sum, vec_bits weights, vec_bits inputs) {
-#ifdef __AVX512VNNI__
-  /* With the intrinsic GCC 12 copies every sum before and after. */
-  __asm__("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(weights), "v"(inputs));
-  return sum;
-#else
-  return _mm512_add_epi32(sum, _mm512_madd_epi16(weights, inputs));
-#endif
-}
-#endif
 
 #endif /* VOCOSC_VECTOR_AVX512_H */

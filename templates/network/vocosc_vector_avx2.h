@@ -51,46 +51,45 @@ static inline vec_bits vec_add_products(vec_bits sum, vec_bits a, vec_bits b) {
   return sum;
 }
 
-#if BYTE_ROWS
-/* Bytes as int16, the even and the odd ones apart: the instruction that multiplies bytes saturates its sums. */
-#define VEC_DOT_INPUTS 4
-#define VEC_INPUT_OFFSET 0
+/* w8: pairs of int16. */
+static inline void w8_store(int16_t *p, vec a) {
+  const __m256i whole = _mm256_cvtps_epi32(a);
+  _mm_storeu_si128((__m128i *)p, _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1)));
+}
+static inline vec_bits w8_load_weights(const int8_t *p) {
+  return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p));
+}
+static inline vec_bits w8_accumulate(vec_bits sum, vec_bits weights, vec_bits inputs) {
+  return vec_add_products(sum, weights, inputs);
+}
+
+/* w8a8: bytes as int16, the even and the odd ones apart, since the instruction that multiplies bytes saturates its sums. */
+#define W8A8_STEP 4
+#define W8A8_INPUT_OFFSET 0
 typedef struct {
   vec_bits even, odd;
-} vec_inputs, vec_int8;
-typedef vec_bits vec_sum;
+} w8a8_inputs, w8a8_weights;
+typedef vec_bits w8a8_sum;
 
-static inline void vec_store_inputs(uint8_t *p, vec a) {
+static inline void w8a8_store(uint8_t *p, vec a) {
   const __m256i whole = _mm256_cvtps_epi32(a);
   const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
   _mm_storel_epi64((__m128i *)p, _mm_packus_epi16(words, words));
 }
-static inline vec_inputs vec_load_inputs(const uint8_t *p) {
+static inline w8a8_inputs w8a8_load_inputs(const uint8_t *p) {
   int32_t inputs;
   __builtin_memcpy(&inputs, p, sizeof inputs);
   const __m256i all = _mm256_set1_epi32(inputs);
-  return (vec_inputs){_mm256_and_si256(all, _mm256_set1_epi16(0xff)), _mm256_srli_epi16(all, 8)};
+  return (w8a8_inputs){_mm256_and_si256(all, _mm256_set1_epi16(0xff)), _mm256_srli_epi16(all, 8)};
 }
-static inline vec_int8 vec_load_int8(const int8_t *p) {
+static inline w8a8_weights w8a8_load_weights(const int8_t *p) {
   const __m256i all = _mm256_loadu_si256((const __m256i *)p);
-  return (vec_int8){_mm256_srai_epi16(_mm256_slli_epi16(all, 8), 8), _mm256_srai_epi16(all, 8)};
+  return (w8a8_weights){_mm256_srai_epi16(_mm256_slli_epi16(all, 8), 8), _mm256_srai_epi16(all, 8)};
 }
-static inline vec_sum vec_dot(vec_sum sum, vec_int8 weights, vec_inputs inputs) {
+static inline w8a8_sum w8a8_accumulate(w8a8_sum sum, w8a8_weights weights, w8a8_inputs inputs) {
   return vec_add_products(vec_add_products(sum, weights.even, inputs.even), weights.odd, inputs.odd);
 }
-static inline vec_sum vec_sum_zero(void) { return vec_bits_set(0); }
-static inline vec_bits vec_sum_total(vec_sum sum) { return sum; }
-#else
-static inline void vec_store_inputs(int16_t *p, vec a) {
-  const __m256i whole = _mm256_cvtps_epi32(a);
-  _mm_storeu_si128((__m128i *)p, _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1)));
-}
-static inline vec_bits vec_load_int8(const int8_t *p) {
-  return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p));
-}
-static inline vec_bits vec_dot(vec_bits sum, vec_bits weights, vec_bits inputs) {
-  return vec_add_products(sum, weights, inputs);
-}
-#endif
+static inline w8a8_sum w8a8_zero(void) { return vec_bits_set(0); }
+static inline vec_bits w8a8_total(w8a8_sum sum) { return sum; }
 
 #endif /* VOCOSC_VECTOR_AVX2_H */

@@ -7,21 +7,25 @@
 
 #include "vocosc_vector.h"
 
-/* Added to a float of less than 2^22, 1.5 * 2^23 rounds it to an integer, which the sum's low bits then hold. */
-#define ROUNDER 0x1.8p23f
+/* Added to a float of less than 2^22, ROUNDER rounds it to an integer, which the sum's low bits then hold. */
+//% for name, value in constants.items()
+#define ${name} ${value | literal}
+//% endfor
+//% macro polynomial(result, x, name, declaration="vec ")
+  ${declaration}${result} = vec_set(${polynomials[name][0]}f);
+//% for coefficient in polynomials[name][1:]
+  ${result} = vec_fma(${result}, ${x}, vec_set(${coefficient}f));
+//% endfor
+//% endmacro
 
 /* e^x, within 1 ulp; x is clamped to +-87, so that the result is always a normal number. NaN gives e^87. */
 VEC_FUNCTION vec vec_exp(vec x) {
-  x = vec_max(vec_min(x, vec_set(87.0f)), vec_set(-87.0f));
-  const vec rounded = vec_fma(x, vec_set(0x1.715476p+0f), vec_set(ROUNDER)); /* x / ln 2 */
+  x = vec_max(vec_min(x, vec_set(LARGEST_EXPONENT)), vec_set(-LARGEST_EXPONENT));
+  const vec rounded = vec_fma(x, vec_set(LOG2_E), vec_set(ROUNDER));
   const vec n = vec_sub(rounded, vec_set(ROUNDER));
-  vec r = vec_fma(n, vec_set(-0x1.62e43p-1f), x); /* ln 2 in two parts */
-  r = vec_fma(n, vec_set(0x1.05c61p-29f), r);
-  vec p = vec_set(0x1.6a2318p-10f);
-  p = vec_fma(p, r, vec_set(0x1.123a8ep-7f));
-  p = vec_fma(p, r, vec_set(0x1.5558f6p-5f));
-  p = vec_fma(p, r, vec_set(0x1.55549p-3f));
-  p = vec_fma(p, r, vec_set(0x1.fffffcp-2f));
+  vec r = vec_fma(n, vec_set(-LN_2_HIGH), x);
+  r = vec_fma(n, vec_set(-LN_2_LOW), r);
+${polynomial("p", "r", "exp") | chomp}
   p = vec_fma(p, vec_mul(r, r), r);
   p = vec_add(p, vec_set(1.0f));
   return vec_from_bits(vec_bits_add(vec_to_bits(p), vec_bits_shift_left(vec_to_bits(rounded), 23)));
@@ -36,20 +40,12 @@ VEC_FUNCTION vec vec_log(vec x) {
   const vec e = vec_sub(biased, vec_set(0x1p23f + 127.0f));
   const vec m = vec_from_bits(vec_bits_add(vec_bits_and(moved, vec_bits_set(0x007fffffu)), vec_bits_set(0x3f3504f3u)));
   const vec f = vec_sub(m, vec_set(1.0f));
-  vec p = vec_set(0x1.1457a2p-4f);
-  p = vec_fma(p, f, vec_set(-0x1.de3c14p-4f));
-  p = vec_fma(p, f, vec_set(0x1.e6f06cp-4f));
-  p = vec_fma(p, f, vec_set(-0x1.fc2208p-4f));
-  p = vec_fma(p, f, vec_set(0x1.233768p-3f));
-  p = vec_fma(p, f, vec_set(-0x1.555c4ep-3f));
-  p = vec_fma(p, f, vec_set(0x1.99a4b6p-3f));
-  p = vec_fma(p, f, vec_set(-0x1.000006p-2f));
-  p = vec_fma(p, f, vec_set(0x1.555548p-2f));
+${polynomial("p", "f", "log") | chomp}
   const vec square = vec_mul(f, f);
-  p = vec_fma(p, vec_mul(f, square), vec_mul(e, vec_set(-0x1.05c61p-29f)));
+  p = vec_fma(p, vec_mul(f, square), vec_mul(e, vec_set(LN_2_LOW)));
   p = vec_fma(square, vec_set(-0.5f), p);
   p = vec_add(p, f);
-  return vec_fma(e, vec_set(0x1.62e43p-1f), p);
+  return vec_fma(e, vec_set(LN_2_HIGH), p);
 }
 
 /*
@@ -57,22 +53,16 @@ VEC_FUNCTION vec vec_log(vec x) {
  * is always finite and at most 1.
  */
 VEC_FUNCTION void vec_sincos(vec x, vec *sine, vec *cosine) {
-  x = vec_max(vec_min(x, vec_set(1e6f)), vec_set(-1e6f));
-  const vec rounded = vec_fma(x, vec_set(0x1.45f306p-1f), vec_set(ROUNDER)); /* quarter turns: x / (pi / 2) */
+  x = vec_max(vec_min(x, vec_set(LARGEST_ANGLE)), vec_set(-LARGEST_ANGLE));
+  const vec rounded = vec_fma(x, vec_set(TWO_OVER_PI), vec_set(ROUNDER)); /* quarter turns: x / (pi / 2) */
   const vec n = vec_sub(rounded, vec_set(ROUNDER));
-  vec r = vec_fma(n, vec_set(-0x1.921fb6p+0f), x); /* pi / 2 in three parts (Cody and Waite) */
-  r = vec_fma(n, vec_set(0x1.777a5cp-25f), r);
-  r = vec_fma(n, vec_set(0x1.ee59dap-50f), r);
+  vec r = vec_fma(n, vec_set(-HALF_PI_HIGH), x);
+  r = vec_fma(n, vec_set(-HALF_PI_MIDDLE), r);
+  r = vec_fma(n, vec_set(-HALF_PI_LOW), r);
   const vec square = vec_mul(r, r);
-  vec s = vec_set(-0x1.992f58p-13f);
-  s = vec_fma(s, square, vec_set(0x1.1107p-7f));
-  s = vec_fma(s, square, vec_set(-0x1.555544p-3f));
+${polynomial("s", "square", "sin") | chomp}
   s = vec_fma(s, vec_mul(square, r), r);
-  vec c = vec_set(0x1.99f026p-16f);
-  c = vec_fma(c, square, vec_set(-0x1.6c0c4ep-10f));
-  c = vec_fma(c, square, vec_set(0x1.55554ap-5f));
-  c = vec_fma(c, square, vec_set(-0.5f));
-  c = vec_fma(c, square, vec_set(1.0f));
+${polynomial("c", "square", "cos") | chomp}
   /* Odd quarters swap sine and cosine; quarters 2 and 3 negate the sine, 1 and 2 the cosine. */
   const vec_bits quarter = vec_to_bits(rounded);
   const vec_bits odd = vec_bits_and(quarter, vec_bits_set(1));
@@ -85,20 +75,10 @@ VEC_FUNCTION void vec_sincos(vec x, vec *sine, vec *cosine) {
 
 /* GELU in its erf form, x/2 (1 + erf(x / sqrt 2)), within 3e-7 max(1, |x|). erf is a rational function, odd in x. */
 VEC_FUNCTION vec vec_gelu(vec x) {
-  const vec z = vec_max(vec_min(vec_mul(x, vec_set(0x1.6a09e6p-1f)), vec_set(3.92f)), vec_set(-3.92f));
+  const vec z = vec_max(vec_min(vec_mul(x, vec_set(SQRT_HALF)), vec_set(LARGEST_ERF)), vec_set(-LARGEST_ERF));
   const vec t = vec_mul(z, z);
-  vec p = vec_set(0x1.1118ap-19f);
-  p = vec_fma(p, t, vec_set(0x1.2d71e8p-12f));
-  p = vec_fma(p, t, vec_set(0x1.fb08d6p-9f));
-  p = vec_fma(p, t, vec_set(0x1.b2ac24p-5f));
-  p = vec_fma(p, t, vec_set(0x1.8ac85ap-3f));
-  p = vec_fma(p, t, vec_set(0x1.20dd72p+0f));
-  vec q = vec_set(0x1.3f5c08p-15f);
-  q = vec_fma(q, t, vec_set(0x1.3775b4p-10f));
-  q = vec_fma(q, t, vec_set(0x1.f12b16p-7f));
-  q = vec_fma(q, t, vec_set(0x1.d7635cp-4f));
-  q = vec_fma(q, t, vec_set(0x1.0221fp-1f));
-  q = vec_fma(q, t, vec_set(1.0f));
+${polynomial("p", "t", "erf_numerator") | chomp}
+${polynomial("q", "t", "erf_denominator") | chomp}
   const vec erf = vec_div(vec_mul(z, p), q);
   const vec half = vec_mul(x, vec_set(0.5f));
   return vec_fma(half, erf, half);

@@ -1,4 +1,4 @@
-//% from "fft_steps.h" import column, constants, from_halves, twiddles with context
+//% from "network/fft_steps.h" import column, constants, from_halves, twiddles with context
 /*
  * The inverse and the forward real FFT of ${fft.length} samples: ${fft.passes | length} passes of a complex FFT of ${fft.complex_length}
  * (${fft.passes | map(attribute="radix") | join(" x ")}), from one buffer to the other and back, then (forward) or before (inverse)
@@ -51,7 +51,7 @@ ${one_pass("inverse", "", loop.index, step) | chomp}
 /*
  * From a spectrum [2][BINS_PADDED] (real parts, imaginary parts) to samples, without the factor 1 / ${fft.length}, which is in the
  * synthesis window. The imaginary part of bin 0${" and of the last bin" if fft.is_even else ""} counts as zero. Both arguments are
- * overwritten; one of them, inverse_real_fft_result, holds the samples then.
+ * overwritten; ${"spectrum" if fft.passes | length is odd else "work"} holds the samples then.
  */
 static void inverse_real_fft(float *restrict spectrum, float *restrict work) {
   const float *re = spectrum;
@@ -81,22 +81,13 @@ ${from_halves("vocosc_") | chomp}
 //% endfor
 }
 
-static inline const float *inverse_real_fft_result(const float *spectrum, const float *work) {
-//% if fft.passes | length is odd
-  (void)work;
-  return spectrum;
-//% else
-  (void)spectrum;
-  return work;
-//% endif
-}
 //% for step in fft.passes
 
 ${one_pass("forward", "-", loop.index, step) | chomp}
 //% endfor
 
 /* The magnitude that the model was trained on: the small term keeps its gradient finite. */
-static float magnitude_of(float re, float im) { return __builtin_sqrtf(fma_float(re, re, fma_float(im, im, 1e-6f))); }
+static float magnitude_of(float re, float im) { return __builtin_sqrtf(fma_float(re, re, fma_float(im, im, POWER_FLOOR))); }
 
 /*
  * From samples [N_FFT], which the analysis window multiplies, to magnitudes sqrt(re^2 + im^2 + 1e-6) of BINS bins.

@@ -4,12 +4,7 @@
 
 #include <stdint.h>
 
-/* The instruction sets of this build. */
-#define VOCOSC_BUILDS_PORTABLE ${("portable" in isa_names) | int}
-#define VOCOSC_BUILDS_AVX2 ${("avx2" in isa_names) | int}
-#define VOCOSC_BUILDS_AVX512 ${("avx512" in isa_names) | int}
-#define VOCOSC_BUILDS_LIBS ${("libs" in isa_names) | int}
-#define VOCOSC_BUILDS_NEON ${("neon" in isa_names) | int}
+#include "vocosc.h"
 
 enum {
   N_FFT = ${config.n_fft},
@@ -17,64 +12,46 @@ enum {
   OVERLAP = ${plan.overlap_floats}, /* N_FFT - HOP */
   BINS = ${plan.bins},
   MELS = ${config.n_mels},
-  DIM = ${config.dim},
-  HIDDEN = ${config.hidden},
-  BLOCKS = ${config.num_layers},
-  TAPS = ${config.kernel_size},
-  CONTEXT = ${plan.context}, /* frames before the first that a convolution sees */
+  DIM = ${plan.dim}, /* channels of the rows that are convolved and normalised */
+  TAPS = ${plan.left + 1}, /* frames that a convolution sees */
+  LEFT = ${plan.left}, /* those before the current one */
+  GOLDEN_FRAMES = ${golden_frames}, /* of the self-test: fewer, and some weights would meet nothing but silence */
 
-  /* Rounded up to whole panels of 16 */
-  DIM_PADDED = ${plan.dim_padded},
-  HIDDEN_PADDED = ${plan.hidden_padded},
-  BINS_PADDED = ${plan.bins_padded},
-  EMBED_PANELS = ${plan.dim_padded // 16},
-  EXPAND_PANELS = ${plan.hidden_padded // 16},
-  CONTRACT_PANELS = ${plan.dim_padded // 16},
-  BIN_PANELS = ${plan.bins_padded // 16},
+  /* Rounded up to whole panels of ${PANEL} */
+  DIM_PADDED = ${plan.dim | padded},
+  BINS_PADDED = ${plan.bins | padded},
+//% for name, width in plan.widths.items()
+  ${name | upper}_PADDED = ${width | padded},
+//% endfor
 
-  /* Floats from one frame's row to the next */
+  /* Elements from one frame's row to the next */
   DIM_STRIDE = ${plan.dim_stride},
-  HIDDEN_STRIDE = ${plan.hidden_stride},
-  SPECTRUM_STRIDE = ${plan.spectrum_stride},
-  FFT_STRIDE = ${fft_stride},
+//% for name, stride in plan.strides.items()
+  ${name | upper}_STRIDE = ${stride},
+//% endfor
+
+  /* State, offsets in floats: what a stream keeps from call to call. */
+//% for state in plan.state
+  STATE_${state.name | upper} = ${state.offset}, /* ${state.layout} */
+//% endfor
 
   /* Scratch, offsets in floats: buffers that are never alive at the same time share memory. */
 //% for buffer in plan.scratch
-  SCRATCH_${buffer.name} = ${buffer.offset}, /* ${buffer.floats} floats ${buffer.layout} */
+  SCRATCH_${buffer.name | upper} = ${buffer.offset}, /* ${buffer.floats} floats ${buffer.layout} */
 //% endfor
-};
+//% if limits
 
-#define NORM_EPSILON 1e-6f
-#define MAX_MAGNITUDE 100.0f /* of a bin of the spectrum */
-#define MEL_FLOOR 1e-5f      /* log-mel is the logarithm of this at least */
-
-/* An element of the blocks' tables. */
-typedef ${products[1].weight_type} block_weight;
-//% if is_int8
-
-/* Blocks multiply integers: int8 weights by rows whose values are row_scale.scale * ${"(y - row_scale.zero)" if precision == "w8a8" else "y"}. */
-#define INT8_BLOCKS 1
-#define BYTE_ROWS ${(precision == "w8a8") | int}
-typedef ${products[1].x_type} quantised;
-typedef struct {
-  float scale;
-//% if precision == "w8a8"
-  int32_t zero;
-//% endif
-} row_scale;
-enum {
-  QUANTISED_STRIDE = ${plan.quantised_stride}, /* from one frame's row to the next */
-//% if precision == "w8"
-  /* The largest inputs, in int16: times the largest sum of an output's |weights| they stay below 2^31. */
-  EXPAND_LIMIT = ${limits.expand},
-  CONTRACT_LIMIT = ${limits.contract},
+  /* The largest inputs in int16: times the largest sum of an output's |weights| they stay below 2^31. */
+//% for kernel, limit in limits.items()
+  ${kernel | upper}_LIMIT = ${limit},
+//% endfor
 //% endif
 };
-//% else
 
-#define INT8_BLOCKS 0
-#define BYTE_ROWS 0
-//% endif
+#define NORM_EPSILON ${norm_epsilon | literal}
+#define MAX_MAGNITUDE ${max_magnitude | literal} /* of a bin of the spectrum */
+#define POWER_FLOOR ${power_floor | literal} /* under the root of a magnitude of the analysis */
+#define MEL_FLOOR ${mel_floor | literal} /* log-mel is the logarithm of this at least */
 
 /* The weights, as vocosc_weights.bin holds them: little-endian, aligned to 64 bytes. compiler/weights.py writes it. */
 typedef struct {
