@@ -1,6 +1,8 @@
-"""Rewrites the schedule so that what can be computed at build time is: a layer norm's scale and shift go into the linear
-layers that read it, a layer scale into its layer (weight norm went into the convolutions when they were read). All sums
-are float64; the result is rounded to float32 once. A norm that something else reads keeps its scale and shift.
+"""Rewrites the schedule so that what can be computed at build time is.
+
+A layer norm's scale and shift go into the linear layers that read it, a layer scale into its layer (weight norm went
+into the convolutions when they were read). All sums are float64; the result is rounded to float32 once. A norm that
+something else reads keeps its scale and shift.
 """
 
 from __future__ import annotations
@@ -10,9 +12,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.errors import CompileError
-from compiler.network import Network, Operation, readers
-from compiler.tensors import Array
+from .errors import CompileError
+from .network import Network, Operation, readers
+from .tensors import Array
 
 Float32 = NDArray[np.float32]
 

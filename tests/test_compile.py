@@ -116,7 +116,7 @@ def test_every_source_has_its_banner(odd_object: Path, odd_checkpoint: Path) -> 
 
 
 def test_every_table_names_its_source_shape_and_layout(odd_object: Path) -> None:
-    weights = (odd_object / "odd_model.h").read_text()
+    weights = (odd_object / "network" / "odd_model.h").read_text()
     for words in (
         "0.embed.conv.conv, weight norm folded: [panels: 5][bias, inputs: 106][outputs: 16]",
         "0.convnext.2.dwconv.conv.conv, weight norm folded: [bias, taps: 6][80]",

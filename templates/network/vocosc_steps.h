@@ -142,7 +142,7 @@ STEP void conv_norm(const chunk *c, const float *x, int state, const float *tabl
   keep_histories(c, x, state);
 }
 //% endfor
-//% for format in formats if format.is_integer
+//% for format in quantised_formats
 
 /* Rows of x, `width` wide and `stride` apart, as integers. */
 STEP void quantise_${format.name}(const chunk *c, const float *x, int width, int stride, int limit, ${format.row_type} *y, ${format.name}_row_scale *scales) {
