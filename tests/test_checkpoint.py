@@ -560,7 +560,7 @@ memory = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpage
 resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 for path in map(Path, sys.argv[1:]):
     seconds = sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) + 2
-    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds + 0.5), resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, resource.RLIM_INFINITY))
     try:
         read_network(read_checkpoint(path), {"hop_length": 4})
         print("a model", flush=True)
@@ -622,12 +622,20 @@ BOMBS = {
     "one size of many tensors": shared(
         b"(" + STORAGE + b"K\0" + ONES + b")t", called("torch._utils._rebuild_tensor"), b"h\1h\0R0"
     ),
+    "storages as keys": text("x" * 120_000)
+    + b"q\0000}("
+    + (b"(" + text("storage") + called("torch.FloatStorage") + b"h\0N" + b"K\1tQq\1N")
+    + b"h\1N" * 30_000
+    + b"u",
     "calls within calls": shared(
         FROM_TYPE + b"q\0020" + b"(h\2N" * 400 + b"(" + called("collections.OrderedDict") + b"N)Nt" + b"Nt" * 400,
         b"h\2",
         b"h\1h\0R",
     ),
-    "colliding keys": b"}(" + b"".join(b"\x8a\x0a" + i.to_bytes(10, "little") + b"N" for i in colliding(19_000)) + b"u",
+    "colliding keys": b"}("
+    + b"".join(b"\x8a\x0a" + i.to_bytes(10, "little") + b"q\0N" for i in colliding(8000))
+    + b"u"
+    + b"h\0Ns" * 32_000,
     "colliding memo": b"N" + b"".join(b"p%d\n" % i for i in colliding(11_500)),
     "long names": shared(text("x" * 120_000), b"N", b"h\0h\0\x93"),
     "deep tuples": b"N" + b"\x85" * SIZE,
@@ -654,6 +662,21 @@ def test_bombs_in_a_pickle(tmp_path: Path) -> None:
             make.write_zip(paths[-1], bytes(writer.out) + data + b"s.", writer.storages)
     for path, line in zip(paths, defused(*paths), strict=True):
         print(path.name, "->", line.removeprefix(str(path)))
+
+
+def test_bombs_in_other_places(tmp_path: Path) -> None:
+    many = b"}(" + b"".join(text(f"{i}.0.embed") + b"N" for i in range(8000)) + b"u"
+    states = many + b"q\0000}(" + b"".join(text(str(i)) + b"h\0" for i in range(10_000)) + b"u."
+    make.write_zip(tmp_path / "one state many times.pt", states, [])
+    zeros = b"](" + b"N" * 10_000_000 + b"e."
+    make.write_zip(tmp_path / "a deflated pickle.pt", zeros, [], zipfile.ZIP_DEFLATED)
+    with_tensor(tmp_path / "a wide view.pt", Tensor(Storage("float16", bytes(2)), 0, (120_000_000,), (0,)))
+    state = {f"decoder.0.convnext.{i}.{'x' * 8}": np.zeros(0, np.float32) for i in range(2000)}
+    make.write_safetensors(tmp_path / "many halves.safetensors", {**WANTED, **state}, "bfloat16")
+    paths = sorted(tmp_path.iterdir())
+    words = ("too many for a pickle", "ask for", "sample_rate", "no decoder")
+    for line, word in zip(defused(*paths), words, strict=True):
+        assert word in line
 
 
 def survives(path: Path) -> Checkpoint | None:
