@@ -25,6 +25,7 @@ from typing import Any
 
 from compiler.checkpoint import read_checkpoint
 from compiler.errors import CompileError
+from compiler.fold import fold
 from compiler.network import read_network
 from compiler.plan import plan
 from tests import make_checkpoint
@@ -86,7 +87,7 @@ class Target:
             self.path.write_bytes(rest)
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         try:
-            plan(read_network(read_checkpoint(self.path), {}), [1])
+            plan(fold(read_network(read_checkpoint(self.path), {})), [1])
         except CompileError as error:
             text = str(error)
             assert "\n" not in text and text.isprintable() and len(text) < 1000, repr(text)
