@@ -22,6 +22,9 @@ OUTDATED_CORES = ("Prescott", "Core2", "Penryn", "Dunnington", "Nehalem", "Sandy
 INTEGER_ROWS = {"w8": "int16_macs", "w8a8": "int8_macs"}
 """The field of a Cost that the products of integers are in, by precision."""
 
+AVX2_CORES = ("Haswell", "Zen")
+"""What it takes others for: then it runs without the AVX-512 that they may have, a third slower."""
+
 Progress = Callable[[int], None]
 """Told how many runs of the round are done."""
 
@@ -108,6 +111,12 @@ def openblas_core_for(cpu_flags: Collection[str]) -> str | None:
     if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= set(cpu_flags):
         return "SkylakeX"
     return "Haswell" if {"avx2", "fma"} <= set(cpu_flags) else None
+
+
+def better_openblas_core(taken: str, cpu_flags: Collection[str]) -> str | None:
+    """The core type to ask for where OpenBLAS takes the CPU for one of fewer instructions; none where it does not."""
+    core = openblas_core_for(cpu_flags)
+    return core if taken in OUTDATED_CORES or (core == "SkylakeX" and taken in AVX2_CORES) else None
 
 
 def last_line(text: str) -> str:
@@ -222,8 +231,8 @@ class PyTorchPeer(WorkerPeer):
         """As `WorkerPeer.prepare`; an OpenBLAS that does not know the CPU is told what it is."""
         if self._worker is None or self._threads != row.threads:
             self._start(row.threads, thread_environment(row.threads))
-            core = openblas_core_for(self.cpu_flags)
-            if self._facts.get("openblas_core") in OUTDATED_CORES and core and "OPENBLAS_CORETYPE" not in os.environ:
+            core = better_openblas_core(self._facts.get("openblas_core", "none"), self.cpu_flags)
+            if core and "OPENBLAS_CORETYPE" not in os.environ:
                 self._start(row.threads, {**thread_environment(row.threads), "OPENBLAS_CORETYPE": core})
         return self._facts
 

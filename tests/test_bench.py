@@ -44,6 +44,7 @@ from bench.peers import (
     PyTorchPeer,
     Row,
     WorkerPeer,
+    better_openblas_core,
     cost_of,
     has_packages,
     host_tool,
@@ -456,6 +457,21 @@ def test_openblas_core_fits_the_cpu() -> None:
     assert openblas_core_for(["avx2", "fma"]) == "Haswell"
     assert openblas_core_for(["avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"]) == "SkylakeX"
     assert openblas_core_for(["asimd"]) is None
+
+
+@pytest.mark.parametrize(
+    ("taken", "flags", "better"),
+    [
+        ("Prescott", ["avx2", "fma"], "Haswell"),
+        ("Haswell", ["avx2", "fma"], None),
+        ("Haswell", ["avx512f", "avx512bw", "avx512dq", "avx512vl"], "SkylakeX"),
+        ("Cooperlake", ["avx512f", "avx512bw", "avx512dq", "avx512vl"], None),
+        ("none", ["avx512f", "avx512bw", "avx512dq", "avx512vl"], None),
+        ("Prescott", [], None),
+    ],
+)
+def test_openblas_is_told_of_a_cpu_newer_than_itself(taken: str, flags: list[str], better: str | None) -> None:
+    assert better_openblas_core(taken, flags) == better
 
 
 @pytest.fixture
