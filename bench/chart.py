@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator
@@ -43,7 +44,7 @@ DOTS: Mapping[str, Any] = {"linestyle": (0, (1.5, 1.5)), "linewidth": 1.4}
 class Curve:
     """A line of the chart: frames per chunk, ascending, and the milliseconds that a chunk takes."""
 
-    frames: Sequence[int]
+    frames: Sequence[float]
     ms: Sequence[float]
 
 
@@ -63,7 +64,7 @@ def curve(rows: Sequence[Mapping[str, Any]], peer: str, whole: int) -> Curve:
     return Curve([frames for frames, _ in points], [ms for _, ms in points])
 
 
-def limit_curve(rows: Sequence[Mapping[str, Any]], peer: str, frames: Sequence[int]) -> Curve:
+def limit_curve(rows: Sequence[Mapping[str, Any]], peer: str, frames: Sequence[float]) -> Curve:
     """A peer's limit over these chunk sizes; no points if none is known."""
     limit = next((row["peers"][peer]["limit"] for row in rows if row["peers"].get(peer, {}).get("limit")), None)
     if limit is None:
@@ -78,10 +79,10 @@ def legend_name(peer: str, facts: Mapping[str, Any]) -> str:
 
 
 def weights_text(data: Mapping[str, Any]) -> str:
-    """`, model of 13.5 M weights`, by float32's bytes, the largest buffer of the limits; nothing without float32."""
+    """`model of 13.5 M weights`, by float32's bytes, the largest buffer of the limits; nothing without float32."""
     sizes = [int(size) for limit in data.get("limits", []) for size in limit["read_gbytes"]]
     has_f32 = any("vocosc f32" in row["peers"] for row in data["rows"])
-    return f", model of {max(sizes) / 4e6:.1f} M weights" if sizes and has_f32 else ""
+    return f"model of {max(sizes) / 4e6:.1f} M weights" if sizes and has_f32 else ""
 
 
 def knows_limit(data: Mapping[str, Any], peer: str) -> bool:
@@ -112,7 +113,9 @@ def _draw(data: Mapping[str, Any], peers: Sequence[str], limited: Sequence[str],
     threads = sorted({row["threads"] for row in rows})
     whole = data["settings"]["frames"]
     plt.rcParams.update({"font.size": 9.5, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": "#999999"})
-    figure, panels = plt.subplots(1, len(threads), figsize=(9, 4.6), sharey=True, squeeze=False, layout="constrained")
+    figure, panels = plt.subplots(
+        1, len(threads), figsize=(max(6.5, 4.5 * len(threads)), 4.6), sharey=True, squeeze=False, layout="constrained"
+    )
     for panel, count in zip(panels[0], threads, strict=True):
         count_rows = [row for row in rows if row["threads"] == count]
         sizes = [whole if row["chunk"] == "whole" else int(row["chunk"]) for row in count_rows]
@@ -124,7 +127,7 @@ def _draw(data: Mapping[str, Any], peers: Sequence[str], limited: Sequence[str],
             name = legend_name(peer, data.get("peers", {}).get(peer, {}))
             panel.plot(line.frames, line.ms, label=name, linewidth=2.2 if own else 1.3, zorder=3 + own, **style)
             if peer in limited:
-                limit = limit_curve(count_rows, peer, range(min(sizes), max(sizes) + 1))
+                limit = limit_curve(count_rows, peer, np.geomspace(min(sizes), max(sizes), 200).tolist())
                 panel.plot(limit.frames, limit.ms, color=color, zorder=2, **DOTS)
         _decorate(panel, sizes, whole)
         panel.set_title(f"{count} thread{'s' * (count > 1)}", fontsize=10.5, color=INK)
@@ -132,9 +135,9 @@ def _draw(data: Mapping[str, Any], peers: Sequence[str], limited: Sequence[str],
     handles, labels = panels[0][0].get_legend_handles_labels()
     if limited:
         handles, labels = [*handles, Line2D([], [], color=INK, **DOTS)], [*labels, "limit of the machine"]
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), frameon=False)
-    date = f", {data['date']}" if data.get("date") else ""
-    figure.suptitle(f"{title}{weights_text(data)}, {data['machine']['cpu']}{date}", fontsize=11, color=INK)
+    figure.legend(handles, labels, loc="outside lower center", ncols=5 if len(threads) > 1 else 3, frameon=False)
+    about = [weights_text(data), data["machine"]["cpu"], data.get("date")]
+    figure.suptitle(f"{title}\n{', '.join(filter(None, about))}", fontsize=11, color=INK)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Without the version of the library in the file, the same data gives the same bytes.
     figure.savefig(path, dpi=200, metadata={"Software": None})

@@ -303,8 +303,12 @@ def machine_facts(cpuinfo: str) -> dict[str, Any]:
         key, _, value = line.partition(":")
         fields.setdefault(key.strip(), value.strip())
     flags = set((fields.get("flags") or fields.get("Features") or "").split())
+    cpu = fields.get("model name") or platform.machine()
+    if "cpu family" in fields and "model" in fields:
+        # Machines in a cloud often have a name that many generations share.
+        cpu = f"{cpu}, family {fields['cpu family']} model {fields['model']}"
     return {
-        "cpu": fields.get("model name") or platform.machine(),
+        "cpu": cpu,
         "cpus": os.cpu_count(),
         "cpu_flags": [flag for flag in _CPU_FLAGS if flag in flags],
         "kernel": platform.release(),

@@ -266,6 +266,8 @@ def test_machine_facts_come_from_cpuinfo() -> None:
     facts = machine_facts("processor: 0\nmodel name\t: A CPU\nflags\t\t: fpu avx2 fma\n\nprocessor: 1\nmodel name: B\n")
     assert (facts["cpu"], facts["cpu_flags"]) == ("A CPU", ["avx2", "fma"])
     assert machine_facts("")["cpu_flags"] == []
+    fields = "cpu family: 25\nmodel: 17\nmodel name: A CPU\n"
+    assert machine_facts(fields)["cpu"] == "A CPU, family 25 model 17"
 
 
 def test_tables_say_which_pytorch_is_which() -> None:
@@ -923,9 +925,7 @@ def test_the_limit_of_integers_is_drawn_if_it_was_measured() -> None:
 
 def test_the_title_names_the_models_size() -> None:
     limits = [asdict(Limits(1, {"avx2": 1.0}, {53_800_000: 25.0, 14_000_000: 80.0}))]
-    assert (
-        chart.weights_text({"limits": limits, "rows": [{"peers": {"vocosc f32": {}}}]}) == ", model of 13.4 M weights"
-    )
+    assert chart.weights_text({"limits": limits, "rows": [{"peers": {"vocosc f32": {}}}]}) == "model of 13.4 M weights"
     assert chart.weights_text({"limits": limits, "rows": [{"peers": {"vocosc w8": {}}}]}) == ""
 
 
