@@ -16,9 +16,9 @@ from typing import Any
 
 from bench.report import this_machine
 from compiler.checkpoint import read_checkpoint
-from compiler.emit import MatrixProduct, Options, emit, matrix_products
+from compiler.emit import Options, emit, matrix_products
 from compiler.fold import fold
-from compiler.isa import AVX2, AVX512, TARGETS, Isa, Tile, fetch_of
+from compiler.isa import AVX2, AVX512, TARGETS, Fetch, Isa, Tile, fetch_of
 from compiler.model import build_model
 from compiler.pack import pack
 from compiler.plan import PANEL, plan
@@ -27,7 +27,7 @@ from compiler.weights import build_weights
 SOURCE = Path(__file__).with_name("tiles.c")
 FLAGS = [
     *("-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing"),
-    *("-D_GNU_SOURCE", "-Wno-unused-function"),
+    *("-Wall", "-Wextra", "-Wconversion", "-Werror", "-Wno-unused-function"),
 ]
 ISA_FLAGS = {
     "avx2": ["-mavx2", "-mfma", "-mf16c", "-DTILES_ISA_AVX2"],
@@ -45,13 +45,21 @@ FROM_MEMORY, FROM_CACHE = 32 << 20, 1 << 20  # bytes
 
 
 @dataclasses.dataclass(frozen=True)
+class Product:
+    """A matrix product of the network, and the format of its weights."""
+
+    name: str
+    weights: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Result:
     """A tile's speed in GFLOP/s: from memory, by the distance of the prefetch, and from the cache."""
 
     isa: str
     precision: str
     product: str
-    weights: str  # f32, f16 or int8: the precision has several
+    weights: str  # their format: the precision has several
     rows: int
     columns: int
     ahead: int  # the distance that the compiler chooses for this tile in such a model
@@ -68,7 +76,7 @@ def candidates(isa: Isa) -> Isa:
     return dataclasses.replace(isa, tiles=tuple(tiles))
 
 
-def variants(isa: Isa, products: Iterable[MatrixProduct]) -> Iterator[tuple[MatrixProduct, int, int]]:
+def variants(isa: Isa, products: Iterable[Product]) -> Iterator[tuple[Product, int, int]]:
     """Each product, rows and columns, in the order of variants.h."""
     for product in products:
         for tile in isa.tiles:
@@ -76,75 +84,79 @@ def variants(isa: Isa, products: Iterable[MatrixProduct]) -> Iterator[tuple[Matr
                 yield product, tile.rows, vectors * isa.lanes
 
 
-def variants_header(isa: Isa, products: Iterable[MatrixProduct]) -> str:
-    """variants.h: what bench/tiles.c has to know of them."""
-    products = list(products)
-    lines = ["#ifndef INPUTS_embed", *(f"#define INPUTS_{p.name} {p.inputs}" for p in products), "#endif"]
-    for product, rows, columns in variants(isa, products):
-        arguments = "(const int16_t *)x, row_scales, " if product.is_int8 else "x, "
-        sizes = f"{product.weight_type}, {product.header}, {product.panel}"
-        lines.append(f"VARIANT({product.name}, {rows}, {columns}, {sizes}, {arguments})")
+def variants_header(isa: Isa, products: Iterable[Product]) -> str:
+    """variants.h: the names of the tiles. Their types and sizes bench/tiles.c has from the emitted code."""
+    lines = [f"VARIANT({p.name}, {p.name.upper()}, {rows}, {columns})" for p, rows, columns in variants(isa, products)]
     return "\n".join(lines) + "\n"
 
 
-def measure(checkpoint: Path, isa: Isa, precision: str) -> list[Result]:
-    """Emits, compiles and times the tiles of an instruction set and a precision."""
+def emit_tiles(checkpoint: Path, isa: Isa, precision: str, directory: Path) -> tuple[list[Product], Fetch]:
+    """Writes the sources of a model with this instruction set's tiles alone; returns its products and its prefetch."""
     read = read_checkpoint(checkpoint)
     model = build_model(read, {})
-    layout, tables = plan(model.config, [max(ROWS[isa.name])], precision), pack(fold(model), precision)
-    every = candidates(isa)
-    TARGETS["tiles"] = (every,)
+    layout, tables = plan(model.config, [isa.max_rows], precision), pack(fold(model), precision)
+    TARGETS["tiles"] = (isa,)
     options = Options(name="tiles", precision=precision, target="tiles")
     files = emit(layout, tables, build_weights(layout, tables, precision, 0), read.sha256, options)
-    products = matrix_products(layout, precision)
+    for file, data in files.items():
+        (directory / file).write_bytes(data)
+    products = [Product(product.name, product.weights) for product in matrix_products(layout, precision)]
+    return products, fetch_of(sum(table.data.nbytes for table in tables))
+
+
+def build(checkpoint: Path, isa: Isa, precision: str, work: Path, *flags: str) -> tuple[Path, list[Product], Fetch]:
+    """Emits and compiles the tiles of an instruction set and a precision; returns the program as well."""
+    products, fetch = emit_tiles(checkpoint, isa, precision, work)
+    (work / "variants.h").write_text(variants_header(isa, products))
+    sources = [str(SOURCE), "tiles_tables.c", "tiles_weights.S"]
+    command = ["cc", *FLAGS, *ISA_FLAGS[isa.name], *flags, "-I.", *sources, "-o", "tiles"]
+    subprocess.run(command, cwd=work, check=True)
+    return work / "tiles", products, fetch
+
+
+def run(program: Path, ahead: int, size: int, times: int) -> list[float]:
+    """GFLOP/s of every variant, going over so many bytes of weights so many times a round."""
+    line = [str(program), str(ahead), str(size), str(times)]
+    return [float(word) for word in subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True).stdout.split()]
+
+
+def measure(checkpoint: Path, chosen: Isa, precision: str) -> list[Result]:
+    """Emits, compiles and times the tiles of an instruction set and a precision."""
+    isa = candidates(chosen)
     with tempfile.TemporaryDirectory() as name:
-        work = Path(name)
-        for file, data in files.items():
-            (work / file).write_bytes(data)
-        (work / "variants.h").write_text(variants_header(every, products))
-        sources = [str(SOURCE), "tiles_tables.c", "tiles_weights.S"]
-        command = ["cc", *FLAGS, *ISA_FLAGS[isa.name], "-I.", *sources, "-o", "tiles"]
-        subprocess.run(command, cwd=work, check=True)
-
-        def run(ahead: int, size: int) -> list[float]:
-            done = subprocess.run([work / "tiles", str(ahead), str(size)], capture_output=True, text=True, check=True)
-            return [float(line) for line in done.stdout.split()]
-
-        memory = {ahead: run(ahead, FROM_MEMORY) for ahead in AHEAD}
-        cache = run(0, FROM_CACHE)
-    fetch = fetch_of(sum(table.data.nbytes for table in tables))
+        program, products, fetch = build(checkpoint, isa, precision, Path(name))
+        memory = {ahead: run(program, ahead, FROM_MEMORY, 1) for ahead in AHEAD}
+        cache = run(program, 0, FROM_CACHE, 5)
     return [
         Result(
-            *(
-                isa.name,
-                precision,
-                product.name,
-                product.weights,
-                rows,
-                columns,
-                fetch.weights(max(columns // PANEL, 1)),
-            ),
-            {a: memory[a][i] for a in AHEAD},
-            cache[i],
+            isa=isa.name,
+            precision=precision,
+            product=product.name,
+            weights=product.weights,
+            rows=rows,
+            columns=columns,
+            ahead=fetch.weights(max(columns // PANEL, 1)),
+            from_memory={ahead: memory[ahead][i] for ahead in AHEAD},
+            from_cache=cache[i],
         )
-        for i, (product, rows, columns) in enumerate(variants(every, products))
+        for i, (product, rows, columns) in enumerate(variants(isa, products))
     ]
 
 
 def table(results: Iterable[Result], isas: Iterable[Isa]) -> str:
     """For each product and number of rows: the chosen tile and the fastest, from memory and from the cache."""
-    chosen = {
-        (isa.name, tile.rows, weights): tile.widths(weights)[0] * isa.lanes
-        for isa in isas
-        for tile in isa.tiles
-        for weights in ("f32", "f16", "int8")
-    }
+    tiles = {(isa.name, tile.rows): (isa.lanes, tile) for isa in isas for tile in isa.tiles}
+
+    def is_chosen(result: Result) -> bool:
+        lanes, tile = tiles.get((result.isa, result.rows), (0, None))
+        return tile is not None and result.columns == tile.widths(result.weights)[0] * lanes
+
     groups: dict[tuple[str, str, str, int], list[Result]] = {}
     for result in results:
         groups.setdefault((result.isa, result.precision, result.product, result.rows), []).append(result)
     lines = ["isa     weights  product    rows  chosen        from memory, GFLOP/s: chosen, best      from the cache"]
     for (isa, precision, product, rows), group in groups.items():
-        own = next((r for r in group if r.columns == chosen.get((isa, rows, r.weights))), group[0])
+        own = next(filter(is_chosen, group), group[0])
         best = max(group, key=lambda r: max(r.from_memory.values()))
         ahead, speed = max(best.from_memory.items(), key=lambda item: item[1])
         hot = max(group, key=lambda r: r.from_cache)
