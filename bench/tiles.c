@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "tiles_network.c"
+#include "tiles_network.h"
+#include TILES
 
 enum { ROUNDS = 15, MEMORY_BYTES = 64 << 20 };
 
@@ -33,23 +34,24 @@ static void call_half(half_tile *tile, const void *panel, int header, int lane, 
   tile(x, (const float *)panel + lane, w + header + lane, y, ahead);
 }
 
-#if INT8_BLOCKS
-static _Alignas(64) quantised quantised_x[TILE_ROWS * QUANTISED_STRIDE];
-static row_scale row_scales[TILE_ROWS];
+#ifdef INTEGER_ROW
+static _Alignas(64) INTEGER_ROW quantised_x[TILE_ROWS * QUANTISED_STRIDE];
+static INTEGER_SCALE row_scales[TILE_ROWS];
 
-typedef void int8_tile(const quantised *, const row_scale *, const float *header, const int8_t *w, float *, int ahead);
+typedef void integer_tile(const INTEGER_ROW *, const INTEGER_SCALE *, const float *header, const int8_t *w, float *,
+                          int ahead);
 
-static void call_int8(int8_tile *tile, const void *panel, int header, int lane, int ahead) {
+static void call_integer(integer_tile *tile, const void *panel, int header, int lane, int ahead) {
   const int8_t *w = panel;
-  tile(quantised_x, row_scales, (const float *)panel + lane, w + header + VEC_DOT_INPUTS * lane, y, ahead);
+  tile(quantised_x, row_scales, (const float *)panel + lane, w + header + INTEGER_NEIGHBOURS * lane, y, ahead);
 }
-#define INT8_CALL , int8_tile * : call_int8
+#define INTEGER_CALL , integer_tile * : call_integer
 #else
-#define INT8_CALL
+#define INTEGER_CALL
 #endif
 
 /* A tile of any other type does not compile. */
-#define CALL(tile) _Generic((tile), float_tile * : call_float, half_tile * : call_half INT8_CALL)
+#define CALL(tile) _Generic((tile), float_tile * : call_float, half_tile * : call_half INTEGER_CALL)
 
 /* Goes over the memory's first `panels` panels, in whole tiles; returns how many these are. */
 typedef size_t pass(size_t panels, int ahead);
@@ -99,8 +101,8 @@ static int compare_doubles(const void *a, const void *b) {
 static void fill(void) {
   for (size_t i = 0; i < MEMORY_BYTES; i++) memory[i] = i % 4 == 3 ? 0x3c : (unsigned char)(i % 4 == 1 ? 0x2c : i % 7);
   for (size_t i = 0; i < sizeof x / sizeof *x; i++) x[i] = (float)(i % 7) * 0.01f - 0.03f;
-#if INT8_BLOCKS
-  for (size_t i = 0; i < sizeof quantised_x / sizeof *quantised_x; i++) quantised_x[i] = (quantised)(i % 7);
+#ifdef INTEGER_ROW
+  for (size_t i = 0; i < sizeof quantised_x / sizeof *quantised_x; i++) quantised_x[i] = (INTEGER_ROW)(i % 7);
   for (int row = 0; row < TILE_ROWS; row++) row_scales[row].scale = 1e-6f;
 #endif
 }

@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from bench.report import this_machine
+from compiler.arithmetic import PANEL
 from compiler.checkpoint import read_checkpoint
-from compiler.emit import Options, emit, matrix_products
+from compiler.emit import Options, emit
 from compiler.fold import fold
-from compiler.isa import AVX2, AVX512, TARGETS, Fetch, Isa, Tile, fetch_of
-from compiler.model import build_model
+from compiler.formats import FORMATS, Format
+from compiler.isa import TARGETS, Fetch, Isa, Tile, fetch_of
+from compiler.network import read_network
 from compiler.pack import pack
-from compiler.plan import PANEL, plan
+from compiler.plan import plan
 from compiler.weights import build_weights
 
 SOURCE = Path(__file__).with_name("tiles.c")
@@ -29,14 +31,6 @@ FLAGS = [
     *("-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing"),
     *("-Wall", "-Wextra", "-Wconversion", "-Werror", "-Wno-unused-function"),
 ]
-ISA_FLAGS = {
-    "avx2": ["-mavx2", "-mfma", "-mf16c", "-DTILES_ISA_AVX2"],
-    "avx512": [
-        *("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mavx512vnni", "-mfma"),
-        "-DTILES_ISA_AVX512",
-    ],
-}
-CPU_FLAGS = {"avx2": {"avx2", "fma", "f16c"}, "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"}}
 REGISTERS = {"avx2": 16, "avx512": 32}
 ROWS = {"avx2": (1, 2, 3, 5, 6), "avx512": (1, 2, 3, 5, 6, 8, 10, 12)}
 WIDTHS = (1, 2, 4, 8)  # vectors
@@ -49,7 +43,7 @@ class Product:
     """A matrix product of the network, and the format of its weights."""
 
     name: str
-    weights: str
+    format: Format
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,14 +87,15 @@ def variants_header(isa: Isa, products: Iterable[Product]) -> str:
 def emit_tiles(checkpoint: Path, isa: Isa, precision: str, directory: Path) -> tuple[list[Product], Fetch]:
     """Writes the sources of a model with this instruction set's tiles alone; returns its products and its prefetch."""
     read = read_checkpoint(checkpoint)
-    model = build_model(read, {})
-    layout, tables = plan(model.config, [isa.max_rows], precision), pack(fold(model), precision)
+    network = fold(read_network(read, {}))
+    layout, tables = plan(network, [isa.max_rows], precision), pack(network, precision)
     TARGETS["tiles"] = (isa,)
     options = Options(name="tiles", precision=precision, target="tiles")
-    files = emit(layout, tables, build_weights(layout, tables, precision, 0), read.sha256, options)
+    files = emit(layout, tables, build_weights(layout, tables, 0), read.sha256, options)
     for file, data in files.items():
+        (directory / file).parent.mkdir(exist_ok=True)
         (directory / file).write_bytes(data)
-    products = [Product(product.name, product.weights) for product in matrix_products(layout, precision)]
+    products = [Product(kernel.name, kernel.format) for kernel in layout.kernels]
     return products, fetch_of(sum(table.data.nbytes for table in tables))
 
 
@@ -108,9 +103,14 @@ def build(checkpoint: Path, isa: Isa, precision: str, work: Path, *flags: str) -
     """Emits and compiles the tiles of an instruction set and a precision; returns the program as well."""
     products, fetch = emit_tiles(checkpoint, isa, precision, work)
     (work / "variants.h").write_text(variants_header(isa, products))
-    sources = [str(SOURCE), "tiles_tables.c", "tiles_weights.S"]
-    command = ["cc", *FLAGS, *ISA_FLAGS[isa.name], *flags, "-I.", *sources, "-o", "tiles"]
-    subprocess.run(command, cwd=work, check=True)
+    layers = FORMATS[precision]
+    names = [f"-DTILES_ISA_{isa.name.upper()}", f'-DTILES="tiles_tiles_{isa.name}.h"']
+    if layers.is_integer:
+        names += [f"-DINTEGER_ROW={layers.row_type}", f"-DINTEGER_SCALE={layers.name}_row_scale"]
+        names.append(f"-DINTEGER_NEIGHBOURS={layers.neighbours}")
+    sources = [str(SOURCE), "network/tiles_tables.c", "network/tiles_weights.S"]
+    command = ["cc", *FLAGS, *isa.flags, *isa.integer_flags, *names, *flags, "-I.", "-Inetwork", *sources]
+    subprocess.run([*command, "-o", "tiles"], cwd=work, check=True)
     return work / "tiles", products, fetch
 
 
@@ -132,7 +132,7 @@ def measure(checkpoint: Path, chosen: Isa, precision: str) -> list[Result]:
             isa=isa.name,
             precision=precision,
             product=product.name,
-            weights=product.weights,
+            weights=product.format.name,
             rows=rows,
             columns=columns,
             ahead=fetch.weights(max(columns // PANEL, 1)),
@@ -149,7 +149,7 @@ def table(results: Iterable[Result], isas: Iterable[Isa]) -> str:
 
     def is_chosen(result: Result) -> bool:
         lanes, tile = tiles.get((result.isa, result.rows), (0, None))
-        return tile is not None and result.columns == tile.widths(result.weights)[0] * lanes
+        return tile is not None and result.columns == tile.widths(FORMATS[result.weights])[0] * lanes
 
     groups: dict[tuple[str, str, str, int], list[Result]] = {}
     for result in results:
@@ -174,14 +174,14 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("json", type=Path, metavar="OUT.json")
     parser.add_argument("--precision", default="f32,f16,w8,w8a8", metavar="P,P")
-    parser.add_argument("--isa", default="avx2,avx512", metavar="ISA,ISA")
+    parser.add_argument("--isa", default=",".join(ROWS), metavar="ISA,ISA")
     parser.add_argument("--date", help="to note in it")
     arguments = parser.parse_args()
     machine = this_machine()
-    isas = [isa for isa in (AVX2, AVX512) if isa.name in arguments.isa.split(",")]
+    isas = [isa for isa in TARGETS["x86-64"] if isa.name in ROWS and isa.name in arguments.isa.split(",")]
     results = []
     for isa in isas:
-        lacking = CPU_FLAGS[isa.name] - set(machine["cpu_flags"])
+        lacking = {*isa.cpu, *isa.integer_cpu} - set(machine["cpu_flags"])
         if lacking:
             print(f"{isa.name}: this CPU lacks {', '.join(sorted(lacking))}", file=sys.stderr)
             continue
