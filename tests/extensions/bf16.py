@@ -28,7 +28,6 @@ class BF16(Format):
 
 FORMAT = BF16(
     name="bf16",
-    text="Weights come in panels of 16 outputs: 16 biases in float, then [inputs][16] in bfloat16.",
     weight_type="uint16_t",
     weight_bytes=2,
     precise="bf16",
