@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from compiler import VERSION
 from tests.make_checkpoint import write_checkpoint
 from tests.objects import ROOT, TINY, compile_sources, run_ok
 
@@ -77,6 +78,11 @@ def test_every_function_and_status_is_in_api_md(tiny_sources: Path) -> None:
         assert f"vocosc_{function}" in named, function
     for status in re.findall(r"^  (TINY_\w+) = -?\d+,", header.split("} tiny_status;")[0], re.MULTILINE):
         assert f"`{status.replace('TINY', 'VOCOSC')}`" in text_of("API.md"), status
+
+
+def test_the_changelog_has_this_version() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert re.findall(r"^## (Unreleased|\d+\.\d+\.\d+)", changelog, re.MULTILINE)[:2] == ["Unreleased", VERSION]
 
 
 def anchors(text: str) -> set[str]:
