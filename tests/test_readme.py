@@ -86,6 +86,13 @@ def test_table_of_microcontrollers_is_the_report(precision: str) -> None:
     assert f"{planned(precision, 5)['macs_per_frame'] / 1e6:.2f} M multiply-adds" in README
 
 
+def test_the_command_for_a_report_fits_its_budget() -> None:
+    (arguments,) = re.findall(r"^    \.venv/bin/python -m compiler (.* --budget .*)$", README, re.MULTILINE)
+    done = run_compiler(*arguments.split())
+    assert done.returncode == 0, done.stderr
+    assert "flash" in done.stdout
+
+
 def desktop_rows(bench: Mapping[str, Any]) -> list[list[str]]:
     """The table of desktops as the bench's JSON gives it."""
     names = {"pytorch": "PyTorch {}", "onnxruntime": "ONNX Runtime {}", "onnxruntime int8": "ONNX Runtime {}, int8"}
