@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from compiler.fold import Folded
-from compiler.forward import decode
+from .emit import HERE, ROOT
+from .forward import decode
+from .network import Network
 
-SPEECH = Path(__file__).parent.parent / "examples/speech/bdl_arctic_a0001.wav"
+SENTENCE = "bdl_arctic_a0001.wav"
+SPEECH = (HERE / "speech" if ROOT == HERE else ROOT / "examples/speech") / SENTENCE
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Accuracy:
     frames: int
 
 
-def measure(tool: Path, folded: Folded) -> Accuracy | None:
+def measure(tool: Path, network: Network) -> Accuracy | None:
     """Lets a host tool decode the log-mel of a sentence; none where it cannot run here or takes another rate."""
     with tempfile.TemporaryDirectory() as name:
         mel, audio = Path(name, "mel.npy"), Path(name, "audio.npy")
@@ -35,8 +37,8 @@ def measure(tool: Path, folded: Folded) -> Accuracy | None:
             except (OSError, subprocess.CalledProcessError):
                 return None
         log_mel = np.load(mel)
-        decoded = np.load(audio).ravel()[: len(log_mel) * folded.config.hop_length]
-    truth = decode(folded, log_mel)
+        decoded = np.load(audio).ravel()[: len(log_mel) * network.config.hop_length]
+    truth = decode(network, log_mel)
     noise = float(((truth - decoded) ** 2).sum())
     snr = 10 * math.log10(float((truth**2).sum()) / noise) if noise else math.inf
     return Accuracy(round(snr, 1), "the checkpoint in float64", len(log_mel))

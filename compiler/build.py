@@ -7,41 +7,46 @@ import platform
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
-from compiler.emit import Measured
-from compiler.errors import CompileError
+from .emit import Options, stack_bound
+from .errors import CompileError
 
 TOOLS = ("cc", "ar", "objcopy", "size")
 CROSS = "aarch64-linux-gnu-"
 RED_ZONE = 128  # of x86-64: what a function that calls none may use below its frame, which the compiler does not count
 
 
-def build_object(directory: Path, name: str, target: str) -> Measured:
-    """Builds NAME.o and libNAME.a from the sources in `directory` and measures the object."""
+@dataclass(frozen=True)
+class Measured:
+    """What only a build can tell."""
+
+    flash_bytes: int
+    stack_bytes: int
+
+
+def build(directory: Path, options: Options) -> Measured:
+    """Builds NAME.o, libNAME.a and the host tool from the sources in `directory`, and measures the object."""
+    name, target = options.name, options.target
     tools = {tool: _tool(tool, target) for tool in TOOLS}
     cross = any(tool.startswith(CROSS) for tool in tools.values())
     packages = f"gcc-{CROSS[:-1]} libc6-dev-arm64-cross" if cross else "gcc libc6-dev binutils"
     for tool in ("make", *tools.values()):
         if shutil.which(tool) is None:
             raise CompileError(f"{tool}: not found; apt-get install {packages} make, or use --sources-only")
-    _make(directory, name, f"lib{name}.a", tools["cc"])
+    _make(directory, name, tools["cc"])
     flash = _flash_bytes(directory / f"{name}.o", tools["size"])
     stack = stack_bytes(directory, name)
     if stack > 0 and not cross and platform.machine() == "x86_64":
         stack += RED_ZONE
-    return Measured(flash_bytes=flash, stack_bytes=stack)
-
-
-def build_tool(directory: Path, name: str, target: str) -> None:
-    """Builds the host tool, and removes what the build left behind."""
-    _make(directory, name, name, _tool("cc", target))
-    for pattern in ("*.su", "*.ci", "*_network_*.o"):
+    bound = stack_bound(options)
+    if bound and stack > bound:
+        raise CompileError(f"as {tools['cc']} compiles it, a call takes {stack} bytes of stack, more than {bound}")
+    for pattern in ("*.su", "*.ci", "network/*.su", "network/*.ci", "network/*.o", "tool/*.o", "*_team_pthread.o"):
         for path in directory.glob(pattern):
             path.unlink()
-    for path in directory.glob("*.o"):
-        if path.name != f"{name}.o":
-            path.unlink()
+    return Measured(flash_bytes=flash, stack_bytes=stack)
 
 
 def _tool(name: str, target: str) -> str:
@@ -51,15 +56,15 @@ def _tool(name: str, target: str) -> str:
     return CROSS + ("gcc" if name == "cc" else name)
 
 
-def _make(directory: Path, name: str, goal: str, compiler: str) -> None:
+def _make(directory: Path, name: str, compiler: str) -> None:
     jobs = len(os.sched_getaffinity(0))
     graph = ["EXTRA_CFLAGS=-fcallgraph-info=su"] if _is_gcc(compiler) else []
-    command = ["make", "-s", f"-j{jobs}", "-f", f"{name}.mk", goal, *graph]
+    command = ["make", "-s", f"-j{jobs}", "-f", f"{name}.mk", *graph]
     done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if "error" in line.lower()] or done.stderr.splitlines()
         raise CompileError(
-            f"building {goal} failed: {lines[0] if lines else 'no message'} (command: {' '.join(command)})"
+            f"building {name} failed: {lines[0] if lines else 'no message'} (command: {' '.join(command)})"
         )
 
 
@@ -79,9 +84,7 @@ def stack_bytes(directory: Path, name: str) -> int:
     """The deepest chain of calls, by the compiler's call graphs (gcc -fcallgraph-info=su); 0 if there are none."""
     frames: dict[str, int] = {}
     calls: dict[str, set[str]] = {}
-    for path in sorted(directory.glob("*.ci")):
-        if "_tool_" in path.name or "_team_" in path.name:
-            continue
+    for path in sorted(directory.glob("network/*.ci")):
         text = path.read_text()
 
         def node(title: str, unit: str = path.stem) -> str:

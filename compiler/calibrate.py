@@ -1,4 +1,4 @@
-"""Reads real log-mels and learns from them what the blocks' products are fed with."""
+"""Reads real log-mels and learns from them what the network's products are fed with."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.errors import CompileError
-from compiler.fold import Float64, Folded
-from compiler.forward import decode
-from compiler.quantise import Moments
+from .errors import CompileError
+from .forward import decode
+from .network import Network, Operation
+from .quantise import Moments
+from .tensors import Array
 
 LARGEST_LOG_MEL = 20.0  # full scale stays below log(1024)
 
@@ -21,16 +22,17 @@ def read_mels(paths: Iterable[Path], mels: int) -> list[NDArray[np.float32]]:
     return [_read_mel(path, mels) for path in paths]
 
 
-def calibrate(folded: Folded, log_mels: Sequence[NDArray[np.float32]]) -> dict[str, Moments]:
-    """The moments of each block product's inputs over all frames, by the product's name."""
-    sums: dict[str, tuple[Float64, Float64]] = {}
+def calibrate(network: Network, log_mels: Sequence[NDArray[np.float32]]) -> dict[str, Moments]:
+    """The moments over all frames of what each linear layer that need not be precise is fed with, by its name."""
+    sums: dict[str, tuple[Array, Array]] = {}
 
-    def add(name: str, inputs: Float64) -> None:
-        first, second = sums.get(name, (0.0, 0.0))
-        sums[name] = (first + inputs.sum(axis=0), second + inputs.T @ inputs)
+    def add(operation: Operation, inputs: Array) -> None:
+        if operation.kind == "linear" and not operation.is_precise:
+            first, second = sums.get(operation.name, (0.0, 0.0))
+            sums[operation.name] = (first + inputs.sum(axis=0), second + inputs.T @ inputs)
 
     for log_mel in log_mels:
-        decode(folded, log_mel, watch=add)
+        decode(network, log_mel, watch=add)
     frames = sum(map(len, log_mels))
     means = {name: first / frames for name, (first, _) in sums.items()}
     return {name: Moments(means[name], sums[name][1] / frames - np.outer(means[name], means[name])) for name in sums}

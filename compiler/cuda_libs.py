@@ -11,9 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from compiler.cuda import LIBRARY_THREADS, Area, Device, DeviceTable, Launch, LibraryStep, round_up
-from compiler.fold import Folded, Product
-from compiler.plan import Plan
+from .cuda import LIBRARY_THREADS, Area, Device, DeviceTable, Launch, LibraryStep, round_up
+from .network import Network as Folded
+from .network import Operation as Product
+from .plan import Plan
 
 
 def add_libraries(device: Device, plan: Plan, folded: Folded) -> Device:

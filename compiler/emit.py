@@ -1,35 +1,44 @@
 """Writes the specialised sources: a pure function of the packed model, the plan and the options.
 
-Templates (templates/) and hand-written runtime files (runtime/) are real C with the prefix `vocosc`; the prefix becomes
-the model's name in text and file names alike. Lines that begin with //% and expressions in ${} are Jinja's.
+templates/ and runtime/ hold real C under the prefix `vocosc`, which becomes the model's name in file names and in
+identifiers that begin with it. Lines that begin with //% and expressions in ${} are Jinja's. clang-format has the last
+word on what comes out.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
 import re
-from collections.abc import Mapping, Sequence
+import subprocess
+import tempfile
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import clang_format
 import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler import VERSION
-from compiler.cuda import Device
-from compiler.golden import golden_mel
-from compiler.isa import Isa, fetch_of, isas_of
-from compiler.mel import filterbank, hann
-from compiler.nvrtc import Image, images_bytes
-from compiler.pack import INT8, WEIGHTS, Table, limits
-from compiler.plan import PANEL, Plan
-from compiler.weights import BYTE_ORDER_MARK, MAGIC, Weights, crc32_table
-from compiler.weights import VERSION as WEIGHTS_VERSION
+from . import VERSION
+from .arithmetic import CONSTANTS, PANEL, POLYNOMIALS
+from .cuda import Device
+from .formats import FORMATS, Format, Table
+from .golden import golden_frames, golden_mel
+from .isa import ISAS, LIBS, Isa, fetch_of, isas_of
+from .mel import MEL_FLOOR, POWER_FLOOR, filterbank, hann
+from .network import MAX_MAGNITUDE, NORM_EPSILON
+from .nvrtc import Image, images_bytes
+from .pack import input_limits
+from .plan import Kernel, Plan, padded
+from .weights import BYTE_ORDER_MARK, MAGIC, Weights, crc32_table
+from .weights import VERSION as WEIGHTS_VERSION
 
-ROOT = Path(__file__).resolve().parent.parent
+HERE = Path(__file__).resolve().parent
+ROOT = HERE if (HERE / "templates").is_dir() else HERE.parent  # installed, or in the tree
+TEMPLATES, RUNTIME = ROOT / "templates", ROOT / "runtime"
 COLUMNS = 120
 
 
@@ -43,14 +52,14 @@ class Options:
     link: str = "none"  # or "libs": OpenBLAS and FFTW3
     weights: str = "incbin"  # or "c", or "blob": in a file of their own
     no_libc: bool = False
-    calibration: str = ""  # sha256 of the log-mels that int8 weights are rounded for
+    calibration: str = ""  # sha256 of the log-mels that integer weights are rounded for
     gpus: tuple[int, ...] = ()  # architectures, with --target cuda; `target` then names the CPU's part
     batch: int = 1  # streams of a call on a GPU
 
     @property
     def isas(self) -> tuple[Isa, ...]:
-        """The instruction sets that our own kernels are compiled for."""
-        return () if self.link == "libs" else isas_of(self.target)
+        """The instruction sets of the build, the best last."""
+        return (LIBS,) if self.link == "libs" else isas_of(self.target)
 
     @property
     def baked(self) -> bool:
@@ -63,11 +72,6 @@ class Options:
         return self.link == "none"
 
     @property
-    def isa_names(self) -> tuple[str, ...]:
-        """The targets of the build, as the runtime names them."""
-        return ("libs",) if self.link == "libs" else tuple(isa.name for isa in self.isas)
-
-    @property
     def text(self) -> str:
         """The options as they are typed, but for the name and the chunk sizes."""
         cuda = f"cuda --gpu {','.join(map(str, self.gpus))} --batch {self.batch}"
@@ -78,104 +82,23 @@ class Options:
         )
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What only a build can tell."""
-
-    flash_bytes: int
-    stack_bytes: int
-
-
-@dataclass(frozen=True)
-class MatrixProduct:
-    """A matrix product of the network, as the tiles see it; strides in floats between frames."""
-
-    name: str
-    text: str
-    inputs: int
-    x_stride: int
-    y_stride: int
-    weights: str  # f32, f16, int8, or int8a8: int8 whose inputs are bytes
-
-    @property
-    def is_int8(self) -> bool:
-        """Whether integers are multiplied: int8 weights, with rows of int16 or of bytes."""
-        return self.weights in ("int8", "int8a8")
-
-    @property
-    def has_bytes(self) -> bool:
-        """Whether the rows are bytes, each row with a zero of its own."""
-        return self.weights == "int8a8"
-
-    @property
-    def weight_type(self) -> str:
-        """The C type of the table's elements."""
-        return {"f32": "float", "f16": "uint16_t"}.get(self.weights, "int8_t")
-
-    @property
-    def x_type(self) -> str:
-        """The C type of the inputs."""
-        return {"int8": "int16_t", "int8a8": "uint8_t"}.get(self.weights, "float")
-
-    @property
-    def load(self) -> str:
-        """The function that loads a vector of weights."""
-        return {"f32": "vec_load", "f16": "vec_load_half"}.get(self.weights, "vec_load_int8")
-
-    @property
-    def float_elements(self) -> int:
-        """Elements in the place of a float."""
-        return {"f32": 1, "f16": 2}.get(self.weights, 4)
-
-    @property
-    def header(self) -> int:
-        """Elements in front of a panel's weights: biases, but for float scales, for bytes the sums of weights."""
-        rows = 3 if self.has_bytes else 1 if self.weights == "f32" else 2
-        return rows * PANEL * self.float_elements
-
-    @property
-    def padded_inputs(self) -> int:
-        """The inputs that have weights: int8 ones come in fours."""
-        return -(-self.inputs // 4) * 4 if self.is_int8 else self.inputs
-
-    @property
-    def neighbours(self) -> int:
-        """An output's weights that lie side by side."""
-        return {"int8": 2, "int8a8": 4}.get(self.weights, 1)
-
-    @property
-    def panel(self) -> int:
-        """Elements of a panel."""
-        return self.header + self.padded_inputs * PANEL
-
-
 KERNELS = "cuda_kernels.cu"
 
 
 def emit_kernels(plan: Plan, device: Device, checkpoint_sha256: str, options: Options) -> dict[str, bytes]:
     """The CUDA sources, NAME_cuda_kernels.cu and its headers: name to bytes."""
-    values = {
-        "options": options,
-        "plan": plan,
-        "config": plan.config,
-        "fft": plan.fft,
-        "device": device,
-        "silent_mel": f"{np.log(1e-5):.9g}",
-    }
-    cuda = ROOT / "templates" / "cuda"
-    parts = [part for part in sorted(cuda.glob("*.cuh")) if device.library_steps or "library" not in part.name]
+    network = TEMPLATES / "network"
+    parts = sorted((TEMPLATES / "cuda").glob("*.*"))
     sources = [
-        *parts,
-        cuda / "vocosc_cuda_call.h",
-        cuda / "vocosc_cuda_kernels.cu",
-        cuda / "vocosc_cuda_machine.h",
-        ROOT / "runtime" / "vocosc_vector.h",
-        ROOT / "runtime" / "vocosc_vector_cuda.h",
-        ROOT / "runtime" / "vocosc_vector_math.h",
+        *(part for part in parts if device.library_steps or "library" not in part.name),
+        RUNTIME / "cuda" / "vocosc_cuda_call.h",
+        network / "vocosc_vector.h",
+        network / "vocosc_vector_math.h",
     ]
-    banner = _banner("", checkpoint_sha256, plan, options)
+    values = {**_values(plan, options), "device": device, "vector_isas": ["cuda"]}
     files = dict(_render(source, options.name, values) for source in sources)
-    return {name: (banner + text).encode() for name, text in files.items()}
+    banner = _banner("", checkpoint_sha256, plan, options)
+    return _format({name: (banner + text).encode() for name, text in files.items()})
 
 
 def emit(
@@ -185,59 +108,48 @@ def emit(
     checkpoint_sha256: str,
     options: Options,
     *,
-    measured: Measured | None = None,
     device: Device | None = None,
     images: Sequence[Image] = (),
 ) -> dict[str, bytes]:
-    """All files of the output directory that are not built: name to bytes. A device comes with its kernels' images."""
-    config = plan.config
-    files: dict[str, bytes] = {}
-    tool_sources = sorted((ROOT / "runtime" / "tool").glob("*.[ch]"))
-    team_sources = sorted((ROOT / "runtime").glob("vocosc_team_pthread.[ch]"))
-    tool_objects = [
-        f"{_rename(path.stem, options.name)}.o" for path in tool_sources + team_sources if path.suffix == ".c"
-    ]
-    window = hann(config.n_fft)
+    """All files of the output directory that are not built, by their path in it.
+
+    What one links stands on top; the sources are in network/ and tool/. A device comes with its kernels' images.
+    """
+    name = options.name
+    limits = input_limits(plan.network, tables)
+    isas = [isa.for_build(plan.max_frames, has_integers=bool(limits)) for isa in options.isas]
     weight_bytes = sum(table.data.nbytes for table in tables)
+    top = [RUNTIME / "vocosc.h", TEMPLATES / "vocosc.mk", *sorted(RUNTIME.glob("vocosc_team_pthread.[ch]"))]
+    network = _network_sources(plan, options)
+    if device is not None:
+        top.append(RUNTIME / "cuda" / "vocosc_cuda.h")
+        host = sorted((RUNTIME / "cuda").glob("*.[chS]"))
+        network += [path for path in host if path not in top and (device.library_steps or "libs" not in path.name)]
+    tool = sorted((RUNTIME / "tool").glob("*.[ch]"))
+
+    def objects(folder: str, sources: Iterable[Path], suffix: str = ".c") -> list[str]:
+        return [f"{folder}{_rename(path.stem, name)}.o" for path in sources if path.suffix == suffix]
+
     values: dict[str, Any] = {
+        **_values(plan, options),
+        **_weight_values(weights),
         "generator": f"vocosc {VERSION}",
         "sha256": checkpoint_sha256,
-        "options": options,
-        "measured": measured,
         "device": device,
         "images": images,
         "images_bytes": len(images_bytes(images)),
-        "plan": plan,
-        "PANEL": PANEL,
-        "config": config,
-        "fft": plan.fft,
-        "fft_stride": -(-2 * plan.fft.complex_length // PANEL) * PANEL,
-        "isa_names": options.isa_names,
-        "precision": options.precision,
-        "is_int8": options.precision in INT8,
-        "limits": limits(tables),
-        "products": matrix_products(plan, options.precision),
+        "isas": isas,
+        "all_isas": ISAS,
+        "x86_isas": [isa for isa in isas if isa.cpu],
+        "vector_isas": [isa.name for isa in isas],
+        "limits": limits,
         "tables": tables,
         "weight_bytes": weight_bytes,
+        "stack_bytes": stack_bound(options),
         "fetch": fetch_of(weight_bytes),
-        "weights": weights,
-        "weights_magic": [f"'{letter}'" for letter in MAGIC.decode()],
-        "weights_version": WEIGHTS_VERSION,
-        "byte_order_mark": BYTE_ORDER_MARK,
-        "architecture": np.frombuffer(weights.architecture, np.uint8),
-        "crc32_table": np.array(crc32_table(), np.uint32),
-        "golden_mel": golden_mel(config.n_mels) if options.bit_exact else None,
-        "silent_mel": f"{np.log(1e-5):.9g}",
-        "filterbank": filterbank(config),
-        "synthesis_window": (window / config.n_fft).astype(np.float32),
-        "analysis_window": (window * (0.5 if plan.fft.is_even else 1)).astype(np.float32),
-        "last_panel_mask": (np.arange(PANEL) < (config.dim - 1) % PANEL + 1).astype(np.float32),
-        "objects": [f"{options.name}_network_{name}.o" for name in options.isa_names],
-        "tool_objects": tool_objects,
-        "weights_source": f"{options.name}_weights.{'S' if options.weights == 'incbin' else 'c'}"
-        if options.baked
-        else "",
-        "weights_data": f"{options.name}_weights.bin" if options.weights == "incbin" else "",
+        "code": objects("network/", network) + [f"network/{name}_network_{isa.name}.o" for isa in isas if isa.lanes],
+        "data": objects("network/", network, ".S"),
+        "tool": objects("tool/", tool) + objects("", top),
         "libraries": " ".join(
             [
                 *(["-lopenblas", "-lfftw3f"] if options.link == "libs" else []),
@@ -246,75 +158,99 @@ def emit(
             ]
         ),
     }
+    files: dict[str, bytes] = {}
 
-    def put(source: Path, **more: Any) -> None:
-        name, text = _render(source, options.name, {**values, **more})
-        files[name] = (_banner(name, checkpoint_sha256, plan, options) + text).encode()
+    def put(source: Path, folder: str, rename: str = "", **more: Any) -> None:
+        file, text = _render(source, name, {**values, **more})
+        file = folder + (f"{name}_{rename}" if rename else file)
+        files[file] = (_banner(file, checkpoint_sha256, plan, options) + text).encode()
 
-    templates = ROOT / "templates"
-    runtime = ROOT / "runtime"
-    shared = ["vocosc_model.h", "vocosc_tables.c", "vocosc.mk"]
-    if options.baked:
-        shared.append(f"vocosc_weights.{'S' if options.weights == 'incbin' else 'c'}")
-    for name in shared:
-        put(templates / name)
-    put(templates / "vocosc_blocks.h")
-    if options.link == "libs":
-        put(runtime / "vocosc_network_libs.c")
+    for folder, sources in (("", top), ("network/", network), ("tool/", tool)):
+        for source in sources:
+            put(source, folder)
+    for isa in isas if options.bit_exact else ():
+        put(TEMPLATES / "network/vocosc_network_isa.c", "network/", f"network_{isa.name}.c", isa=isa)
+        put(TEMPLATES / "network/vocosc_tiles.h", "network/", f"tiles_{isa.name}.h", isa=isa)
+    files = _format(files)
+    if options.weights == "c":
+        put(TEMPLATES / "network/vocosc_weights.c", "network/")  # of megabytes: never formatted
     else:
-        put(templates / "vocosc_fft.h")
-        for name in ("vocosc_network.c", "vocosc_vector.h", "vocosc_vector_math.h"):
-            put(runtime / name)
-        for isa in options.isas:
-            put(runtime / f"vocosc_vector_{isa.name}.h")
-            put(templates / "vocosc_tiles.h", isa=isa.for_frames(plan.max_frames))
-            files[f"{options.name}_tiles_{isa.name}.h"] = files.pop(f"{options.name}_tiles.h")
-    for path in [runtime / name for name in ("vocosc.c", "vocosc_network.h", "vocosc_target.c")]:
-        put(path)
-    if options.no_libc:
-        put(runtime / "vocosc_memory.c")
-    for path in tool_sources + team_sources:
-        put(path)
-    # The public header stands alone: the sizes are part of it.
-    put(runtime / "vocosc.h")
-    _, sizes = _render(templates / "vocosc_sizes.h", options.name, values)
-    _insert(files, f"{options.name}.h", f"{options.name}_sizes.h", sizes)
-    if options.weights != "c":
-        files[f"{options.name}_weights.bin"] = weights.file
+        files[f"{'network/' if options.baked else ''}{name}_weights.bin"] = weights.file
     if device is not None:
-        names = ["vocosc_cuda.c", "vocosc_cuda.h", "vocosc_cuda_driver.h"]
-        for name in [*names, *(["vocosc_cuda_libs.c", "vocosc_cuda_libs.h"] if device.library_steps else [])]:
-            put(runtime / name)
-        for name in ("vocosc_cuda_data.S", "vocosc_cuda_model.h", "vocosc_cuda_tables.c"):
-            put(templates / "cuda" / name)
-        _, sizes = _render(templates / "cuda" / "vocosc_cuda_sizes.h", options.name, values)
-        _insert(files, f"{options.name}_cuda.h", f"{options.name}_cuda_sizes.h", sizes)
-        files.update(emit_kernels(plan, device, checkpoint_sha256, options))
-        files[f"{options.name}_cuda_images.bin"] = images_bytes(images)
-        files[f"{options.name}_cuda_weights.bin"] = device.weights
+        kernels = emit_kernels(plan, device, checkpoint_sha256, options)
+        files |= {f"network/{file}": data for file, data in kernels.items()}
+        files[f"network/{name}_cuda_images.bin"] = images_bytes(images)
+        files[f"network/{name}_cuda_weights.bin"] = device.weights
     return dict(sorted(files.items()))
 
 
-def _insert(files: dict[str, bytes], header: str, included: str, text: str) -> None:
-    """Puts a text in the place of the line that includes it."""
-    files[header] = files[header].decode().replace(f'#include "{included}"\n', text).encode()
+def stack_bound(options: Options) -> int:
+    """Bytes that no call takes more than; 0 with libraries, which nobody knows."""
+    return max(isa.stack_bytes for isa in options.isas)
 
 
-def matrix_products(plan: Plan, precision: str) -> list[MatrixProduct]:
-    """The network's matrix products, in the order of their use."""
-    config = plan.config
-    mel, dim, hidden, spectrum = config.n_mels, plan.dim_stride, plan.hidden_stride, plan.spectrum_stride
-    edges, blocks = WEIGHTS[precision]
-    rows = [
-        ("embed", "The embedding's convolution, of overlapping rows", config.kernel_size * mel, mel, dim, edges),
-        ("expand", "A block's first layer and GELU", config.dim, dim, hidden, blocks),
-        ("contract", "A block's second layer, onto the residual", config.hidden, hidden, dim, blocks),
-        ("magnitude", "The head's log-magnitudes and exp", config.dim, dim, spectrum, edges),
-        ("phase", "The head's phases, and from both the spectrum", config.dim, dim, spectrum, edges),
-    ]
-    if precision in INT8:
-        rows = [(*row[:3], plan.quantised_stride, *row[4:]) if row[5] == blocks else row for row in rows]
-    return [MatrixProduct(*row) for row in rows]
+def _network_sources(plan: Plan, options: Options) -> list[Path]:
+    """The object's sources, but for those that there are one of for each instruction set."""
+    network = TEMPLATES / "network"
+    found = [RUNTIME / name for name in ("vocosc.c", "vocosc_target.c", "vocosc_target.h")]
+    found += [network / name for name in ("vocosc_model.h", "vocosc_tables.c", "vocosc_values.h")]
+    if options.no_libc:
+        found.append(RUNTIME / "vocosc_memory.c")
+    if options.weights == "incbin":
+        found.append(network / "vocosc_weights.S")
+    if options.link == "libs":
+        return [*found, TEMPLATES / "libs/vocosc_network_libs.c"]
+    names = ["chunk", "epilogues", "fft", "network", "steps", "vector", "vector_math"]
+    names += [f"format_{kernel}" for kernel in sorted({kernel.format.name for kernel in plan.kernels})]
+    names += [f"vector_{isa.name}" for isa in options.isas]
+    return [*found, *(network / f"vocosc_{name}.h" for name in names)]
+
+
+def _values(plan: Plan, options: Options) -> dict[str, Any]:
+    """What templates of the CPU's and of a GPU's kernels take."""
+    config, window = plan.config, hann(plan.config.n_fft)
+
+    def formats(kind: str) -> list[Format]:
+        """The formats of the rows that steps of a kind write."""
+        used = {step.format.name if step.format else "f32" for step in plan.steps if step.kind == kind}
+        return [FORMATS[name] for name in FORMATS if name in used]
+
+    used = {kernel.format.name for kernel in plan.kernels}
+    return {
+        "options": options,
+        "plan": plan,
+        "config": config,
+        "fft": plan.fft,
+        "PANEL": PANEL,
+        "constants": CONSTANTS,
+        "polynomials": POLYNOMIALS,
+        "norm_epsilon": NORM_EPSILON,
+        "max_magnitude": MAX_MAGNITUDE,
+        "power_floor": POWER_FLOOR,
+        "mel_floor": MEL_FLOOR,
+        "silent_mel": np.log(MEL_FLOOR),
+        "layers": FORMATS[options.precision],
+        "formats": [FORMATS[name] for name in FORMATS if name in used],
+        "norm_formats": formats("conv_norm"),
+        "quantised_formats": formats("quantise"),
+        "golden_mel": golden_mel(config.n_mels) if options.bit_exact else None,
+        "golden_frames": golden_frames(plan),
+        "filterbank": filterbank(config),
+        "synthesis_window": (window / config.n_fft).astype(np.float32),
+        "analysis_window": (window * (0.5 if plan.fft.is_even else 1)).astype(np.float32),
+        "last_panel_mask": (np.arange(PANEL) < (plan.dim - 1) % PANEL + 1).astype(np.float32),
+    }
+
+
+def _weight_values(weights: Weights) -> dict[str, Any]:
+    return {
+        "weights": weights,
+        "weights_magic": [f"'{letter}'" for letter in MAGIC.decode()],
+        "weights_version": WEIGHTS_VERSION,
+        "byte_order_mark": BYTE_ORDER_MARK,
+        "architecture": np.frombuffer(weights.architecture, np.uint8),
+        "crc32_table": np.array(crc32_table(), np.uint32),
+    }
 
 
 def _banner(name: str, sha256: str, plan: Plan, options: Options) -> str:
@@ -329,15 +265,14 @@ def _banner(name: str, sha256: str, plan: Plan, options: Options) -> str:
 
 
 def _rename(text: str, name: str) -> str:
-    return re.sub("VOCOSC", name.upper(), re.sub("vocosc", name, text))
+    """A source under the model's prefix. In one pass, of sources alone: no name is taken for a prefix."""
+    return re.sub("vocosc|VOCOSC", lambda match: name if match[0].islower() else name.upper(), text)
 
 
 def _render(source: Path, name: str, values: Mapping[str, Any]) -> tuple[str, str]:
     """The file's name and text under the model's prefix."""
-    text = _rename(source.read_text(), name)
-    if source.is_relative_to(ROOT / "templates"):
-        text = _environment().from_string(_jinja(text)).render(values)
-    return _rename(source.name, name), _align_comments(text)
+    text = _environment(name).from_string(_jinja(_rename(source.read_text(), name))).render(values)
+    return _rename(source.name, name), text
 
 
 def _jinja(text: str) -> str:
@@ -345,60 +280,68 @@ def _jinja(text: str) -> str:
     return re.sub(r"^ *//%(-?) (.*)$", r"<%\1 \2 %>", text, flags=re.MULTILINE)
 
 
-def _align_comments(text: str) -> str:
-    """Aligns the comments behind the code of neighbouring lines: the name's length may have moved them."""
-    lines = text.split("\n")
-    matches = [re.fullmatch(r"( *[^ /*].*?) +(/\* .* \*/)", line) for line in lines]
-    start = 0
-    for is_comment, run in itertools.groupby(matches, key=bool):
-        count = len(list(run))
-        if is_comment:
-            width = max(len(match[1]) for match in matches[start : start + count] if match)
-            for i in range(start, start + count):
-                match = matches[i]
-                assert match is not None
-                lines[i] = f"{match[1]:<{width}} {match[2]}"
-        start += count
-    return "\n".join(lines)
+def _format(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The files, C and CUDA by clang-format."""
+    program = Path(clang_format.__file__).parent / "data" / "bin" / "clang-format"
+    found = dict(files)
+    with tempfile.TemporaryDirectory() as directory:
+        paths = {name: Path(directory, f"{i}.h") for i, name in enumerate(files) if not name.endswith((".mk", ".S"))}
+        for name, path in paths.items():
+            path.write_bytes(files[name])
+        style = f"--style=file:{TEMPLATES / '.clang-format'}"
+        subprocess.run([program, style, "-i", *paths.values()], check=True)
+        found |= {name: path.read_bytes() for name, path in paths.items()}
+    return found
+
+
+# ---- filters ----
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
+def _environment(name: str) -> jinja2.Environment:
     environment = jinja2.Environment(
         block_start_string="<%",
         block_end_string="%>",
+        comment_start_string="<#",
+        comment_end_string="#>",
         trim_blocks=True,
         lstrip_blocks=True,
         variable_start_string="${",
         variable_end_string="}",
         undefined=jinja2.StrictUndefined,
-        loader=jinja2.FunctionLoader(lambda name: _jinja((ROOT / "templates" / name).read_text())),
+        loader=jinja2.FunctionLoader(lambda file: _jinja(_rename((TEMPLATES / file).read_text(), name))),
         keep_trailing_newline=True,
         autoescape=False,
     )
     environment.filters.update(
         float32=_float32,
+        literal=_literal,
         c_numbers=_c_numbers,
         chomp=lambda text: text.rstrip("\n"),
+        comment=lambda text: textwrap.fill(text, COLUMNS, initial_indent=" * ", subsequent_indent=" * "),
+        padded=padded,
+        prefix=lambda text, before: before + text,
         table_length=lambda values: max(1, values.size),
         weight_offset=_weight_offset,
         header_offset=_header_offset,
         row_offset=_row_offset,
+        wrap=" \\\n  ".join,
     )
     return environment
 
 
-def _weight_offset(product: MatrixProduct, output: int) -> str:
+def _weight_offset(product: Kernel, output: int) -> str:
     """Where the weights of a tile's output begin, as an offset to add: other panels are a whole panel further."""
-    return _offset((output // PANEL, f"{product.name.upper()}_PANEL"), (output % PANEL * product.neighbours, ""))
+    in_panel = output % PANEL * product.format.neighbours
+    return _offset((output // PANEL, f"{product.name.upper()}_PANEL"), (in_panel, ""))
 
 
-def _header_offset(product: MatrixProduct, output: int, more: int = 0) -> str:
+def _header_offset(product: Kernel, output: int) -> str:
     """Where an output's bias stands, counted in floats, as an offset to add."""
-    return _offset((output // PANEL, f"{product.name.upper()}_PANEL_FLOATS"), (output % PANEL + more, ""))
+    return _offset((output // PANEL, f"{product.name.upper()}_PANEL_FLOATS"), (output % PANEL, ""))
 
 
-def _row_offset(product: MatrixProduct, row: int, stride: str, more: int = 0) -> str:
+def _row_offset(product: Kernel, row: int, stride: str, more: int = 0) -> str:
     """Where a row of inputs or outputs begins, or `more` behind that, as an offset to add."""
     return _offset((row, f"{product.name.upper()}_{stride}"), (more, ""))
 
@@ -409,6 +352,13 @@ def _offset(*terms: tuple[int, str]) -> str:
     return "".join(f" + {word}" for word in words if word)
 
 
+def _literal(value: str | float) -> str:
+    """A float literal in C: the digits given, or those that tell a float32 from its neighbours."""
+    text = value if isinstance(value, str) else str(np.float32(value))
+    text += "f" if "." in text or "e" in text or "p" in text else ".0f"
+    return f"({text})" if text.startswith("-") else text
+
+
 def _float32(value: float) -> str:
     """A C literal of exactly this float32."""
     mantissa, exponent = float(np.float32(value)).hex().split("p")
@@ -416,16 +366,5 @@ def _float32(value: float) -> str:
 
 
 def _c_numbers(values: NDArray[Any]) -> str:
-    if values.dtype != np.float32:
-        return _wrapped(map(str, values.ravel().tolist()))
-    return _wrapped(map(_float32, values.ravel().tolist() or [0.0]))
-
-
-def _wrapped(items: Any) -> str:
-    lines, line = [], ""
-    for item in items:
-        if len(line) + len(item) + 2 > COLUMNS:
-            lines.append(line)
-            line = ""
-        line += f"{' ' if line else '  '}{item},"
-    return "\n".join([*lines, line])
+    items = map(_float32, values.ravel().tolist() or [0.0]) if values.dtype == np.float32 else map(str, values.ravel())
+    return textwrap.fill(", ".join(items), COLUMNS, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)

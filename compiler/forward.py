@@ -3,68 +3,61 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.fold import Float64, Folded, Product
-
-NORM_EPSILON = 1e-6
-MAX_MAGNITUDE = 100.0
-
-Watch = Callable[[str, Float64], None]
-
-
-def decode(folded: Folded, mel: NDArray[np.float32], watch: Watch | None = None) -> Float64:
-    """Turns log-mel [frames, mels] into audio [frames * hop]; an utterance that begins with silence.
-
-    `watch` is told the inputs [frames, inputs] of each block's products, by the products' names.
-    """
-    config = folded.config
-    taps = config.kernel_size
-    windows = _causal_windows(mel.astype(np.float64), taps).transpose(0, 2, 1)  # [frames, taps, mels]
-    x = _norm(_product(folded.embed, windows.reshape(len(mel), -1)))
-    x = x * folded.embed_norm[0] + folded.embed_norm[1]
-    for i, block in enumerate(folded.blocks):
-        convolved = np.einsum("tck,kc->tc", _causal_windows(x, taps), block.conv[1:]) + block.conv[0]
-        normalised = _norm(convolved)
-        hidden = _gelu(_product(block.expand, normalised))
-        if watch is not None:
-            watch(f"block{i}_expand", normalised)
-            watch(f"block{i}_contract", hidden)
-        x = x + _product(block.contract, hidden)
-    normalised = _norm(x)
-    magnitude = np.exp(np.minimum(_product(folded.magnitude, normalised), math.log(MAX_MAGNITUDE)))
-    spectrum = magnitude * np.exp(1j * _product(folded.phase, normalised))
-    return _overlap_add(np.fft.irfft(spectrum, config.n_fft), config.hop_length)
+from .config import Config
+from .interpret import Rows, Watch
+from .interpret import decode as interpret
+from .mel import hann
+from .network import MAX_MAGNITUDE, NORM_EPSILON, Network, Operation
+from .tensors import Array
 
 
-def _product(product: Product, x: Float64) -> Float64:
-    return np.asarray(x @ product.weight.astype(np.float64) + product.bias)
+def decode(network: Network, mel: NDArray[np.float32], watch: Watch | None = None) -> Array:
+    """Turns log-mel [frames, mels] into audio [frames * hop]; `watch` is shown each operation and its input."""
+    audio = interpret(network, np.asarray(mel, np.float64), _Float64(network.config), watch)
+    return audio[: len(mel) * network.config.hop_length]
 
 
-def _norm(x: Float64) -> Float64:
-    """LayerNorm without its affine part."""
-    centred = x - x.mean(axis=1, keepdims=True)
-    return np.asarray(centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + NORM_EPSILON))
+class _Float64:
+    """See compiler/interpret.py."""
 
+    def __init__(self, config: Config) -> None:
+        self.config = config
 
-def _gelu(x: Float64) -> Float64:
-    erf = np.fromiter(map(math.erf, (x * math.sqrt(0.5)).ravel().tolist()), np.float64, x.size)
-    return np.asarray(0.5 * x * (1 + erf.reshape(x.shape)))
+    def product(self, operation: Operation, x: Rows) -> Rows:
+        return np.asarray(x @ operation.weight.astype(np.float64) + operation.bias)
 
+    def depthwise_conv(self, operation: Operation, windows: Rows) -> Rows:
+        return np.asarray(np.einsum("tkc,kc->tc", windows, operation.weight) + operation.bias)
 
-def _causal_windows(x: Float64, taps: int) -> Float64:
-    """Each frame with the taps - 1 before it, [frames, channels, taps]; silence before the first."""
-    padded = np.concatenate([np.zeros((taps - 1, x.shape[1])), x])
-    return np.lib.stride_tricks.sliding_window_view(padded, taps, axis=0)
+    def layer_norm(self, operation: Operation, x: Rows) -> Rows:
+        centred = x - x.mean(axis=1, keepdims=True)
+        normalised = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + NORM_EPSILON)
+        return np.asarray(normalised * operation.tensors.get("scale", 1) + operation.tensors.get("shift", 0))
 
+    def epilogue(self, name: str, sums: Rows, y: Rows | None) -> Rows:
+        match name:
+            case "gelu":
+                erf = np.fromiter(map(math.erf, (sums * math.sqrt(0.5)).ravel().tolist()), np.float64, sums.size)
+                return np.asarray(0.5 * sums * (1 + erf.reshape(sums.shape)))
+            case "exp":
+                return np.exp(np.minimum(sums, math.log(MAX_MAGNITUDE)))
+            case "add" | "polar":
+                assert y is not None, "the schedule writes y before"
+                return y + sums if name == "add" else y * np.exp(1j * sums)
+            case _:
+                return sums
 
-def _overlap_add(frames: Float64, hop: int) -> Float64:
-    n_fft = frames.shape[1]
-    window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
-    audio = np.zeros((len(frames) - 1) * hop + max(n_fft, hop))
-    for start, frame in zip(range(0, len(frames) * hop, hop), frames * window, strict=True):
-        audio[start : start + n_fft] += frame
-    return audio[: len(frames) * hop]
+    def inverse_rfft(self, spectrum: Rows) -> Rows:
+        n_fft = self.config.n_fft
+        return np.fft.irfft(spectrum, n_fft) * hann(n_fft)
+
+    def overlap_add(self, frames: Rows) -> Rows:
+        hop, n_fft = self.config.hop_length, self.config.n_fft
+        audio = np.zeros((len(frames) - 1) * hop + max(n_fft, hop))
+        for start, frame in zip(range(0, len(frames) * hop, hop), frames, strict=True):
+            audio[start : start + n_fft] += frame
+        return audio

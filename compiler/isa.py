@@ -1,28 +1,46 @@
-"""The instruction sets that the kernels are compiled for, and the tiles of the matrix products on each."""
+"""The instruction sets that the kernels are compiled for, a row each: all that the rest has to know of them.
+
+To add one: a row here, its place in TARGETS, and templates/network/vocosc_vector_NAME.h.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
 
-from compiler.errors import CompileError
+from .errors import CompileError
+from .formats import Format
+
+# CPUID's bits of what /proc/cpuinfo calls so
+_CPUID = {
+    "fma": ("1_ecx", 12),
+    "f16c": ("1_ecx", 29),
+    "avx2": ("7_ebx", 5),
+    "avx512f": ("7_ebx", 16),
+    "avx512dq": ("7_ebx", 17),
+    "avx512bw": ("7_ebx", 30),
+    "avx512vl": ("7_ebx", 31),
+    "avx512_vnni": ("7_ecx", 11),
+}
+_XSAVE = (("1_ecx", 27), ("1_ecx", 28))  # OSXSAVE and AVX: the operating system saves wide registers
 
 
 @dataclass(frozen=True)
 class Tile:
     """The widths, in vectors, of the tiles of so many rows: widest first, one panel (or a part of it) last.
 
-    `half` and `int8` are those for such weights, where others are faster than with float ones.
+    `half` and `integer` are those for such weights, where others are faster than with float ones.
     """
 
     rows: int
     vectors: tuple[int, ...]
     half: tuple[int, ...] = ()
-    int8: tuple[int, ...] = ()
+    integer: tuple[int, ...] = ()
 
-    def widths(self, weights: str) -> tuple[int, ...]:
-        """The widths for weights in f32, f16 or int8 (int8a8: whose inputs are bytes)."""
-        return {"f32": (), "f16": self.half, "int8": self.int8, "int8a8": self.int8}[weights] or self.vectors
+    def widths(self, number_format: Format) -> tuple[int, ...]:
+        """The widths for weights of a format."""
+        other = self.integer if number_format.is_integer else self.half if number_format.weight_bytes == 2 else ()
+        return other or self.vectors
 
 
 @dataclass(frozen=True)
@@ -48,30 +66,47 @@ def fetch_of(weight_bytes: int) -> Fetch:
 
 @dataclass(frozen=True)
 class Isa:
-    """An instruction set.
+    """An instruction set, from which follow the target's name and number in C, its dispatch, and how it is compiled.
 
-    `lanes` floats in a vector; `int8_inputs` inputs in a step of a product of integers. `block_panels` panels stay in
-    the cache while many tiles of rows pass over them, as measured: bench/NOTES.md.
+    Its vectors are templates/network/vocosc_vector_NAME.h. `lanes` floats are in a vector. `block_panels` panels stay
+    in the cache while many tiles of rows pass over them, as measured: bench/NOTES.md. `flags` are the compiler's, and
+    `cpu` what x86 CPUs must have, by /proc/cpuinfo's names; those with `integer_` are for integer weights, besides.
     """
 
     name: str
+    number: int  # of NAME_target in C: never reused
     text: str
-    lanes: int
-    tiles: tuple[Tile, ...]
-    block_panels: int
-    code_bytes: int  # about, of the kernels for each height of tile
-    stack_bytes: int  # of the deepest call, as GCC compiles it, and a little more
-    int8_inputs: int = 2
+    lanes: int = 0
+    tiles: tuple[Tile, ...] = ()
+    block_panels: int = 0
+    code_bytes: int = 0  # about, of the kernels for each height of tile
+    stack_bytes: int = 0  # a bound on the deepest call, as GCC compiles it
+    flags: tuple[str, ...] = ()
+    gcc_flags: tuple[str, ...] = ()  # which clang does not know, nor need
+    cpu: tuple[str, ...] = ()
+    integer_flags: tuple[str, ...] = ()
+    integer_cpu: tuple[str, ...] = ()
 
     @property
     def max_rows(self) -> int:
         """Rows of the tallest tile."""
         return max(tile.rows for tile in self.tiles)
 
-    def for_frames(self, frames: int) -> Isa:
-        """Without the tiles that a call of at most so many frames cannot need."""
+    def for_build(self, frames: int, *, has_integers: bool) -> Isa:
+        """Without the tiles that a call of at most so many frames cannot need; with what integer weights take."""
         tiles = tuple(tile for tile in self.tiles if tile.rows <= frames)
-        return dataclasses.replace(self, tiles=tiles)
+        more = (self.integer_flags, self.integer_cpu) if has_integers else ((), ())
+        return dataclasses.replace(self, tiles=tiles, flags=self.flags + more[0], cpu=self.cpu + more[1])
+
+    def cpuid(self, register: str) -> str:
+        """The mask, in C, of the bits that CPUID must have set in a register: 1_ecx, 7_ebx or 7_ecx."""
+        bits = (*_XSAVE, *(_CPUID[name] for name in self.cpu))
+        return f"{sum(1 << bit for place, bit in bits if place == register):#x}u"
+
+    @property
+    def saved_state(self) -> str:
+        """The mask, in C, of the registers (XCR0) that the operating system must save: AVX's, or AVX-512's too."""
+        return "0xe6u" if "avx512f" in self.cpu else "0x06u"
 
 
 # Accumulators: at least 8, so that the latency of a fused multiply-add (4 cycles, 2 a cycle) is hidden; at most what
@@ -79,44 +114,55 @@ class Isa:
 # a product of integers needs a register of its own; but sums take 1 cycle, so that fewer hide it.
 PORTABLE = Isa(
     name="portable",
+    number=1,
     text="plain C",
     lanes=1,
     tiles=tuple(Tile(rows, (4,)) for rows in range(1, 5)),
     block_panels=4,
     code_bytes=13_500,
     stack_bytes=1280,
+    flags=("-fno-tree-vectorize",),  # vectorised it would be no faster, but with integer weights four times as large
 )
 AVX2 = Isa(
     name="avx2",
-    text="AVX2 and FMA",
+    number=2,
+    text="AVX2, FMA and F16C",
     lanes=8,
     tiles=(
-        Tile(1, (8, 2), int8=(2,)),
-        *(Tile(rows, (4, 2), int8=(2,)) for rows in (2, 3)),
+        Tile(1, (8, 2), integer=(2,)),
+        *(Tile(rows, (4, 2), integer=(2,)) for rows in (2, 3)),
         *(Tile(rows, (2,)) for rows in range(4, 7)),
     ),
     block_panels=2,
     code_bytes=12_000,
-    stack_bytes=2304,
+    stack_bytes=2688,
+    flags=("-mavx2", "-mfma", "-mf16c"),
+    cpu=("fma", "f16c", "avx2"),
 )
 AVX512 = Isa(
     name="avx512",
-    text="AVX-512",
+    number=3,
+    text="AVX-512 F, VL, BW and DQ; with integer weights VNNI",
     lanes=16,
     tiles=(
         Tile(1, (8, 1)),
-        *(Tile(rows, (8, 1), int8=(4, 1)) for rows in (2, 3)),
+        *(Tile(rows, (8, 1), integer=(4, 1)) for rows in (2, 3)),
         *(Tile(rows, (4, 1)) for rows in range(4, 7)),
         *(Tile(rows, (2, 1), half=(1,)) for rows in range(7, 13)),
     ),
     block_panels=4,
     code_bytes=17_000,
-    stack_bytes=2304,
+    stack_bytes=2688,
+    flags=("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma"),
+    cpu=("fma", "f16c", "avx2", "avx512f", "avx512dq", "avx512bw", "avx512vl"),
+    integer_flags=("-mavx512vnni",),
+    integer_cpu=("avx512_vnni",),
 )
 # Not measured: chosen by count. 16 to 24 accumulators hide a latency of 4 cycles on cores that do two to four a cycle.
 NEON = Isa(
     name="neon",
-    text="NEON",
+    number=5,
+    text="NEON, as every AArch64 has it; with --target aarch64-dotprod, dot products too",
     lanes=4,
     tiles=(
         Tile(1, (16, 4)),
@@ -126,20 +172,26 @@ NEON = Isa(
     ),
     block_panels=4,
     code_bytes=12_000,
-    stack_bytes=1664,
+    stack_bytes=1920,
+    # It would move all loads of a tile to the front, and spill accumulators.
+    gcc_flags=("-fno-schedule-insns",),
 )
 
 # An integer has two sums: one of its inputs' low bytes, one of the high ones.
 NEON_DOT_PRODUCT = dataclasses.replace(
     NEON,
-    text="NEON with dot product",
     tiles=(
-        Tile(1, (16, 4), int8=(8, 4)),
-        *(Tile(rows, (8, 4), int8=(4,)) for rows in (2, 3)),
-        *(Tile(rows, (4,), int8=(2,)) for rows in range(4, 7)),
+        Tile(1, (16, 4), integer=(8, 4)),
+        *(Tile(rows, (8, 4), integer=(4,)) for rows in (2, 3)),
+        *(Tile(rows, (4,), integer=(2,)) for rows in range(4, 7)),
     ),
-    int8_inputs=4,
+    flags=("-march=armv8.2-a+dotprod",),
 )
+
+# OpenBLAS and FFTW3, in place of kernels of our own: alone in its build, and not bit for bit
+LIBS = Isa(name="libs", number=4, text="OpenBLAS and FFTW3 (--link libs): not bit for bit")
+
+ISAS = (PORTABLE, AVX2, AVX512, LIBS, NEON)  # in C, by their numbers
 
 TARGETS = {
     "x86-64": (PORTABLE, AVX2, AVX512),
@@ -150,7 +202,7 @@ TARGETS = {
 
 
 def isas_of(target: str) -> tuple[Isa, ...]:
-    """The instruction sets that a target's object chooses from at init."""
+    """The instruction sets that a target's object chooses from at init, the best last."""
     if target not in TARGETS:
         raise CompileError(f"--target {target}: not known; there are: {', '.join(TARGETS)}")
     return TARGETS[target]

@@ -1,4 +1,5 @@
-"""Plans the whole memory map: every size, stride and offset of state and scratch, before anything is written.
+"""Plans the whole memory map from the schedule: every size, stride and offset of state and scratch, before anything is
+written.
 
 Scratch buffers live only through some of the decode's steps; buffers whose lives do not meet share the same memory.
 """
@@ -6,21 +7,24 @@ Scratch buffers live only through some of the decode's steps; buffers whose live
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
-from compiler.errors import CompileError
-from compiler.fft import RealFft, plan_real_fft
-from compiler.model import Config
+from .arithmetic import PANEL
+from .config import Config
+from .errors import CompileError
+from .fft import RealFft, plan_real_fft
+from .formats import FORMATS, Format
+from .network import Network
+from .steps import QUANTISED, Step, steps_of
 
-PANEL = 16  # outputs in a panel of weights, and virtual lanes of a reduction
+ROWS = ("layer_norm", "depthwise_conv")  # the operations on rows of one width
 MAX_CHUNK = 4096  # frames: 82 s at 50 Hz; scratch grows with it
-
-STEPS = ("embed", "norm", "conv", "expand", "contract", "final norm", "head", "inverse FFT", "overlap-add", "output")
 
 
 @dataclass(frozen=True)
 class Buffer:
-    """A scratch buffer: `floats` at `offset` (in floats), alive from step `first` to step `last` of STEPS."""
+    """A scratch buffer: `floats` at `offset` (in floats), alive from step `first` to step `last`."""
 
     name: str
     layout: str
@@ -31,53 +35,93 @@ class Buffer:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """All sizes, in floats unless named otherwise. Strides are between frames."""
+class State:
+    """What a stream keeps between calls for one operation: `floats` at `offset` (in floats)."""
 
-    config: Config
+    name: str
+    layout: str
+    floats: int
+    offset: int
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A matrix product as its tiles see it, for all operations of this shape; strides in elements between rows."""
+
+    name: str
+    format: Format
+    inputs: int
+    outputs: int
+    x_stride: int
+    y_stride: int
+    epilogue: str
+    is_conv: bool  # its rows overlap: windows of the mel
+
+    @property
+    def panels(self) -> int:
+        """Panels of 16 outputs."""
+        return padded(self.outputs) // PANEL
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All sizes, in floats unless named otherwise. Strides are from one frame's row to the next."""
+
+    network: Network
+    precision: str
     chunks: tuple[int, ...]
     max_frames: int
-    dim_padded: int
-    dim_stride: int
-    hidden_padded: int
-    hidden_stride: int
-    bins: int
-    bins_padded: int
-    spectrum_stride: int
-    quantised_stride: int  # in int16 or bytes
+    steps: tuple[Step, ...]
+    kernels: tuple[Kernel, ...]
+    dim: int  # channels of the rows that are convolved and normalised
+    left: int  # frames of left context of each convolution
+    widths: dict[str, int]  # channels, by buffer
+    strides: dict[str, int]  # by buffer
     fft: RealFft
     scratch: tuple[Buffer, ...]
     scratch_floats: int
-    mel_history_floats: int
-    history_floats: int
-    overlap_floats: int
+    state: tuple[State, ...]
     baked: bool  # whether the weights are in the object; else a stream holds their address
 
     @property
-    def context(self) -> int:
-        """Frames of left context of each convolution."""
-        return self.config.kernel_size - 1
+    def config(self) -> Config:
+        """The sizes of the front end and of the transform."""
+        return self.network.config
+
+    @property
+    def dim_stride(self) -> int:
+        """Of rows of `dim`."""
+        return row_stride(self.dim)
+
+    @property
+    def bins(self) -> int:
+        """Of the spectrum."""
+        return self.config.n_fft // 2 + 1
+
+    @property
+    def overlap_floats(self) -> int:
+        """Samples of the overlap-add that later frames still add to."""
+        return self.config.n_fft - self.config.hop_length
+
+    @property
+    def state_floats(self) -> int:
+        """Of a stream, beside its header. C has no empty array."""
+        return max(1, sum(state.floats for state in self.state))
 
     @property
     def state_bytes(self) -> int:
-        """Of the stream struct: two words and the three arrays (C has no empty array: one float at least).
-
-        Where the weights are not baked in, their address adds 8.
-        """
-        arrays = (self.mel_history_floats, self.history_floats, self.overlap_floats)
-        return (8 if self.baked else 16) + 4 * sum(max(1, floats) for floats in arrays)
+        """Of the stream struct: two words, the weights' address where they are not baked in, and the values."""
+        return (8 if self.baked else 16) + 4 * self.state_floats
 
     @property
     def mel_state_bytes(self) -> int:
         """Of the analysis stream struct: three words and the window."""
         return 12 + 4 * self.config.n_fft
 
-    @property
+    @cached_property
     def macs_per_frame(self) -> int:
-        """Multiply-accumulates of the matrix products and convolutions for one frame, without padding."""
-        c = self.config
-        block = c.kernel_size * c.dim + 2 * c.dim * c.hidden
-        return c.kernel_size * c.n_mels * c.dim + c.num_layers * block + c.dim * 2 * self.bins
+        """Multiply-adds of the matrix products and convolutions for one frame, without padding."""
+        return sum(operation.macs for operation in self.network.operations)
 
 
 def padded(count: int) -> int:
@@ -85,66 +129,133 @@ def padded(count: int) -> int:
     return -(-count // PANEL) * PANEL
 
 
-def plan(config: Config, chunks: Sequence[int], precision: str = "f32", *, baked: bool = True) -> Plan:
+def row_stride(width: int) -> int:
+    """Rows a power of two apart collide in the cache; one panel more keeps them apart."""
+    return padded(width) + PANEL
+
+
+def plan(
+    network: Network, chunks: Sequence[int], precision: str = "f32", *, baked: bool = True, libraries: bool = False
+) -> Plan:
     """Plans a model for the chunk sizes (frames per call) that its user means to decode. The largest is the limit."""
     for chunk in chunks:
         if not 1 <= chunk <= MAX_CHUNK:
             raise CompileError(f"--chunk {chunk}: a chunk has 1 to {MAX_CHUNK} frames")
-    frames = max(chunks)
+    frames, config = max(chunks), network.config
     fft = plan_real_fft(config.n_fft)
-    bins = config.n_fft // 2 + 1
-    context = config.kernel_size - 1
-    # Rows a power of two apart collide in the cache; one panel more keeps them apart.
-    dim_stride = padded(config.dim) + PANEL
-    hidden_stride = padded(config.hidden) + PANEL
-    bins_padded = padded(bins)
-    spectrum_stride = max(2 * bins_padded, padded(2 * fft.complex_length))
-    fft_floats = padded(2 * fft.complex_length)
-    step = {name: index for index, name in enumerate(STEPS)}
-    buffers = [
-        Buffer("MEL_WINDOW", "[streams][context + frames][mels]", (context + 1) * frames * config.n_mels, 0, 0),
-        Buffer("RESIDUAL", "[frames][dim]", frames * dim_stride, step["norm"], step["final norm"]),
-        Buffer("NORMALISED", "[frames][dim]", frames * dim_stride, 0, step["head"]),
-        Buffer("HIDDEN", "[frames][hidden]", frames * hidden_stride, step["expand"], step["contract"]),
-        Buffer("SPECTRUM", "[frames][re, im][bins]", frames * spectrum_stride, step["head"], step["overlap-add"]),
-        Buffer("FFT", "[frames][re, im][length]", frames * fft_floats, step["inverse FFT"], step["overlap-add"]),
-        Buffer("AUDIO", "[frames][hop], for int16", frames * config.hop_length, step["overlap-add"], step["output"]),
-        Buffer("ANALYSIS", "two spectra, for log-mel", 2 * spectrum_stride, 0, 0),
-    ]
-    quantised_stride = padded(max(config.dim, config.hidden)) + PANEL
-    if precision == "w8":
-        floats = frames * quantised_stride // 2
-        buffers += [
-            Buffer("QUANTISED", "[frames][dim or hidden] in int16", floats, step["conv"], step["contract"]),
-            Buffer("ROW_SCALES", "[frames]", frames, step["conv"], step["contract"]),
-        ]
-    if precision == "w8a8":
-        floats = frames * quantised_stride // 4
-        buffers += [
-            Buffer("QUANTISED", "[frames][dim or hidden] in bytes", floats, step["conv"], step["contract"]),
-            Buffer("ROW_SCALES", "[frames][scale, zero]", 2 * frames, step["conv"], step["contract"]),
-        ]
-    placed = _place(buffers)
+    steps = steps_of(network, precision)
+    if len(fft.passes) % 2 == 1 and not libraries:  # our passes go to and fro between two buffers, and end in the first
+        steps = tuple(replace(step, x="spectrum") if step.kind == "overlap_add" else step for step in steps)
+    widths = _widths(network)
+    strides = _strides(widths, fft, steps)
+    placed = _place(_buffers(network, steps, strides, frames, FORMATS[precision]))
     return Plan(
-        config=config,
+        network=network,
+        precision=precision,
         chunks=tuple(sorted(set(chunks))),
         max_frames=frames,
-        dim_padded=padded(config.dim),
-        dim_stride=dim_stride,
-        hidden_padded=padded(config.hidden),
-        hidden_stride=hidden_stride,
-        bins=bins,
-        bins_padded=bins_padded,
-        spectrum_stride=spectrum_stride,
-        quantised_stride=quantised_stride,
+        steps=steps,
+        kernels=_kernels(steps, strides),
+        dim=_only({op.inputs for op in network.operations if op.kind in ROWS}, "widths of normalised rows"),
+        left=_only({op.left for op in network.operations if op.kind.endswith("conv")}, "contexts of convolutions"),
+        widths=widths,
+        strides=strides,
         fft=fft,
         scratch=tuple(placed),
         scratch_floats=max(buffer.offset + padded(buffer.floats) for buffer in placed),
-        mel_history_floats=context * config.n_mels,
-        history_floats=config.num_layers * context * padded(config.dim),
-        overlap_floats=config.n_fft - config.hop_length,
+        state=_state(network),
         baked=baked,
     )
+
+
+def _only(values: set[int], what: str) -> int:
+    """The one value that the kernels are written for."""
+    if len(values) != 1:
+        raise CompileError(f"{what}: {', '.join(map(str, sorted(values))) or 'none'}; the kernels want one")
+    return values.pop()
+
+
+def _widths(network: Network) -> dict[str, int]:
+    widths: dict[str, int] = {}
+    for operation in network.operations[:-1]:  # the last one's output is the caller's
+        widths[operation.y] = max(widths.get(operation.y, 0), operation.outputs)
+    return widths
+
+
+def _strides(widths: dict[str, int], fft: RealFft, steps: Sequence[Step]) -> dict[str, int]:
+    strides = {name: row_stride(width) for name, width in widths.items()}
+    samples = padded(2 * fft.complex_length)
+    strides |= {"spectrum": max(2 * padded(widths["spectrum"]), samples), "samples": samples}
+    quantised = [step.operation.inputs for step in steps if step.is_product and step.x == QUANTISED]
+    if quantised:
+        strides[QUANTISED] = row_stride(max(quantised))  # in elements
+    return strides
+
+
+def _kernels(steps: Sequence[Step], strides: dict[str, int]) -> tuple[Kernel, ...]:
+    found: dict[str, Kernel] = {}
+    for step in steps:
+        operation = step.operation
+        if not step.is_product or step.format is None:
+            continue
+        is_conv = operation.kind == "conv"
+        kernel = Kernel(
+            name=operation.kernel,
+            format=step.format,
+            inputs=operation.taps * operation.inputs,
+            outputs=operation.outputs,
+            x_stride=operation.inputs if is_conv else strides[step.x],
+            y_stride=strides[step.y],
+            epilogue=operation.epilogue,
+            is_conv=is_conv,
+        )
+        if found.setdefault(kernel.name, kernel) != kernel:
+            raise CompileError(f"{operation.name}: differs in shape from the other products named {kernel.name}")
+    return tuple(found.values())
+
+
+def _state(network: Network) -> tuple[State, ...]:
+    """The frames before a call that its convolutions see, and the overlap."""
+    found: list[State] = []
+
+    def put(name: str, layout: str, floats: int) -> None:
+        found.append(State(name, layout, floats, found[-1].offset + found[-1].floats if found else 0))
+
+    for operation in network.operations:
+        if operation.kind.endswith("conv"):
+            channels = operation.inputs if operation.x == "mel" else padded(operation.inputs)
+            put(operation.name, f"[{operation.left}][{channels}], frames of {operation.x}", operation.left * channels)
+    config = network.config
+    put("overlap", "[n_fft - hop]", config.n_fft - config.hop_length)
+    return tuple(found)
+
+
+def _buffers(
+    network: Network, steps: Sequence[Step], strides: dict[str, int], frames: int, layers: Format
+) -> list[Buffer]:
+    """All scratch buffers, not yet placed."""
+
+    def alive(*names: str) -> tuple[int, int]:
+        touching = [i for i, step in enumerate(steps) if {step.x, step.y, step.operation.y} & set(names)]
+        return min(touching), max(touching)
+
+    convs = [i for i, step in enumerate(steps) if step.kind == "conv"]
+    windows = max(steps[i].operation.taps * steps[i].operation.inputs for i in convs)
+    buffers = [Buffer("mel_windows", "[streams][left + frames][mels]", windows * frames, min(convs), max(convs))]
+    names = [name for name in strides if name != QUANTISED]
+    buffers += [Buffer(name, "[frames][channels]", frames * strides[name], *alive(name)) for name in names]
+    end = len(steps)
+    buffers += [
+        Buffer("audio", "[frames][hop], for int16", frames * network.config.hop_length, *(end - 1, end)),
+        Buffer("analysis", "two spectra, for log-mel", 2 * strides["spectrum"], 0, 0),
+    ]
+    if QUANTISED in strides:
+        row_floats = strides[QUANTISED] * layers.row_bytes // 4
+        buffers += [
+            Buffer(QUANTISED, f"[frames][channels] in {layers.row_type}", frames * row_floats, *alive(QUANTISED)),
+            Buffer("row_scales", "[frames]", layers.scale_floats * frames, *alive(QUANTISED)),
+        ]
+    return buffers
 
 
 def _place(buffers: Sequence[Buffer]) -> list[Buffer]:
@@ -155,12 +266,12 @@ def _place(buffers: Sequence[Buffer]) -> list[Buffer]:
         rivals = [
             b
             for b in placed
-            if b.first <= buffer.last and buffer.first <= b.last and "ANALYSIS" not in (b.name, buffer.name)
+            if b.first <= buffer.last and buffer.first <= b.last and "analysis" not in (b.name, buffer.name)
         ]
         offset = 0
         for rival in sorted(rivals, key=lambda b: b.offset):
             if offset + padded(buffer.floats) <= rival.offset:
                 break
             offset = max(offset, rival.offset + padded(rival.floats))
-        placed.append(Buffer(buffer.name, buffer.layout, buffer.floats, buffer.first, buffer.last, offset))
+        placed.append(replace(buffer, offset=offset))
     return [next(b for b in placed if b.name == buffer.name) for buffer in buffers]

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.fold import Float64, Product
+from .network import Operation
+from .tensors import Array
 
 LARGEST = 127
 DAMPING = 0.1  # of the mean variance, added to each input's: few frames of calibration must not be taken too literally
@@ -33,21 +34,21 @@ class Int8Product:
 class Moments:
     """What a product was fed with during calibration."""
 
-    mean: Float64  # [inputs]
-    covariance: Float64  # [inputs, inputs]
+    mean: Array  # (inputs,)
+    covariance: Array  # (inputs, inputs)
 
 
-def quantise(product: Product, fed: Moments | None = None) -> Int8Product:
+def quantise(product: Operation, fed: Moments | None = None) -> Int8Product:
     """Rounds a product; see the module's text."""
     scale = int8_scales(product)
     if fed is None:
         return Int8Product(_nearest(product.weight / scale), scale, product.bias)
-    weights = _hand_on_errors(product.weight / scale, fed.covariance)
+    weights = _hand_on_errors(np.asarray(product.weight / scale, np.float32), fed.covariance)
     lost = fed.mean @ (product.weight.astype(np.float64) - weights * scale)
     return Int8Product(weights, scale, (product.bias + lost).astype(np.float32))
 
 
-def int8_scales(product: Product) -> NDArray[np.float32]:
+def int8_scales(product: Operation) -> NDArray[np.float32]:
     """For each output the scale, among some that clip the largest weights, that leaves the least squared error."""
     largest = np.maximum(np.abs(product.weight).max(axis=0), np.float32(1e-30))
     best: NDArray[np.float32] = largest / np.float32(LARGEST)
@@ -66,7 +67,7 @@ def _nearest(steps: NDArray[Any]) -> NDArray[np.float32]:
     return np.asarray(np.clip(np.rint(steps), -LARGEST, LARGEST), np.float32)
 
 
-def _hand_on_errors(steps: NDArray[np.float32], covariance: Float64) -> NDArray[np.float32]:
+def _hand_on_errors(steps: NDArray[np.float32], covariance: Array) -> NDArray[np.float32]:
     """Rounds steps [inputs, outputs], input by input; what each loses moves the inputs after it."""
     inputs = len(steps)
     damping = DAMPING * covariance.diagonal().mean() + 1e-12

@@ -7,13 +7,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from compiler import VERSION
-from compiler.accuracy import Accuracy
-from compiler.cuda import Device
-from compiler.emit import Measured, Options
-from compiler.nvrtc import Image
-from compiler.pack import Table
-from compiler.plan import STEPS, Plan
+from . import VERSION
+from .accuracy import Accuracy
+from .build import Measured
+from .cuda import Device
+from .emit import Options, stack_bound
+from .formats import Table
+from .nvrtc import Image
+from .plan import Plan
 
 
 def report(
@@ -30,13 +31,14 @@ def report(
     """The report's figures; bytes, unless a key says otherwise. What only a build can tell is null until then."""
     config = plan.config
     weight_bytes = sum(table.data.nbytes for table in tables)
+    steps = [*(step.name for step in plan.steps), "output"]
     chunk_seconds = {chunk: chunk * config.hop_length / config.sample_rate for chunk in plan.chunks}
     return {
         "name": options.name,
         "generator": f"vocosc {VERSION}",
         "checkpoint_sha256": checkpoint_sha256,
         "precision": options.precision,
-        "targets": list(options.isa_names),
+        "targets": [isa.name for isa in options.isas],
         "link": options.link,
         "baked": options.baked,
         "model": {
@@ -58,7 +60,7 @@ def report(
         "mel_state_bytes": plan.mel_state_bytes,
         "scratch_bytes": 4 * plan.scratch_floats,
         "stack_bytes": measured.stack_bytes if measured else None,
-        "stack_bytes_bound": _stack_bound(plan, options),
+        "stack_bytes_bound": stack_bound(options) or None,
         "accuracy": dataclasses.asdict(accuracy) if accuracy else None,
         "macs_per_frame": plan.macs_per_frame,
         "chunks": {
@@ -72,11 +74,11 @@ def report(
         },
         "scratch": [
             {
-                "name": b.name.lower(),
+                "name": b.name,
                 "offset_bytes": 4 * b.offset,
                 "bytes": 4 * b.floats,
-                "from": STEPS[b.first],
-                "to": STEPS[b.last],
+                "from": steps[b.first],
+                "to": steps[b.last],
             }
             for b in plan.scratch
         ],
@@ -184,7 +186,7 @@ def _memory(figures: dict[str, Any]) -> list[str]:
 
 def _work(figures: dict[str, Any]) -> list[str]:
     return [
-        f"  {'chunk':<12} {'MACs/s':>12} {'weights read, bytes/s':>24} {'gathered in':>14}",
+        f"  {'chunk':<12} {'MACs/s':>12} {'weights read, bytes/s':>24} {'buffering':>14}",
         *(
             f"  {chunk:<12} {work['macs_per_second']:>12} {work['weight_bytes_per_second']:>24} "
             f"{work['buffering_ms']:>11.1f} ms"
@@ -193,16 +195,10 @@ def _work(figures: dict[str, Any]) -> list[str]:
     ]
 
 
-def _stack_bound(plan: Plan, options: Options) -> int | None:
-    """Before the build: what no call took more than in other models. GCC unrolls the loops of very small ones."""
-    bound = max((isa.stack_bytes for isa in options.isas), default=None)
-    is_tiny = min(plan.config.n_fft, plan.config.dim) < 64
-    return 2 * bound if bound is not None and is_tiny else bound
-
-
 def _flash_estimate(plan: Plan, weight_bytes: int, options: Options) -> int:
     """Before the build: the tables, and code of about the size that it had in other models, by heights of tile."""
     fft = plan.fft
     tables = 4 * (2 * plan.config.n_fft + 2 * fft.cosines.size + 2 * fft.half_cosines.size + 2 * plan.bins)
-    code = sum(14_000 + isa.code_bytes * len(isa.for_frames(plan.max_frames).tiles) for isa in options.isas)
+    heights = {isa.name: sum(tile.rows <= plan.max_frames for tile in isa.tiles) for isa in options.isas}
+    code = sum(14_000 + isa.code_bytes * heights[isa.name] for isa in options.isas)
     return (64 + weight_bytes if options.baked else 0) + tables + code + 9_000

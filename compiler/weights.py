@@ -15,9 +15,11 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compiler.errors import CompileError
-from compiler.pack import Table, limits
-from compiler.plan import PANEL, Plan
+from .arithmetic import PANEL
+from .errors import CompileError
+from .formats import Table
+from .pack import input_limits
+from .plan import Plan
 
 MAGIC = b"VOCOSCWT"
 VERSION = 1
@@ -35,9 +37,9 @@ class Weights:
     golden_hash: int  # what the self-test expects of these weights; 0 if there is none
 
 
-def build_weights(plan: Plan, tables: Sequence[Table], precision: str, golden_hash: int) -> Weights:
+def build_weights(plan: Plan, tables: Sequence[Table], golden_hash: int) -> Weights:
     """The file that holds the tables."""
-    hashes = _architecture(plan, tables, precision)
+    hashes = _architecture(plan, tables)
     little = (table.data.astype(table.data.dtype.newbyteorder("<")).tobytes() for table in tables)
     lines = (data + bytes(-len(data) % 64) for data in little)
     rest = hashes + struct.pack("<Q", golden_hash) + b"".join(lines)
@@ -48,13 +50,13 @@ def build_weights(plan: Plan, tables: Sequence[Table], precision: str, golden_ha
     return Weights(_HEADER.pack(MAGIC, VERSION, BYTE_ORDER_MARK, size, crc32) + rest, crc32, hashes, golden_hash)
 
 
-def _architecture(plan: Plan, tables: Sequence[Table], precision: str) -> bytes:
+def _architecture(plan: Plan, tables: Sequence[Table]) -> bytes:
     """SHA-256 of all that the weights must have in common with the code, whatever their values are."""
     facts = {
         "config": dataclasses.asdict(plan.config),
-        "precision": precision,
+        "precision": plan.precision,
         "panel": PANEL,
-        "limits": limits(tables),  # of int8: the code relies on them, so that no sum overflows
+        "limits": input_limits(plan.network, tables),  # of integers: the code relies on them, so that no sum overflows
         "tables": [(table.name, table.c_type, table.layout, table.data.size) for table in tables],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).digest()

@@ -4,7 +4,8 @@
 #include <string.h>
 
 #include "vocosc_model.h"
-#include "vocosc_network.h"
+#include "vocosc_target.h"
+#include "vocosc_values.h"
 
 /* In a stream's `ready` field after init: a stream of zeros or of noise is refused. */
 #define READY 0x564f434fu
@@ -36,96 +37,8 @@ const char *vocosc_status_text(int status) {
   }
 }
 
-const char *vocosc_target_name(int target) {
-  switch (target) {
-    case VOCOSC_BEST:
-      return "best";
-    case VOCOSC_PORTABLE:
-      return "portable";
-    case VOCOSC_AVX2:
-      return "avx2";
-    case VOCOSC_AVX512:
-      return "avx512";
-    case VOCOSC_LIBS:
-      return "libs";
-    case VOCOSC_NEON:
-      return "neon";
-    default:
-      return "unknown";
-  }
-}
-
-/* The target to run: the one asked for, the best for VOCOSC_BEST; VOCOSC_BEST if there is none. */
-static vocosc_target choose_target(vocosc_target wanted) {
-  static const unsigned char best_first[] = {VOCOSC_LIBS, VOCOSC_AVX512, VOCOSC_AVX2, VOCOSC_NEON, VOCOSC_PORTABLE};
-  for (size_t i = 0; i < sizeof best_first; i++) {
-    const vocosc_target target = (vocosc_target)best_first[i];
-    if ((wanted == VOCOSC_BEST || wanted == target) && vocosc_target_runs(target)) return target;
-  }
-  return VOCOSC_BEST;
-}
-
 /* Neither null nor misaligned. All structs and floats are aligned to 4 bytes, int16 to 2. */
 static int usable(const void *memory, size_t alignment) { return memory != NULL && (uintptr_t)memory % alignment == 0; }
-
-static void run_network(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames,
-                        const vocosc_team *team) {
-  switch (jobs->stream->target) {
-#if VOCOSC_BUILDS_AVX512
-    case VOCOSC_AVX512:
-      vocosc_network_avx512(jobs, count, scratch, frames, team);
-      return;
-#endif
-#if VOCOSC_BUILDS_AVX2
-    case VOCOSC_AVX2:
-      vocosc_network_avx2(jobs, count, scratch, frames, team);
-      return;
-#endif
-#if VOCOSC_BUILDS_NEON
-    case VOCOSC_NEON:
-      vocosc_network_neon(jobs, count, scratch, frames, team);
-      return;
-#endif
-#if VOCOSC_BUILDS_LIBS
-    case VOCOSC_LIBS:
-      vocosc_network_libs(jobs, count, scratch, frames, team);
-      return;
-#endif
-#if VOCOSC_BUILDS_PORTABLE
-    default:
-      vocosc_network_portable(jobs, count, scratch, frames, team);
-#endif
-  }
-}
-
-static void run_analysis(const vocosc_mel_stream *stream, vocosc_scratch *scratch, float *mel) {
-  switch (stream->target) {
-#if VOCOSC_BUILDS_AVX512
-    case VOCOSC_AVX512:
-      vocosc_analysis_avx512(stream->window, scratch, mel);
-      return;
-#endif
-#if VOCOSC_BUILDS_AVX2
-    case VOCOSC_AVX2:
-      vocosc_analysis_avx2(stream->window, scratch, mel);
-      return;
-#endif
-#if VOCOSC_BUILDS_NEON
-    case VOCOSC_NEON:
-      vocosc_analysis_neon(stream->window, scratch, mel);
-      return;
-#endif
-#if VOCOSC_BUILDS_LIBS
-    case VOCOSC_LIBS:
-      vocosc_analysis_libs(stream->window, scratch, mel);
-      return;
-#endif
-#if VOCOSC_BUILDS_PORTABLE
-    default:
-      vocosc_analysis_portable(stream->window, scratch, mel);
-#endif
-  }
-}
 
 /* Rounds to nearest, ties to even, and clips; NaN is silence. */
 static int16_t to_int16(float sample) {
@@ -137,13 +50,12 @@ static int16_t to_int16(float sample) {
   return (int16_t)(scaled + rounder - rounder);
 }
 
-/* ---- decoding ------------------------------------------------------------------------------------------------------
- */
+/* ---- decoding ---- */
 
 #if VOCOSC_BAKED
 int vocosc_init_target(vocosc_stream *stream, vocosc_target target) {
   if (!usable(stream, 4)) return VOCOSC_BAD_ARGUMENT;
-  const vocosc_target chosen = choose_target(target);
+  const vocosc_target chosen = vocosc_best_target(target);
   memset(stream, 0, sizeof *stream);
   if (chosen == VOCOSC_BEST) return VOCOSC_BAD_TARGET;
   stream->ready = READY;
@@ -176,7 +88,7 @@ static int is_ours(const weights_file *weights, size_t bytes) {
 
 int vocosc_init_weights(vocosc_stream *stream, vocosc_target target, const void *weights, size_t bytes) {
   if (!usable(stream, 4)) return VOCOSC_BAD_ARGUMENT;
-  const vocosc_target chosen = choose_target(target);
+  const vocosc_target chosen = vocosc_best_target(target);
   memset(stream, 0, sizeof *stream);
   if (weights == NULL) return VOCOSC_BAD_ARGUMENT;
   if (chosen == VOCOSC_BEST) return VOCOSC_BAD_TARGET;
@@ -189,17 +101,12 @@ int vocosc_init_weights(vocosc_stream *stream, vocosc_target target, const void 
 #endif
 
 /* A stream from init names a target of this build; a damaged one, or a snapshot from elsewhere, may not. */
-static int is_ready(uint32_t ready, uint32_t target) {
-  const unsigned built = (unsigned)VOCOSC_BUILDS_PORTABLE << VOCOSC_PORTABLE |
-                         (unsigned)VOCOSC_BUILDS_AVX2 << VOCOSC_AVX2 | (unsigned)VOCOSC_BUILDS_AVX512 << VOCOSC_AVX512 |
-                         (unsigned)VOCOSC_BUILDS_LIBS << VOCOSC_LIBS | (unsigned)VOCOSC_BUILDS_NEON << VOCOSC_NEON;
-  return ready == READY && target <= VOCOSC_NEON && (built >> target & 1u) != 0;
-}
+static int is_ready(uint32_t ready, uint32_t target) { return ready == READY && vocosc_target_is_built(target); }
 
 int vocosc_reset(vocosc_stream *stream) {
   if (!usable(stream, 4)) return VOCOSC_BAD_ARGUMENT;
   if (!is_ready(stream->ready, stream->target)) return VOCOSC_BAD_STREAM;
-  const size_t kept = offsetof(vocosc_stream, mel_history); /* target and weights */
+  const size_t kept = offsetof(vocosc_stream, values); /* target and weights */
   memset((unsigned char *)stream + kept, 0, sizeof *stream - kept);
   return VOCOSC_OK;
 }
@@ -245,7 +152,7 @@ int vocosc_decode_batch(const vocosc_job *jobs, int count, vocosc_scratch *scrat
     }
     return status;
   }
-  run_network(jobs, count, scratch, frames, team);
+  vocosc_run_network(jobs, count, scratch, frames, team);
   return frames * HOP;
 }
 
@@ -269,7 +176,7 @@ int vocosc_decode_int16(vocosc_stream *stream, vocosc_scratch *scratch, const fl
     return status;
   }
   job.audio = scratch->values + SCRATCH_AUDIO;
-  run_network(&job, 1, scratch, frames, &alone);
+  vocosc_run_network(&job, 1, scratch, frames, &alone);
   for (int i = 0; i < frames * HOP; i++) audio[i] = to_int16(job.audio[i]);
   return frames * HOP;
 }
@@ -280,7 +187,7 @@ static int flush(vocosc_stream *stream, float *audio, int16_t *audio_int16) {
   if (audio != NULL ? !usable(audio, 4) : !usable(audio_int16, 2)) return VOCOSC_BAD_ARGUMENT;
   const int status = is_ready(stream->ready, stream->target) ? VOCOSC_OK : VOCOSC_BAD_STREAM;
   for (int i = 0; i < VOCOSC_TAIL; i++) {
-    const float sample = status == VOCOSC_OK ? stream->overlap[i] : 0.0f;
+    const float sample = status == VOCOSC_OK ? stream->values[STATE_OVERLAP + i] : 0.0f;
     if (audio != NULL) {
       audio[i] = sample;
     } else {
@@ -298,11 +205,7 @@ int vocosc_flush_int16(vocosc_stream *stream, int16_t *audio) { return flush(str
 #if VOCOSC_HAS_SELFTEST
 /* FNV-1a, over the words of the values. */
 static uint64_t hash_floats(uint64_t hash, const float *values, int count) {
-  for (int i = 0; i < count; i++) {
-    uint32_t bits;
-    __builtin_memcpy(&bits, values + i, sizeof bits);
-    hash = (hash ^ bits) * 1099511628211u;
-  }
+  for (int i = 0; i < count; i++) hash = (hash ^ bits_of_float(values + i)) * 1099511628211u;
   return hash;
 }
 
@@ -312,22 +215,21 @@ int vocosc_selftest(vocosc_stream *stream, vocosc_scratch *scratch) {
   float *audio = scratch->values + SCRATCH_AUDIO;
   const vocosc_job job = {stream, vocosc_golden_mel, audio};
   uint64_t hash = 14695981039346656037u;
-  for (int frame = 0; frame < TAPS; frame++) { /* fewer, and some weights would meet nothing but silence */
-    run_network(&job, 1, scratch, 1, &alone);
+  for (int frame = 0; frame < GOLDEN_FRAMES; frame++) {
+    vocosc_run_network(&job, 1, scratch, 1, &alone);
     hash = hash_floats(hash, audio, HOP);
   }
-  hash = hash_floats(hash, stream->overlap, OVERLAP);
+  hash = hash_floats(hash, stream->values + STATE_OVERLAP, OVERLAP);
   vocosc_reset(stream);
   return hash == weights_of(stream)->golden_hash ? VOCOSC_OK : VOCOSC_BAD_SELFTEST;
 }
 #endif
 
-/* ---- analysis ------------------------------------------------------------------------------------------------------
- */
+/* ---- analysis ---- */
 
 int vocosc_mel_init_target(vocosc_mel_stream *stream, vocosc_target target) {
   if (!usable(stream, 4)) return VOCOSC_BAD_ARGUMENT;
-  const vocosc_target chosen = choose_target(target);
+  const vocosc_target chosen = vocosc_best_target(target);
   memset(stream, 0, sizeof *stream);
   if (chosen == VOCOSC_BEST) return VOCOSC_BAD_TARGET;
   stream->ready = READY;
@@ -349,7 +251,7 @@ int vocosc_mel_reset(vocosc_mel_stream *stream) {
 
 /* One frame of the full window; the window moves on by a hop. */
 static void finish_frame(vocosc_mel_stream *stream, vocosc_scratch *scratch, float *mel) {
-  run_analysis(stream, scratch, mel);
+  vocosc_run_analysis(stream->target, stream->window, scratch, mel);
   memmove(stream->window, stream->window + HOP, sizeof(float) * (N_FFT - HOP));
   stream->pending = 0;
 }
@@ -406,7 +308,7 @@ int vocosc_mel_flush(vocosc_mel_stream *stream, vocosc_scratch *scratch, float *
   const int frames = stream->pending > 0;
   if (frames > 0) {
     memset(stream->window + N_FFT - HOP + stream->pending, 0, sizeof(float) * (HOP - stream->pending));
-    run_analysis(stream, scratch, mel);
+    vocosc_run_analysis(stream->target, stream->window, scratch, mel);
   }
   vocosc_mel_reset(stream);
   return frames;

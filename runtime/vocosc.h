@@ -13,7 +13,7 @@
  * Input values below 1e-20 count as zero, so that denormal numbers take no longer than others.
  *
  * A count that is not negative is a success; negative values are vocosc_status codes. On any error the output is
- * filled with silence (audio: zeros; mel: VOCOSC_SILENT_MEL) as far as its pointer and the count were valid, and the
+ * filled with silence (audio: zeros; mel: VOCOSC_SILENT_MEL, the floor) as far as its pointer and the count were valid, and the
  * stream is as it was before the call.
  */
 #ifndef VOCOSC_H
@@ -22,7 +22,38 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "vocosc_sizes.h"
+/* ---- sizes of this model and build ---- */
+
+#define VOCOSC_NAME "${options.name}"
+#define VOCOSC_GENERATOR "${generator}"
+#define VOCOSC_CHECKPOINT_SHA256 "${sha256}"
+#define VOCOSC_PRECISION "${options.precision}"
+#define VOCOSC_HAS_CUDA ${options.gpus | length and 1} /* whether the object has code for GPUs: see ${options.name}_cuda.h */
+#define VOCOSC_CHUNKS_TEXT "${plan.chunks | join(",")}" /* the chunk sizes asked for */
+
+#define VOCOSC_SAMPLE_RATE ${config.sample_rate}
+#define VOCOSC_MELS ${config.n_mels}  /* values of a frame */
+#define VOCOSC_HOP ${config.hop_length}  /* samples of a frame */
+#define VOCOSC_N_FFT ${config.n_fft} /* samples of a window */
+#define VOCOSC_MAX_FRAMES ${plan.max_frames} /* frames of a call, at most */
+#define VOCOSC_TAIL ${plan.overlap_floats}  /* samples that flush writes */
+#define VOCOSC_LATENCY_SAMPLES ${plan.overlap_floats} /* look-ahead and overlap: n_fft - hop */
+#define VOCOSC_SILENT_MEL (${silent_mel}f) /* log(1e-5): no log-mel is less (digital silence analyses to more, about -9.65); it fills mel on an error */
+
+#define VOCOSC_BAKED ${options.baked | int} /* 1: the weights are in the object; 0: in ${options.name}_weights.bin, for vocosc_init_weights */
+#define VOCOSC_HAS_SELFTEST ${options.bit_exact | int}
+#define VOCOSC_WEIGHT_BYTES ${weight_bytes} /* read-only, shared by all streams */
+#define VOCOSC_WEIGHTS_FILE_BYTES ${weights.file | length} /* of ${options.name}_weights.bin: the weights and a header */
+#define VOCOSC_STATE_BYTES ${plan.state_bytes} /* of a vocosc_stream */
+#define VOCOSC_MEL_STATE_BYTES ${plan.mel_state_bytes} /* of a vocosc_mel_stream */
+#define VOCOSC_SCRATCH_BYTES ${4 * plan.scratch_floats} /* of a vocosc_scratch */
+#define VOCOSC_MACS_PER_FRAME ${plan.macs_per_frame}
+#define VOCOSC_STACK_BYTES ${stack_bytes} /* a bound on the deepest call; ${options.name}.json has the measured size */
+
+#define VOCOSC_STATE_FLOATS ${plan.state_floats}
+#define VOCOSC_SCRATCH_FLOATS ${plan.scratch_floats}
+
+/* ---- types and functions ---- */
 
 #ifdef __cplusplus
 extern "C" {
@@ -41,11 +72,9 @@ typedef enum {
 /* Instruction sets. All but VOCOSC_LIBS give the same audio, bit for bit. */
 typedef enum {
   VOCOSC_BEST = 0, /* the fastest that this CPU and this build have */
-  VOCOSC_PORTABLE = 1,
-  VOCOSC_AVX2 = 2,   /* with FMA and F16C */
-  VOCOSC_AVX512 = 3, /* F, VL, BW, DQ; with int8 weights VNNI */
-  VOCOSC_LIBS = 4,   /* OpenBLAS and FFTW3, in a build with --link libs: alone, and not bit for bit */
-  VOCOSC_NEON = 5,   /* on AArch64, all of which have it; with --target aarch64-dotprod, dot products too */
+//% for isa in all_isas
+  VOCOSC_${isa.name | upper} = ${isa.number}, /* ${isa.text} */
+//% endfor
 } vocosc_target;
 
 /* The state of one decoding stream. Its fields are not for use; copy and compare it as a whole. */
@@ -55,9 +84,7 @@ typedef struct {
 #if !VOCOSC_BAKED
   uint32_t weights[2]; /* their address */
 #endif
-  float mel_history[VOCOSC_MEL_HISTORY_FLOATS]; /* the embedding's left context: the last frames of mel */
-  float history[VOCOSC_HISTORY_FLOATS];         /* the blocks' left context: the last frames of each block's input */
-  float overlap[VOCOSC_OVERLAP_FLOATS];         /* the part of the overlap-add that later frames still add to */
+  float values[VOCOSC_STATE_FLOATS]; /* the frames that convolutions look back to, and the overlap */
 } vocosc_stream;
 
 /* The state of one analysis (audio to log-mel) stream. */
@@ -98,7 +125,10 @@ size_t vocosc_stream_bytes(void);
 size_t vocosc_mel_stream_bytes(void);
 size_t vocosc_scratch_bytes(void);
 int vocosc_max_frames(void);
-int vocosc_latency_samples(void); /* how far the audio lags behind the audio that the mel was taken from */
+
+/* Look-ahead and overlap: by how much the audio lags that which the mel was taken from. Gathering and decoding a chunk
+ * come on top. */
+int vocosc_latency_samples(void);
 
 /* A name for a status or a target ("ok", "avx2"); never null. */
 const char *vocosc_status_text(int status);

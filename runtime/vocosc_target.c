@@ -1,51 +1,90 @@
-/* Which instruction sets this build has and this CPU can run. */
-#include "vocosc_model.h"
-#include "vocosc_network.h"
+/* Which instruction sets this build has and this CPU can run; the way to their kernels. */
+#include "vocosc_target.h"
 
-#if VOCOSC_BUILDS_AVX2 || VOCOSC_BUILDS_AVX512
+//% if x86_isas
 #include <cpuid.h>
 
-/* The state (XCR0) that the operating system saves: bits 1, 2 for AVX, bits 5 to 7 besides for AVX-512. */
+/* The state (XCR0) that the operating system saves. */
 static uint32_t saved_state(void) {
   uint32_t low, high;
   __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return low;
 }
 
-static int x86_runs(vocosc_target target) {
-  const uint32_t fma = 1u << 12, osxsave = 1u << 27, avx = 1u << 28, f16c = 1u << 29; /* leaf 1, ECX */
-  const uint32_t avx2 = 1u << 5;                                                      /* leaf 7, EBX */
-  const uint32_t avx512 = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31);          /* F, DQ, BW, VL */
-  const uint32_t vnni = 1u << 11;                                                     /* leaf 7, ECX */
+/* Whether CPUID's leaf 1 has the bits `ecx_1`, leaf 7 `ebx_7` and `ecx_7`, and XCR0 `state`. */
+static int x86_has(uint32_t ecx_1, uint32_t ebx_7, uint32_t ecx_7, uint32_t state) {
   uint32_t eax, ebx, ecx, edx;
-  if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) return 0;
-  const uint32_t wanted = fma | osxsave | avx | f16c;
-  if ((ecx & wanted) != wanted) return 0;
-  const uint32_t state = saved_state();
-  if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return 0;
-  if (target == VOCOSC_AVX2) return (ebx & avx2) != 0 && (state & 0x06) == 0x06;
-  if (INT8_BLOCKS && (ecx & vnni) == 0) return 0;
-  return (ebx & avx2) != 0 && (ebx & avx512) == avx512 && (state & 0xe6) == 0xe6;
+  if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || (ecx & ecx_1) != ecx_1) return 0;
+  if ((saved_state() & state) != state) return 0;
+  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (ebx & ebx_7) == ebx_7 && (ecx & ecx_7) == ecx_7;
 }
-#endif
 
-int vocosc_target_runs(vocosc_target target) {
+//% endif
+static int runs(vocosc_target target) {
   switch (target) {
-    case VOCOSC_PORTABLE:
-      return VOCOSC_BUILDS_PORTABLE;
-    case VOCOSC_LIBS:
-      return VOCOSC_BUILDS_LIBS;
-    case VOCOSC_NEON: /* where it is built, it is there; dot products are its builder's word */
-      return VOCOSC_BUILDS_NEON;
-#if VOCOSC_BUILDS_AVX2
-    case VOCOSC_AVX2:
-      return x86_runs(target);
-#endif
-#if VOCOSC_BUILDS_AVX512
-    case VOCOSC_AVX512:
-      return x86_runs(target);
-#endif
+//% for isa in isas
+    case VOCOSC_${isa.name | upper}:
+//% if isa.cpu
+      /* ${isa.cpu | join(", ")} */
+      return x86_has(${isa.cpuid("1_ecx")}, ${isa.cpuid("7_ebx")}, ${isa.cpuid("7_ecx")}, ${isa.saved_state});
+//% else
+      return 1; /* where it is built, it is there */
+//% endif
+//% endfor
     default:
       return 0;
+  }
+}
+
+int vocosc_target_is_built(uint32_t target) {
+  switch (target) {
+//% for isa in isas
+    case VOCOSC_${isa.name | upper}:
+//% endfor
+      return 1;
+    default:
+      return 0;
+  }
+}
+
+vocosc_target vocosc_best_target(vocosc_target wanted) {
+  static const unsigned char best_first[] = {${isas | reverse | map(attribute="name") | map("upper") | map("prefix", "VOCOSC_") | join(", ")}};
+  for (size_t i = 0; i < sizeof best_first; i++) {
+    const vocosc_target target = (vocosc_target)best_first[i];
+    if ((wanted == VOCOSC_BEST || wanted == target) && runs(target)) return target;
+  }
+  return VOCOSC_BEST;
+}
+
+const char *vocosc_target_name(int target) {
+  switch (target) {
+    case VOCOSC_BEST:
+      return "best";
+//% for isa in all_isas
+    case VOCOSC_${isa.name | upper}:
+      return "${isa.name}";
+//% endfor
+    default:
+      return "unknown";
+  }
+}
+
+void vocosc_run_network(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames, const vocosc_team *team) {
+  switch (jobs->stream->target) {
+//% for isa in isas
+    ${"default" if loop.last else "case VOCOSC_" ~ isa.name | upper}:
+      vocosc_network_${isa.name}(jobs, count, scratch, frames, team);
+      break;
+//% endfor
+  }
+}
+
+void vocosc_run_analysis(uint32_t target, const float *window, vocosc_scratch *scratch, float *mel) {
+  switch (target) {
+//% for isa in isas
+    ${"default" if loop.last else "case VOCOSC_" ~ isa.name | upper}:
+      vocosc_analysis_${isa.name}(window, scratch, mel);
+      break;
+//% endfor
   }
 }

@@ -1,4 +1,4 @@
-//% from "fft_steps.h" import column, constants, from_halves, twiddles with context
+//% from "network/fft_steps.h" import column, constants, from_halves, twiddles with context
 /* The last step of a chunk: inverse FFTs in shared memory, window, overlap-add. */
 #ifndef VOCOSC_CUDA_SYNTHESIS_CUH
 #define VOCOSC_CUDA_SYNTHESIS_CUH

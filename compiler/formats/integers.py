@@ -1,0 +1,52 @@
+"""What the formats with int8 weights share: a scale per output and one per row, and sums of exact integers."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arithmetic import PANEL, Floats
+from ..errors import CompileError
+from ..network import Operation
+from ..quantise import Moments, quantise
+from .format import Format, Table, join, panels, split
+
+
+class Int8Format(Format):
+    """[panel][16 biases, 16 scales in float, ...; groups of inputs, [16][neighbours] in int8]."""
+
+    header_text = "16 biases, 16 scales in float"
+
+    def pack(self, product: Operation, fed: Moments | None = None) -> Table:
+        """Weights rounded to int8, for what the product is fed with, if that is known."""
+        inputs, outputs = product.weight.shape
+        rounded = quantise(product, fed)
+        rows = np.zeros((self.padded_inputs(inputs), outputs), np.int8)
+        rows[:inputs] = rounded.weights
+        groups = len(rows) // self.neighbours
+        header = panels(self.header_of(rounded.bias, rounded.scale, rows))
+        body = panels(rows).reshape(-1, groups, self.neighbours, PANEL).transpose(0, 1, 3, 2)
+        data = join(header, body, np.int8)
+        sizes = f"{self.header_text}; input groups: {groups}, [outputs: {PANEL}][{self.neighbours}] in int8"
+        largest_sum = int(np.abs(rounded.weights).sum(axis=0).max())
+        if 255 * largest_sum >= 2**31:
+            raise CompileError(
+                f"{product.source}: {inputs} inputs are too many for sums of 32 bits; use --precision f16"
+            )
+        return Table(product.name, product.source, f"[panels: {len(data)}][{sizes}]", data, largest_sum)
+
+    def header_of(self, bias: Floats, scale: Floats, rows: NDArray[np.int8]) -> Floats:
+        """The header's rows [header_rows, outputs]; `rows` are the weights."""
+        return np.stack([bias, scale])
+
+    def integers(self, table: Table) -> tuple[Floats, Floats, NDArray[np.int64]]:
+        """A table's biases, its scales, and its weights [padded inputs, padded outputs]."""
+        header, weights = split(table, self.header_rows, np.int8)
+        groups = weights.reshape(len(weights), -1, PANEL, self.neighbours)
+        return header[0], header[1], groups.transpose(1, 3, 0, 2).reshape(-1, header[0].size).astype(np.int64)
+
+
+def sums(whole: NDArray[np.int64], weights: NDArray[np.int64]) -> Floats:
+    """Exact sums of products, as float32."""
+    inputs = min(whole.shape[1], len(weights))
+    return np.asarray(whole[:, :inputs] @ weights[:inputs], np.float32)

@@ -1,0 +1,47 @@
+"""w8: int8 weights, in pairs of inputs, times rows of int16.
+
+Inputs are kept within a limit that makes an overflow of the 32-bit sums impossible, whatever they are: limit * sum
+|weight| < 2^31 for every output.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arithmetic import Floats, clamp, fma
+from .format import Table
+from .integers import Int8Format, sums
+
+
+class W8(Int8Format):
+    """y = bias + row scale * scale * sum."""
+
+    def multiply(self, table: Table, x: Floats, limit: int, is_normalised: bool) -> Floats:
+        """Rows are rounded to int16 first."""
+        bias, scale, weights = self.integers(table)
+        whole, row_scale = _quantise(x, limit)
+        return fma(sums(whole, weights), row_scale * scale, bias)
+
+
+def _quantise(x: Floats, limit: int) -> tuple[NDArray[np.int64], Floats]:
+    """Rows as integers between -limit and limit, and their scales."""
+    largest = np.maximum(np.abs(x).max(axis=1, keepdims=True), np.float32(1e-30))
+    high = np.float32(limit)
+    return np.rint(clamp(x * (high / largest), limit)).astype(np.int64), largest / high
+
+
+FORMAT = W8(
+    name="w8",
+    text="Weights are int8 and come in pairs of inputs, [inputs / 2][16][2], after 16 biases and 16 scales; x is "
+    "int16, with a scale per row, and y = bias + row scale * scale * sum, where the sum is an exact 32-bit integer: x "
+    "is kept so small that no sum of these weights can overflow (..._LIMIT).",
+    weight_type="int8_t",
+    weight_bytes=1,
+    header_rows=2,
+    neighbours=2,
+    row_type="int16_t",
+    row_bytes=2,
+    scale_floats=1,
+    precise="f16",
+)

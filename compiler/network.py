@@ -1,0 +1,186 @@
+"""The network, stated once: a flat list of operations in order. Everything after this module walks the list.
+
+An operation reads the rows of one buffer and writes those of another, one row of channels per frame:
+
+    conv            a convolution over frames, all channels with all; its input is the mel
+    depthwise_conv  a convolution over frames, each channel by itself
+    layer_norm      (x - mean) / sqrt(variance + NORM_EPSILON), then * scale + shift if it has these tensors
+    linear          a matrix product with bias
+    inverse_rfft    spectrum to windowed frames of n_fft samples
+    overlap_add     frames to audio, hop samples each
+
+The epilogue of a conv or linear is what happens to a finished dot product on its way to the output y:
+
+    store           y = sum
+    gelu            y = GELU(sum), in its erf form
+    add             y = y + sum
+    exp             y = min(exp(sum), MAX_MAGNITUDE)
+    polar           y, which holds magnitudes, becomes the real part y * cos(sum) and the imaginary part y * sin(sum)
+
+To add a model family, write a function like `streaming_vocos`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .checkpoint import PREFIX, Checkpoint
+from .config import Config, read_config
+from .errors import CompileError
+from .tensors import Tensors
+
+NORM_EPSILON = 1e-6
+MAX_MAGNITUDE = 100.0  # of a bin of the spectrum
+
+PRODUCTS = ("conv", "linear")
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation of the schedule; see the module's text.
+
+    `tensors`, as trained (float64): conv and depthwise_conv `weight` (outputs, inputs or 1, taps) and `bias`; linear
+    `weight` (outputs, inputs) and `bias`, perhaps `layer_scale` (outputs,); layer_norm `scale` and `shift`. After
+    folding (float32): conv `weight` (taps * inputs, outputs), oldest tap first; depthwise_conv (taps, channels); linear
+    (inputs, outputs). `source` names the checkpoint's tensors.
+    """
+
+    kind: str
+    name: str
+    x: str
+    y: str
+    inputs: int  # channels of a frame
+    outputs: int
+    tensors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    source: str = ""
+    epilogue: str = "store"
+    left: int = 0  # frames of context that a convolution sees before the current one, and behind it
+    right: int = 0
+    is_precise: bool = False  # errors of its sums are heard more than others: integers will not do
+
+    @property
+    def kernel(self) -> str:
+        """Its name without the block's: operations of one kernel differ in nothing but their tensors and state."""
+        return re.sub(r"^block\d+_", "", self.name)
+
+    @property
+    def taps(self) -> int:
+        """Frames that a convolution sees."""
+        return self.left + 1 + self.right
+
+    @property
+    def is_product(self) -> bool:
+        """Whether it is a matrix product, whose weights have a number format."""
+        return self.kind in PRODUCTS
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds per frame."""
+        if self.kind == "depthwise_conv":
+            return self.taps * self.outputs
+        return self.taps * self.inputs * self.outputs if self.is_product else 0
+
+    @property
+    def weight(self) -> NDArray[Any]:
+        """The weight of a convolution or a linear layer."""
+        return self.tensors["weight"]
+
+    @property
+    def bias(self) -> NDArray[Any]:
+        """Its bias (outputs,)."""
+        return self.tensors["bias"]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A model: the sizes of its front end and of its transform, and the schedule."""
+
+    config: Config
+    operations: tuple[Operation, ...]
+
+
+def readers(operations: Sequence[Operation], writer: int) -> list[int]:
+    """The operations that read what one writes, before another overwrites it."""
+    found = []
+    for i, operation in enumerate(operations[writer + 1 :], writer + 1):
+        if operation.x == operations[writer].y:
+            found.append(i)
+        if operation.y == operations[writer].y:
+            break
+    return found
+
+
+def read_network(checkpoint: Checkpoint, overrides: Mapping[str, int | float]) -> Network:
+    """The network of a checkpoint, as trained.
+
+    `overrides` of hyper-parameters win; see compiler/config.py. Raises CompileError, naming the file, for missing,
+    unknown, wrongly shaped or non-finite tensors, and for hyper-parameters that contradict the shapes.
+    """
+    try:
+        config = read_config(checkpoint, overrides)
+        tensors = Tensors(checkpoint.tensors)
+        operations = streaming_vocos(config, tensors)
+        tensors.check_all_taken()
+    except CompileError as error:
+        raise CompileError(f"{checkpoint.path}: {error}") from error
+    return Network(config, operations)
+
+
+def streaming_vocos(config: Config, take: Tensors) -> tuple[Operation, ...]:
+    """Streaming Vocos: causal ConvNeXt blocks and an inverse-STFT head (H. Siuzdak, "Vocos", 2023, section 3).
+
+    The head's linear layer gives log-magnitudes and phases; it is two operations here.
+    """
+    dim, hidden, bins = config.dim, config.hidden, config.n_fft // 2 + 1
+    left = config.kernel_size - 1
+
+    def conv(kind: str, name: str, x: str, source: str, inputs: int = dim) -> Operation:
+        is_embedding = kind == "conv"
+        tensors = take.conv(PREFIX + source, (dim, inputs if is_embedding else 1, left + 1))
+        return Operation(kind, name, x, "normalised", inputs, dim, tensors, source, left=left, is_precise=is_embedding)
+
+    def layer_norm(name: str, x: str, y: str, source: str) -> Operation:
+        return Operation("layer_norm", name, x, y, dim, dim, take.norm(PREFIX + source, dim), source)
+
+    def linear(name: str, x: str, y: str, source: str, *, epilogue: str, gamma: str = "") -> Operation:
+        inputs, outputs = (dim, hidden) if y == "hidden" else (hidden, dim)
+        tensors = take.linear(PREFIX + source, outputs, inputs)
+        if gamma:
+            tensors["layer_scale"] = take.layer_scale(PREFIX + gamma, outputs)
+            source += f", {gamma} folded"
+        return Operation("linear", name, x, y, inputs, outputs, tensors, source, epilogue)
+
+    def head(name: str, half: int, *, epilogue: str) -> Operation:
+        tensors = {key: np.split(value, 2)[half] for key, value in out.items()}
+        source = f"1.out, {('first', 'second')[half]} half"
+        return Operation(
+            "linear", name, "normalised", "spectrum", dim, bins, tensors, source, epilogue, is_precise=True
+        )
+
+    operations = [
+        conv("conv", "embed", "mel", "0.embed.conv.conv", config.n_mels),
+        layer_norm("embed_norm", "normalised", "residual", "0.norm"),
+    ]
+    for i in range(config.num_layers):
+        block, at = f"block{i}", f"0.convnext.{i}"
+        operations += [
+            conv("depthwise_conv", f"{block}_conv", "residual", f"{at}.dwconv.conv.conv"),
+            layer_norm(f"{block}_norm", "normalised", "normalised", f"{at}.norm"),
+            linear(f"{block}_expand", "normalised", "hidden", f"{at}.pwconv1", epilogue="gelu"),
+            linear(f"{block}_contract", "hidden", "residual", f"{at}.pwconv2", epilogue="add", gamma=f"{at}.gamma"),
+        ]
+    operations.append(layer_norm("final_norm", "residual", "normalised", "0.final_layer_norm"))
+    out = take.linear(PREFIX + "1.out", 2 * bins, dim)
+    operations += [head("magnitude", 0, epilogue="exp"), head("phase", 1, epilogue="polar")]
+    take.check_istft(PREFIX + "1.istft.", config.n_fft)
+    return (
+        *operations,
+        Operation("inverse_rfft", "inverse_rfft", "spectrum", "samples", bins, config.n_fft),
+        Operation("overlap_add", "overlap_add", "samples", "audio", config.n_fft, config.hop_length),
+    )

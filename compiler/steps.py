@@ -1,0 +1,73 @@
+"""The folded schedule as the CPU's kernels run it: some operations fused, rows quantised where integers are multiplied.
+
+Each step is one call in the emitted network (templates/network/vocosc_network.h).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from .errors import CompileError
+from .formats import Format, format_of
+from .network import PRODUCTS, Network, Operation, readers
+
+QUANTISED = "quantised"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A call. `format` is that of its weights, or, if `product` is set, of the rows that it quantises for that product.
+
+    kind: conv, linear, layer_norm, quantise, inverse_rfft, overlap_add, or conv_norm, a depthwise convolution and the
+    layer norm behind it.
+    """
+
+    kind: str
+    operation: Operation
+    x: str
+    y: str
+    format: Format | None = None
+    product: str = ""
+
+    @property
+    def name(self) -> str:
+        """The operation's name: its table's, if it has one."""
+        return self.operation.name
+
+    @property
+    def is_product(self) -> bool:
+        """Whether it multiplies by a table of weights."""
+        return self.kind in PRODUCTS
+
+
+def steps_of(network: Network, precision: str) -> tuple[Step, ...]:
+    """All steps, in order. Raises CompileError for an order of operations that there are no kernels for."""
+    steps: list[Step] = []
+    operations = network.operations
+    for i, operation in enumerate(operations):
+        last = steps[-1] if steps else None
+        if operation.kind == "depthwise_conv":
+            steps.append(Step("conv_norm", operation, operation.x, operation.y))
+        elif last is not None and last.operation.kind == "depthwise_conv" and i == operations.index(last.operation) + 1:
+            if (operation.kind, operation.x, operation.y) != ("layer_norm", last.y, last.y) or operation.tensors:
+                raise CompileError(f"{operation.name}: a layer norm that linear layers read must follow {last.name}")
+            reader, *others = (operations[reader] for reader in readers(operations, i))
+            if not others and reader.is_product and format_of(reader, precision).is_integer:
+                steps[-1] = replace(last, y=QUANTISED, format=format_of(reader, precision), product=reader.kernel)
+        elif operation.is_product and format_of(operation, precision).is_integer:
+            found = format_of(operation, precision)
+            if last is None or (last.y, last.product) != (QUANTISED, operation.kernel):
+                steps.append(Step("quantise", operation, operation.x, QUANTISED, found, operation.kernel))
+            steps.append(Step(operation.kind, operation, QUANTISED, operation.y, found))
+        else:
+            chosen = format_of(operation, precision) if operation.is_product else None
+            steps.append(Step(operation.kind, operation, operation.x, operation.y, chosen))
+    return tuple(steps)
+
+
+def normalised_products(steps: Sequence[Step]) -> set[str]:
+    """The products whose rows come straight from a norm: these lie as far below zero as above."""
+    pairs = itertools.pairwise(steps)
+    return {step.name for before, step in pairs if before.kind == "conv_norm" and before.y == step.x == QUANTISED}

@@ -1,0 +1,207 @@
+/*
+ * The steps of the network, but for its matrix products (vocosc_tiles_....h). Each is shared out among the workers, by
+ * frames or by streams, and ends with a barrier.
+ */
+#ifndef VOCOSC_STEPS_H
+#define VOCOSC_STEPS_H
+
+#include <string.h>
+
+#include "vocosc_chunk.h"
+#include "vocosc_fft.h"
+//% for format in formats
+#include "vocosc_format_${format.name}.h"
+//% endfor
+#include "vocosc_model.h"
+#include "vocosc_values.h"
+#include "vocosc_vector.h"
+#include "vocosc_vector_math.h"
+
+/*
+ * Takes its mean from a row [DIM_PADDED] whose padding is zero and stays so; `sums` are the row's lane sums. Returns
+ * the factor, in all lanes, that completes LayerNorm without its affine part, and in `largest` each lane's largest
+ * |value|.
+ */
+static vec centre(float *row, const vec sums[PANEL_VECTORS], vec *largest) {
+  const vec mean = vec_set(panel_sum(sums) / (float)DIM);
+  vec squares[PANEL_VECTORS];
+  for (int v = 0; v < PANEL_VECTORS; v++) squares[v] = vec_set(0.0f);
+  *largest = vec_set(0.0f);
+  for (int panel = 0; panel < DIM_PADDED; panel += PANEL) {
+    for (int v = 0; v < PANEL_VECTORS; v++) {
+      float *p = row + panel + v * VEC_LANES;
+      vec centred = vec_sub(vec_load(p), mean);
+      if (DIM < DIM_PADDED && panel + PANEL > DIM) {
+        centred = vec_mul(centred, vec_load(vocosc_last_panel_mask + v * VEC_LANES));
+      }
+      vec_store(p, centred);
+      squares[v] = vec_fma(centred, centred, squares[v]);
+      *largest = vec_max(vec_abs(centred), *largest);
+    }
+  }
+  const float variance = panel_sum(squares) / (float)DIM;
+  return vec_div(vec_set(1.0f), vec_sqrt(vec_set(variance + NORM_EPSILON)));
+}
+
+static void normalise(float *row, const vec sums[PANEL_VECTORS]) {
+  vec largest;
+  const vec factor = centre(row, sums, &largest);
+  for (int i = 0; i < DIM_PADDED; i += VEC_LANES) vec_store(row + i, vec_mul(vec_load(row + i), factor));
+}
+
+/* LayerNorm: x to y, rows of DIM_STRIDE. `affine` is [scale, shift][DIM_PADDED], or null where it is folded. */
+STEP void layer_norm(const chunk *c, const float *x, const float *affine, float *y) {
+  for (int frame = c->first_row; frame < c->last_row; frame++) {
+    const float *from = x + frame * DIM_STRIDE;
+    float *row = y + frame * DIM_STRIDE;
+    vec sums[PANEL_VECTORS];
+    for (int v = 0; v < PANEL_VECTORS; v++) sums[v] = vec_set(0.0f);
+    for (int panel = 0; panel < DIM_PADDED; panel += PANEL) {
+      for (int v = 0; v < PANEL_VECTORS; v++) {
+        const vec value = vec_load(from + panel + v * VEC_LANES);
+        vec_store(row + panel + v * VEC_LANES, value);
+        sums[v] = vec_add(sums[v], value);
+      }
+    }
+    normalise(row, sums);
+    for (int i = 0; affine != NULL && i < DIM_PADDED; i += VEC_LANES) {
+      vec_store(row + i, vec_fma(vec_load(row + i), vec_load(affine + i), vec_load(affine + DIM_PADDED + i)));
+    }
+  }
+  barrier(c);
+}
+
+/* Channels first .. last - 1 of the last LEFT rows of (history, x) to history. */
+static void keep_history(float *history, const float *x, int frames, int first, int last) {
+  const size_t bytes = (size_t)(last - first) * sizeof(float);
+  for (int row = 0; row < LEFT; row++) {
+    const int from = row + frames;
+    const float *source = from < LEFT ? history + from * DIM_PADDED : x + (from - LEFT) * DIM_STRIDE;
+    memcpy(history + row * DIM_PADDED + first, source + first, bytes);
+  }
+}
+
+/*
+ * The depthwise convolution of one row of x, that of frame `frame` of its stream; rows before the stream's first are in
+ * its history [LEFT][DIM_PADDED]. `table` is [bias, taps, oldest first][DIM_PADDED]. Adds up the row's lane sums.
+ */
+static void convolve(const float *x, const float *history, int frame, const float *table, float *row,
+                     vec sums[PANEL_VECTORS]) {
+  const float *rows[TAPS];
+  for (int tap = 0; tap < TAPS; tap++) {
+    const int from = tap - LEFT;
+    rows[tap] = frame + from < 0 ? history + (frame + tap) * DIM_PADDED : x + from * DIM_STRIDE;
+  }
+  for (int v = 0; v < PANEL_VECTORS; v++) sums[v] = vec_set(0.0f);
+  for (int panel = 0; panel < DIM_PADDED; panel += PANEL) {
+    for (int v = 0; v < PANEL_VECTORS; v++) {
+      const int i = panel + v * VEC_LANES;
+      vec value = vec_load(table + i);
+      for (int tap = 0; tap < TAPS; tap++) {
+        value = vec_fma(vec_load(rows[tap] + i), vec_load(table + (1 + tap) * DIM_PADDED + i), value);
+      }
+      vec_store(row + i, value);
+      sums[v] = vec_add(sums[v], value);
+    }
+  }
+}
+
+/* The end of a convolution: each stream's last rows, for the next chunk. A worker keeps the channels that it may write. */
+static void keep_histories(const chunk *c, const float *x, int state) {
+  const int first = PANEL * first_of(c, DIM_PADDED / PANEL);
+  const int last = PANEL * last_of(c, DIM_PADDED / PANEL);
+  for (int job = 0; job < c->count; job++) {
+    keep_history(c->jobs[job].stream->values + state, x + job * c->frames * DIM_STRIDE, c->frames, first, last);
+  }
+}
+//% for format in norm_formats
+
+/*
+ * Causal depthwise convolution and LayerNorm, x to y, rows of DIM_STRIDE${"" if format.is_integer == 0 else ", quantised"}. `state` is where the stream's history of x stands.
+ */
+//% if format.is_integer
+STEP void conv_norm_${format.name}(const chunk *c, const float *x, int state, const float *table, float *normalised, int limit,
+                      ${format.row_type} *y, ${format.name}_row_scale *scales) {
+//% else
+STEP void conv_norm(const chunk *c, const float *x, int state, const float *table, float *normalised) {
+//% endif
+  for (int index = c->first_row; index < c->last_row; index++) {
+    float *row = normalised + index * DIM_STRIDE;
+    vec sums[PANEL_VECTORS];
+    convolve(x + index * DIM_STRIDE, c->jobs[index / c->frames].stream->values + state, index % c->frames, table, row, sums);
+//% if format.is_integer
+    vec largest;
+    const vec factor = centre(row, sums, &largest);
+    ${format.row_type} *to = y + index * QUANTISED_STRIDE;
+    scales[index] = ${format.name}_quantise_normalised(row, DIM_PADDED, factor, largest, limit, to);
+//% else
+    normalise(row, sums);
+//% endif
+  }
+  barrier(c);
+  keep_histories(c, x, state);
+}
+//% endfor
+//% for format in quantised_formats
+
+/* Rows of x, `width` wide and `stride` apart, as integers. */
+STEP void quantise_${format.name}(const chunk *c, const float *x, int width, int stride, int limit, ${format.row_type} *y, ${format.name}_row_scale *scales) {
+  for (int row = c->first_row; row < c->last_row; row++) {
+    scales[row] = ${format.name}_quantise_row(x + row * stride, width, limit, y + row * QUANTISED_STRIDE);
+  }
+  barrier(c);
+}
+//% endfor
+
+/*
+ * Each job's mel, without denormals, behind the LEFT frames before it, which `state` holds: windows [jobs][LEFT + frames]
+ * [MELS]. The last frames become the state.
+ */
+STEP void gather_windows(const chunk *c, int state, float *windows) {
+  const int floats = (LEFT + c->frames) * MELS;
+  const int first = first_of(c, c->count);
+  const int last = last_of(c, c->count);
+  for (int job = first; job < last; job++) {
+    float *window = windows + job * floats;
+    float *history = c->jobs[job].stream->values + state;
+    memcpy(window, history, sizeof(float) * LEFT * MELS);
+    for (int i = 0; i < c->frames * MELS; i++) window[LEFT * MELS + i] = without_denormals(c->jobs[job].mel[i]);
+    memcpy(history, window + c->frames * MELS, sizeof(float) * LEFT * MELS);
+  }
+  barrier(c);
+}
+
+/* Spectra [2][BINS_PADDED], rows of SPECTRUM_STRIDE, to samples without their window; both buffers are overwritten. */
+STEP void inverse_rfft(const chunk *c, float *spectrum, float *samples) {
+  for (int row = c->first_row; row < c->last_row; row++) {
+    inverse_real_fft(spectrum + row * SPECTRUM_STRIDE, samples + row * SAMPLES_STRIDE);
+  }
+  barrier(c);
+}
+
+/* Adds a frame's windowed samples to the overlap; the first HOP sums are complete and go out. */
+static void add_frame(const float *samples, float *overlap, float *audio) {
+  for (int i = 0; i < HOP; i++) {
+    audio[i] = i < OVERLAP ? fma_float(samples[i], vocosc_synthesis_window[i], overlap[i])
+                           : samples[i] * vocosc_synthesis_window[i];
+  }
+  for (int i = HOP; i < N_FFT; i++) {
+    overlap[i - HOP] = i < OVERLAP ? fma_float(samples[i], vocosc_synthesis_window[i], overlap[i])
+                                   : samples[i] * vocosc_synthesis_window[i];
+  }
+}
+
+/* Frames of samples, `stride` apart, to each job's audio. */
+STEP void overlap_add(const chunk *c, const float *samples, int stride, int state) {
+  const int first = first_of(c, c->count);
+  const int last = last_of(c, c->count);
+  for (int job = first; job < last; job++) {
+    for (int frame = 0; frame < c->frames; frame++) {
+      const float *from = samples + (job * c->frames + frame) * stride;
+      add_frame(from, c->jobs[job].stream->values + state, c->jobs[job].audio + frame * HOP);
+    }
+  }
+  barrier(c);
+}
+
+#endif /* VOCOSC_STEPS_H */

@@ -1,0 +1,124 @@
+/* NEON, as every AArch64 has it: four lanes, a quarter of a panel. See vocosc_vector.h. */
+#ifndef VOCOSC_VECTOR_NEON_H
+#define VOCOSC_VECTOR_NEON_H
+
+#include <arm_neon.h>
+#include <stdint.h>
+
+#define VEC_LANES 4
+#define VEC_FUNCTION static inline
+#define VEC_PREFETCH(p, level) __builtin_prefetch((p), 0, 4 - (level))
+
+typedef float32x4_t vec;
+typedef uint32x4_t vec_bits;
+
+static inline float fma_float(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+
+static inline vec vec_load(const float *p) { return vld1q_f32(p); }
+static inline vec vec_load_half(const uint16_t *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
+static inline void vec_store(float *p, vec a) { vst1q_f32(p, a); }
+static inline vec vec_set(float a) { return vdupq_n_f32(a); }
+static inline vec vec_add(vec a, vec b) { return vaddq_f32(a, b); }
+static inline vec vec_sub(vec a, vec b) { return vsubq_f32(a, b); }
+static inline vec vec_mul(vec a, vec b) { return vmulq_f32(a, b); }
+static inline vec vec_div(vec a, vec b) { return vdivq_f32(a, b); }
+static inline vec vec_sqrt(vec a) { return vsqrtq_f32(a); }
+static inline vec vec_fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
+/* Not vminq, vmaxq: they give NaN where either is NaN, and order the zeros. */
+static inline vec vec_min(vec a, vec b) { return vbslq_f32(vcltq_f32(a, b), a, b); }
+static inline vec vec_max(vec a, vec b) { return vbslq_f32(vcgtq_f32(a, b), a, b); }
+
+static inline vec_bits vec_to_bits(vec a) { return vreinterpretq_u32_f32(a); }
+static inline vec vec_from_bits(vec_bits a) { return vreinterpretq_f32_u32(a); }
+static inline vec_bits vec_bits_set(uint32_t a) { return vdupq_n_u32(a); }
+static inline vec_bits vec_bits_add(vec_bits a, vec_bits b) { return vaddq_u32(a, b); }
+static inline vec_bits vec_bits_sub(vec_bits a, vec_bits b) { return vsubq_u32(a, b); }
+static inline vec_bits vec_bits_mul(vec_bits a, vec_bits b) { return vmulq_u32(a, b); }
+static inline vec_bits vec_bits_and(vec_bits a, vec_bits b) { return vandq_u32(a, b); }
+static inline vec_bits vec_bits_xor(vec_bits a, vec_bits b) { return veorq_u32(a, b); }
+/* Operators, not vshlq_n: that takes only constants, which `count` becomes only where these are inlined. */
+static inline vec_bits vec_bits_shift_left(vec_bits a, int count) { return a << vdupq_n_u32((uint32_t)count); }
+static inline vec_bits vec_bits_shift_right(vec_bits a, int count) { return a >> vdupq_n_u32((uint32_t)count); }
+static inline vec vec_select(vec_bits chosen, vec a, vec b) { return vbslq_f32(vtstq_u32(chosen, chosen), a, b); }
+
+static inline vec vec_abs(vec a) { return vabsq_f32(a); }
+static inline vec vec_from_int(vec_bits a) { return vcvtq_f32_s32(vreinterpretq_s32_u32(a)); }
+
+#ifdef __ARM_FEATURE_DOTPROD
+/*
+ * w8: an input of 16 bits is 256 * high + low, both int8: high is rounded, and low what is left, -128 to 127. Four inputs
+ * are stored as [low: 4][high: 4], and a sum is one of lows and one of highs. 256 * 127 + 127 = 32639 is the largest.
+ */
+#define W8_STEP 4
+typedef int8x8_t w8_inputs;
+typedef int8x16_t w8_weights;
+typedef int32x4x2_t w8_sum;
+
+static inline void w8_store(int16_t *p, vec a) {
+  const int16x4_t whole = vmovn_s32(vcvtnq_s32_f32(a));
+  const int16x4_t high = vrshr_n_s16(whole, 8);
+  vst1_s8((int8_t *)p, vmovn_s16(vcombine_s16(whole, high)));
+}
+static inline w8_inputs w8_load_inputs(const int16_t *p) { return vld1_s8((const int8_t *)p); }
+/* Two pairs of inputs, the second 2 PANEL after the first, as four for each lane. */
+static inline w8_weights w8_load_weights(const int8_t *p) {
+  const int16x4_t none = vdup_n_s16(0);
+  const int16x8_t pairs = vcombine_s16(vreinterpret_s16_s8(vld1_s8(p)), none);
+  const int16x8_t next_pairs = vcombine_s16(vreinterpret_s16_s8(vld1_s8(p + 32)), none);
+  return vreinterpretq_s8_s16(vzip1q_s16(pairs, next_pairs));
+}
+static inline w8_sum w8_accumulate(w8_sum sum, w8_weights weights, w8_inputs inputs) {
+  sum.val[0] = vdotq_lane_s32(sum.val[0], weights, inputs, 0);
+  sum.val[1] = vdotq_lane_s32(sum.val[1], weights, inputs, 1);
+  return sum;
+}
+static inline w8_sum w8_zero(void) { return (w8_sum){{vdupq_n_s32(0), vdupq_n_s32(0)}}; }
+static inline vec_bits w8_total(w8_sum sum) {
+  return vreinterpretq_u32_s32(vaddq_s32(vshlq_n_s32(sum.val[1], 8), sum.val[0]));
+}
+#else
+static inline void w8_store(int16_t *p, vec a) { vst1_s16(p, vmovn_s32(vcvtnq_s32_f32(a))); }
+/* The lanes' first weights, then their second ones. */
+static inline vec_bits w8_load_weights(const int8_t *p) {
+  const int8x16_t pairs = vcombine_s8(vld1_s8(p), vdup_n_s8(0));
+  return vreinterpretq_u32_s16(vmovl_s8(vqtbl1_s8(pairs, vcreate_u8(0x0705030106040200))));
+}
+static inline vec_bits w8_accumulate(vec_bits sum, vec_bits weights, vec_bits inputs) {
+  const int16x8_t both = vreinterpretq_s16_u32(weights);
+  const int16x4_t pair = vget_low_s16(vreinterpretq_s16_u32(inputs));
+  const int32x4_t first = vmlal_lane_s16(vreinterpretq_s32_u32(sum), vget_low_s16(both), pair, 0);
+  return vreinterpretq_u32_s32(vmlal_high_lane_s16(first, both, pair, 1));
+}
+#endif
+
+/* w8a8: bytes less 128, as int8. */
+#define W8A8_STEP 4
+#define W8A8_INPUT_OFFSET 128
+typedef int8x16_t w8a8_inputs, w8a8_weights;
+typedef int32x4_t w8a8_sum;
+
+static inline void w8a8_store(uint8_t *p, vec a) {
+  const int16x4_t words = vmovn_s32(vsubq_s32(vcvtnq_s32_f32(a), vdupq_n_s32(W8A8_INPUT_OFFSET)));
+  const uint32x2_t bytes = vreinterpret_u32_s8(vmovn_s16(vcombine_s16(words, words)));
+  const uint32_t all = vget_lane_u32(bytes, 0);
+  __builtin_memcpy(p, &all, sizeof all);
+}
+static inline w8a8_inputs w8a8_load_inputs(const uint8_t *p) {
+  uint32_t inputs;
+  __builtin_memcpy(&inputs, p, sizeof inputs);
+  return vreinterpretq_s8_u32(vdupq_n_u32(inputs));
+}
+static inline w8a8_weights w8a8_load_weights(const int8_t *p) { return vld1q_s8(p); }
+static inline w8a8_sum w8a8_accumulate(w8a8_sum sum, w8a8_weights weights, w8a8_inputs inputs) {
+#ifdef __ARM_FEATURE_DOTPROD
+  return vdotq_s32(sum, weights, inputs);
+#else
+  /* Two products of at most 127 * 128 are within int16. */
+  const int16x8_t low = vmull_s8(vget_low_s8(weights), vget_low_s8(inputs));
+  return vpadalq_s16(sum, vpaddq_s16(low, vmull_high_s8(weights, inputs)));
+#endif
+}
+static inline w8a8_sum w8a8_zero(void) { return vdupq_n_s32(0); }
+static inline vec_bits w8a8_total(w8a8_sum sum) { return vreinterpretq_u32_s32(sum); }
+
+#endif /* VOCOSC_VECTOR_NEON_H */

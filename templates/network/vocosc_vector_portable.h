@@ -1,0 +1,118 @@
+/* Plain C: one lane. See vocosc_vector.h. */
+#ifndef VOCOSC_VECTOR_PORTABLE_H
+#define VOCOSC_VECTOR_PORTABLE_H
+
+#include <stdint.h>
+#include <string.h>
+
+#define VEC_LANES 1
+#define VEC_FUNCTION static __attribute__((noinline)) /* called for every lane: keep the code small */
+#define VEC_PREFETCH(p, level) ((void)(p))
+
+typedef float vec;
+typedef uint32_t vec_bits;
+
+static inline vec_bits vec_to_bits(vec a) {
+  return ((union {
+           float value;
+           uint32_t bits;
+         }){.value = a})
+      .bits;
+}
+static inline vec vec_from_bits(vec_bits a) {
+  return ((union {
+           uint32_t bits;
+           float value;
+         }){.bits = a})
+      .value;
+}
+
+#ifdef __FP_FAST_FMAF
+static inline float fma_float(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+#else
+/*
+ * The fused multiply-add of a CPU that has none. The product is exact in double. The sum is rounded to odd (if inexact,
+ * the last bit is set), which keeps the second rounding, to float, from going wrong (Boldo and Melquiond, "Emulation of
+ * FMA and correctly rounded sums", IEEE Transactions on Computers 57, 2008).
+ */
+static inline float fma_float(float a, float b, float c) {
+  const double product = (double)a * (double)b;
+  const double addend = (double)c;
+  const double sum = product + addend;
+  const double shadow = sum - product;
+  const double error = (product - (sum - shadow)) + (addend - shadow); /* TwoSum: exact; NaN if sum overflows */
+  union {
+    double value;
+    uint64_t bits;
+  } odd = {.value = sum}, lost = {.value = error};
+  /* The magnitude to round to odd is the truncated one: step back if rounding went away from zero. */
+  const uint64_t inexact = error != 0.0 && error == error;
+  const uint64_t away = inexact & ((odd.bits ^ lost.bits) >> 63);
+  odd.bits = (odd.bits - away) | inexact;
+  return (float)odd.value;
+}
+#endif
+
+/*
+ * Tables with halves hold floats too: memcpy, so that the compiler sees no float where a half was declared. Builtin and
+ * aligned, or else some compilers call a function, or take the bytes one by one.
+ */
+static inline vec vec_load(const float *p) {
+  vec value;
+  __builtin_memcpy(&value, __builtin_assume_aligned(p, sizeof *p), sizeof value);
+  return value;
+}
+/* The half's exponent and fraction, moved to a float's place, are 2^112 times too small; that also holds for
+ * subnormals. */
+static inline vec vec_load_half(const uint16_t *p) {
+  const float size = vec_from_bits((uint32_t)(*p & 0x7fffu) << 13) * 0x1p112f;
+  return vec_from_bits(vec_to_bits(size) | (uint32_t)(*p & 0x8000u) << 16);
+}
+static inline void vec_store(float *p, vec a) { *p = a; }
+static inline vec vec_set(float a) { return a; }
+static inline vec vec_add(vec a, vec b) { return a + b; }
+static inline vec vec_sub(vec a, vec b) { return a - b; }
+static inline vec vec_mul(vec a, vec b) { return a * b; }
+static inline vec vec_div(vec a, vec b) { return a / b; }
+static inline vec vec_sqrt(vec a) { return __builtin_sqrtf(a); } /* an instruction, with -fno-math-errno */
+static inline vec vec_fma(vec a, vec b, vec c) { return fma_float(a, b, c); }
+
+static inline vec_bits vec_bits_set(uint32_t a) { return a; }
+static inline vec_bits vec_bits_add(vec_bits a, vec_bits b) { return a + b; }
+static inline vec_bits vec_bits_sub(vec_bits a, vec_bits b) { return a - b; }
+static inline vec_bits vec_bits_mul(vec_bits a, vec_bits b) { return a * b; }
+static inline vec_bits vec_bits_and(vec_bits a, vec_bits b) { return a & b; }
+static inline vec_bits vec_bits_xor(vec_bits a, vec_bits b) { return a ^ b; }
+static inline vec_bits vec_bits_shift_left(vec_bits a, int count) { return a << count; }
+static inline vec_bits vec_bits_shift_right(vec_bits a, int count) { return a >> count; }
+/* By masks: compilers would make branches of some. */
+static inline vec vec_select(vec_bits chosen, vec a, vec b) {
+  const uint32_t mask = 0u - (uint32_t)(chosen != 0);
+  return vec_from_bits((vec_to_bits(a) & mask) | (vec_to_bits(b) & ~mask));
+}
+static inline vec vec_min(vec a, vec b) { return vec_select(a < b, a, b); }
+static inline vec vec_max(vec a, vec b) { return vec_select(a > b, a, b); }
+
+static inline vec vec_abs(vec a) { return vec_from_bits(vec_to_bits(a) & 0x7fffffffu); }
+static inline vec vec_from_int(vec_bits a) { return (float)(int32_t)a; }
+
+static inline void w8_store(int16_t *p, vec a) { *p = (int16_t)(a + 0x1.8p23f - 0x1.8p23f); }
+static inline vec_bits w8_load_weights(const int8_t *p) { return (uint16_t)p[0] | (uint32_t)(uint16_t)p[1] << 16; }
+static inline vec_bits w8_accumulate(vec_bits sum, vec_bits weights, vec_bits inputs) {
+  const int32_t first = (int16_t)(uint16_t)weights * (int16_t)(uint16_t)inputs;
+  const int32_t second = (int16_t)(uint16_t)(weights >> 16) * (int16_t)(uint16_t)(inputs >> 16);
+  return sum + (uint32_t)first + (uint32_t)second;
+}
+
+static inline void w8a8_store(uint8_t *p, vec a) { *p = (uint8_t)(a + 0x1.8p23f - 0x1.8p23f); }
+static inline vec_bits w8a8_load_weights(const int8_t *p) {
+  return (uint8_t)p[0] | (uint32_t)(uint8_t)p[1] << 8 | (uint32_t)(uint8_t)p[2] << 16 | (uint32_t)(uint8_t)p[3] << 24;
+}
+static inline vec_bits w8a8_accumulate(vec_bits sum, vec_bits weights, vec_bits inputs) {
+  for (int byte = 0; byte < 32; byte += 8) {
+    sum += (uint32_t)((int8_t)(uint8_t)(weights >> byte) * (int32_t)(uint8_t)(inputs >> byte));
+  }
+  return sum;
+}
+
+#endif /* VOCOSC_VECTOR_PORTABLE_H */
