@@ -52,7 +52,7 @@ bench: setup-bench $(if $(CKPT),,build/full.ckpt) ## [CKPT=FILE] [RUNS=1000] [WA
 	  --runs $(RUNS) --warmup $(WARMUP) --date "$$(date +%F)" --json build/bench.json
 	@mkdir -p bench/results
 	@cp build/bench.json bench/results/bench.json
-	@$(python) -m bench.chart bench/results/bench.json bench/results/chart.png
+	@$(python) -m bench.chart bench/results/bench.json bench/results/chart.png bench/results/chart-limits.png
 
 tiles: setup-build build/full.ckpt ## every shape of tile, timed on this machine, into bench/results
 	@$(python) -m bench.tiles build/full.ckpt bench/results/tiles.json --date "$$(date +%F)" | tee bench/results/tiles.txt

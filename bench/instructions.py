@@ -57,8 +57,8 @@ def disassemble(checkpoint: Path, target: str, precision: str) -> str:
             return subprocess.run(command, cwd=cwd, stdout=subprocess.PIPE, text=True, check=True).stdout
 
         run(sys.executable, "-m", "compiler", checkpoint.resolve(), "-o", name, *options, cwd=str(ROOT))
-        run("make", "-s", "-f", "tiles.mk", "tiles_network_neon.o")
-        return run(f"{CROSS}objdump", "-d", "--no-show-raw-insn", "tiles_network_neon.o")
+        run("make", "-s", "-f", "tiles.mk", "network/tiles_network_neon.o")
+        return run(f"{CROSS}objdump", "-d", "--no-show-raw-insn", "network/tiles_network_neon.o")
 
 
 def main() -> None:

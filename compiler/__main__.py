@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import functools
-import hashlib
 import platform
 import re
-import shutil
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 try:
-    from compiler.accuracy import measure
-    from compiler.budget import check_budget, parse_budget
-    from compiler.build import build
-    from compiler.calibrate import calibrate, read_mels
-    from compiler.checkpoint import read_checkpoint
-    from compiler.cuda import plan_device
-    from compiler.cuda_libs import add_libraries
-    from compiler.emit import KERNELS, Options, emit, emit_kernels
-    from compiler.errors import CompileError
-    from compiler.fold import fold
-    from compiler.formats import FORMATS
-    from compiler.golden import golden_hash
-    from compiler.isa import TARGETS
-    from compiler.network import Network, read_network
-    from compiler.nvrtc import ARCHITECTURES, Image, compile_images
-    from compiler.pack import pack, pack_matrices
-    from compiler.plan import plan
-    from compiler.report import report, to_json, to_text
-    from compiler.weights import build_weights
+    from .budget import parse_budget
+    from .calibrate import read_mels
+    from .checkpoint import read_checkpoint
+    from .compile import compile_network
+    from .emit import Options
+    from .errors import CompileError
+    from .fold import fold
+    from .formats import FORMATS
+    from .isa import TARGETS
+    from .network import read_network
+    from .nvrtc import ARCHITECTURES
+    from .report import to_json, to_text
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"vocosc: error: Python package {missing.name} is missing: use .venv/bin/python, which make sets up, or "
@@ -42,6 +29,7 @@ except ModuleNotFoundError as missing:
 
 # The machine that compiles, unless --target names another.
 NATIVE_TARGET = {"x86_64": "x86-64", "aarch64": "aarch64"}.get(platform.machine(), "portable")
+TAKEN = ("all", "clean", "network", "tool")
 OVERRIDES = {"sample_rate": int, "hop_length": int, "n_fft": int, "f_min": float, "f_max": float}
 
 
@@ -65,7 +53,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python3 -m compiler", description="Compiles a Streaming Vocos checkpoint into one static object."
+        prog="vocosc", description="Compiles a Streaming Vocos checkpoint into one static object."
     )
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=".ckpt, .pt, .bin or .safetensors")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="directory to write")
@@ -117,70 +105,19 @@ def _compile(arguments: argparse.Namespace) -> None:
     overrides = {name: getattr(arguments, name) for name in OVERRIDES if getattr(arguments, name) is not None}
     checkpoint = read_checkpoint(arguments.checkpoint)
     network = fold(read_network(checkpoint, overrides))
-    compile_network(network, checkpoint.sha256, chunks, options, arguments, budget)
-
-
-def compile_network(
-    network: Network,
-    sha256: str,
-    chunks: list[int],
-    options: Options,
-    arguments: argparse.Namespace,
-    budget: Mapping[str, int],
-) -> None:
-    """Compiles a folded network; `sha256` is its checkpoint's."""
-    layout = plan(network, chunks, options.precision, baked=options.baked)
-    fed = None
-    if arguments.calibrate:
-        log_mels = read_mels(arguments.calibrate, network.config.n_mels)
-        fed = calibrate(network, log_mels)
-        digest = hashlib.sha256(b"".join(log_mel.tobytes() for log_mel in log_mels)).hexdigest()
-        options = dataclasses.replace(options, calibration=digest)
-    tables = pack_matrices(network) if options.link == "libs" else pack(network, options.precision, fed)
-    device = plan_device(layout, options.batch) if options.gpus else None
-    if device and options.link == "libs":
-        device = add_libraries(device, layout)
-
-    figures = functools.partial(report, layout, tables, sha256, options, device=device)
-    planned = figures()
-    if arguments.report:
-        print(to_json(planned) if arguments.json else to_text(planned), end="" if arguments.json else "\n")
-    check_budget(budget, planned, will_build=not (arguments.report or arguments.sources_only))
-    if arguments.report:
-        return
-    golden = golden_hash(layout, tables) if options.bit_exact else 0
-    weights = build_weights(layout, tables, golden)
-    images: Sequence[Image] = ()
-    if device is not None:
-        kernels = emit_kernels(layout, device, sha256, options)
-        texts = {name: text.decode() for name, text in kernels.items()}
-        images = compile_images(f"{options.name}_{KERNELS}", texts, options.gpus)
-    figures = functools.partial(figures, images=images)
-    sources = emit(layout, tables, weights, sha256, options, device=device, images=images)
-
-    output: Path = arguments.output
-    output.parent.mkdir(parents=True, exist_ok=True)
-    if output.exists() and not output.is_dir():
-        raise CompileError(f"{output}: is a file; -o names a directory")
-    # Everything is written and built in a directory beside, so that a failure leaves no half of it.
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as name:
-        work = Path(name)
-        for file, data in sources.items():
-            (work / file).parent.mkdir(exist_ok=True)
-            (work / file).write_bytes(data)
-        built = figures()
-        if not arguments.sources_only:
-            measured = build(work, options)
-            check_budget(budget, figures(measured=measured))
-            built = figures(measured=measured, accuracy=measure(work / options.name, network))
-        (work / f"{options.name}.json").write_text(to_json(built))
-        output.mkdir(exist_ok=True)
-        for path in sorted(work.iterdir()):
-            if path.is_dir() and (output / path.name).exists():
-                shutil.rmtree(output / path.name)
-            path.replace(output / path.name)
-    print(to_text(built))
-    print(f"\nwritten to {output}")
+    figures = compile_network(
+        network,
+        checkpoint.sha256,
+        chunks,
+        options,
+        None if arguments.report else arguments.output,
+        log_mels=read_mels(arguments.calibrate or (), network.config.n_mels),
+        budget=budget,
+        sources_only=arguments.sources_only,
+    )
+    print(to_json(figures) if arguments.json else to_text(figures), end="" if arguments.json else "\n")
+    if not arguments.report:
+        print(f"\nwritten to {arguments.output}")
 
 
 def _options(arguments: argparse.Namespace) -> Options:
@@ -214,6 +151,10 @@ def _options(arguments: argparse.Namespace) -> Options:
 def _name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
         raise CompileError(f"--name {name}: must be a C identifier, as it begins every symbol")
+    if name in TAKEN:
+        raise CompileError(
+            f"--name {name}: is taken, as are {', '.join(TAKEN)}: folders beside it, the makefile's goals"
+        )
     return name
 
 
@@ -230,5 +171,10 @@ def _gpus(text: str) -> tuple[int, ...]:
     return tuple(sorted(set(map(int, text.split(",")))))
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """The console command."""
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    command()

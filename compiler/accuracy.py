@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from compiler.forward import decode
-from compiler.network import Network
+from .emit import HERE, ROOT
+from .forward import decode
+from .network import Network
 
-SPEECH = Path(__file__).parent.parent / "examples/speech/bdl_arctic_a0001.wav"
+SENTENCE = "bdl_arctic_a0001.wav"
+SPEECH = (HERE / "speech" if ROOT == HERE else ROOT / "examples/speech") / SENTENCE
 
 
 @dataclass(frozen=True)

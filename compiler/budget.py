@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from compiler.errors import CompileError
+from .errors import CompileError
 
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 # What counts as what, in bytes of the report. One stream, one analysis stream, one call under way.

@@ -10,8 +10,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiler.emit import Options, stack_bound
-from compiler.errors import CompileError
+from .emit import Options, stack_bound
+from .errors import CompileError
 
 TOOLS = ("cc", "ar", "objcopy", "size")
 CROSS = "aarch64-linux-gnu-"

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.errors import CompileError
-from compiler.formats import Moments
-from compiler.forward import decode
-from compiler.network import Network, Operation
-from compiler.tensors import Array
+from .errors import CompileError
+from .forward import decode
+from .network import Network, Operation
+from .quantise import Moments
+from .tensors import Array
 
 LARGEST_LOG_MEL = 20.0  # full scale stays below log(1024)
 

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from compiler.errors import CompileError
-from compiler.unpickle import Object, Storage, Tensor, load, one_line
+from .errors import CompileError
+from .unpickle import Object, Storage, Tensor, load, one_line
 
 Array = NDArray[Any]
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compiler.checkpoint import PREFIX, Checkpoint
-from compiler.errors import CompileError
-from compiler.tensors import shape_text
+from .checkpoint import PREFIX, Checkpoint
+from .errors import CompileError
+from .tensors import shape_text
 
 _EMBED = PREFIX + "0.embed.conv.conv"
 _BLOCK = PREFIX + "0.convnext."

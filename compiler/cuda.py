@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.cuda_steps import Step, fuse, loops
-from compiler.errors import CompileError
-from compiler.formats.f16 import half_scales
-from compiler.mel import hann
-from compiler.network import Operation
-from compiler.plan import Plan
+from .cuda_steps import Step, fuse, loops
+from .errors import CompileError
+from .formats.f16 import half_scales
+from .mel import hann
+from .network import Operation
+from .plan import Plan
 
 MAX_BATCH = 128  # the first kernel's parameter holds the jobs: 3 KB of the 4 KB that every driver takes
 PROCESSORS = 132  # multiprocessors of the chip that grids are cut for (H100, H200); others take them in turn

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from compiler.cuda import ALIGNMENT, LIBRARY_THREADS, Device, Launch, LibraryStep, add_table, areas, round_up
-from compiler.plan import Plan
+from .cuda import ALIGNMENT, LIBRARY_THREADS, Device, Launch, LibraryStep, add_table, areas, round_up
+from .plan import Plan
 
 
 def add_libraries(device: Device, plan: Plan) -> Device:

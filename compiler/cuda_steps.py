@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from compiler.errors import CompileError
-from compiler.network import Network, Operation
+from .errors import CompileError
+from .network import Network, Operation
 
 # The kernels of templates/cuda/vocosc_cuda_steps.cuh: the operations that each fuses, from buffer to buffer. `rows` are
 # in shared memory and gone when the kernel ends; so is `mel`, as `start` replaces its history. The first that fits is

@@ -22,21 +22,22 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler import VERSION
-from compiler.arithmetic import CONSTANTS, PANEL, POLYNOMIALS
-from compiler.cuda import Device
-from compiler.formats import FORMATS, Table
-from compiler.golden import golden_frames, golden_mel
-from compiler.isa import ISAS, LIBS, Isa, fetch_of, isas_of
-from compiler.mel import MEL_FLOOR, POWER_FLOOR, filterbank, hann
-from compiler.network import MAX_MAGNITUDE, NORM_EPSILON
-from compiler.nvrtc import Image, images_bytes
-from compiler.pack import input_limits
-from compiler.plan import Kernel, Plan, padded
-from compiler.weights import BYTE_ORDER_MARK, MAGIC, Weights, crc32_table
-from compiler.weights import VERSION as WEIGHTS_VERSION
+from . import VERSION
+from .arithmetic import CONSTANTS, PANEL, POLYNOMIALS
+from .cuda import Device
+from .formats import FORMATS, Format, Table
+from .golden import golden_frames, golden_mel
+from .isa import ISAS, LIBS, Isa, fetch_of, isas_of
+from .mel import MEL_FLOOR, POWER_FLOOR, filterbank, hann
+from .network import MAX_MAGNITUDE, NORM_EPSILON
+from .nvrtc import Image, images_bytes
+from .pack import input_limits
+from .plan import Kernel, Plan, padded
+from .weights import BYTE_ORDER_MARK, MAGIC, Weights, crc32_table
+from .weights import VERSION as WEIGHTS_VERSION
 
-ROOT = Path(__file__).resolve().parent.parent
+HERE = Path(__file__).resolve().parent
+ROOT = HERE if (HERE / "templates").is_dir() else HERE.parent  # installed, or in the tree
 TEMPLATES, RUNTIME = ROOT / "templates", ROOT / "runtime"
 COLUMNS = 120
 
@@ -123,11 +124,7 @@ def emit(
     if device is not None:
         top.append(RUNTIME / "cuda" / "vocosc_cuda.h")
         host = sorted((RUNTIME / "cuda").glob("*.[chS]"))
-        network += [
-            path
-            for path in host
-            if path not in top and (device.library_steps or "libs" not in path.name)
-        ]
+        network += [path for path in host if path not in top and (device.library_steps or "libs" not in path.name)]
     tool = sorted((RUNTIME / "tool").glob("*.[ch]"))
 
     def objects(folder: str, sources: Iterable[Path], suffix: str = ".c") -> list[str]:
@@ -150,7 +147,7 @@ def emit(
         "weight_bytes": weight_bytes,
         "stack_bytes": stack_bound(options),
         "fetch": fetch_of(weight_bytes),
-        "code": objects("network/", network) + [f"network/{name}_network_{isa.name}.o" for isa in isas],
+        "code": objects("network/", network) + [f"network/{name}_network_{isa.name}.o" for isa in isas if isa.lanes],
         "data": objects("network/", network, ".S"),
         "tool": objects("tool/", tool) + objects("", top),
         "libraries": " ".join(
@@ -180,7 +177,8 @@ def emit(
     else:
         files[f"{'network/' if options.baked else ''}{name}_weights.bin"] = weights.file
     if device is not None:
-        files |= {f"network/{file}": data for file, data in emit_kernels(plan, device, checkpoint_sha256, options).items()}
+        kernels = emit_kernels(plan, device, checkpoint_sha256, options)
+        files |= {f"network/{file}": data for file, data in kernels.items()}
         files[f"network/{name}_cuda_images.bin"] = images_bytes(images)
         files[f"network/{name}_cuda_weights.bin"] = device.weights
     return dict(sorted(files.items()))
@@ -201,7 +199,7 @@ def _network_sources(plan: Plan, options: Options) -> list[Path]:
     if options.weights == "incbin":
         found.append(network / "vocosc_weights.S")
     if options.link == "libs":
-        return [*found, TEMPLATES / "libs" / "vocosc_network_libs.c"]
+        return [*found, TEMPLATES / "libs/vocosc_network_libs.c"]
     names = ["chunk", "epilogues", "fft", "network", "steps", "vector", "vector_math"]
     names += [f"format_{kernel}" for kernel in sorted({kernel.format.name for kernel in plan.kernels})]
     names += [f"vector_{isa.name}" for isa in options.isas]
@@ -211,8 +209,13 @@ def _network_sources(plan: Plan, options: Options) -> list[Path]:
 def _values(plan: Plan, options: Options) -> dict[str, Any]:
     """What templates of the CPU's and of a GPU's kernels take."""
     config, window = plan.config, hann(plan.config.n_fft)
+
+    def formats(kind: str) -> list[Format]:
+        """The formats of the rows that steps of a kind write."""
+        used = {step.format.name if step.format else "f32" for step in plan.steps if step.kind == kind}
+        return [FORMATS[name] for name in FORMATS if name in used]
+
     used = {kernel.format.name for kernel in plan.kernels}
-    rows = {step.format.name if step.format else "f32" for step in plan.steps if step.kind == "conv_norm"}
     return {
         "options": options,
         "plan": plan,
@@ -228,7 +231,8 @@ def _values(plan: Plan, options: Options) -> dict[str, Any]:
         "silent_mel": np.log(MEL_FLOOR),
         "layers": FORMATS[options.precision],
         "formats": [FORMATS[name] for name in FORMATS if name in used],
-        "norm_formats": [FORMATS[name] for name in FORMATS if name in rows],
+        "norm_formats": formats("conv_norm"),
+        "quantised_formats": formats("quantise"),
         "golden_mel": golden_mel(config.n_mels) if options.bit_exact else None,
         "golden_frames": golden_frames(plan),
         "filterbank": filterbank(config),
@@ -261,7 +265,7 @@ def _banner(name: str, sha256: str, plan: Plan, options: Options) -> str:
 
 
 def _rename(text: str, name: str) -> str:
-    """A source under the model's prefix. Of sources alone, and in one pass, so that no name can be taken for a prefix."""
+    """A source under the model's prefix. In one pass, of sources alone: no name is taken for a prefix."""
     return re.sub("vocosc|VOCOSC", lambda match: name if match[0].islower() else name.upper(), text)
 
 
@@ -284,7 +288,7 @@ def _format(files: Mapping[str, bytes]) -> dict[str, bytes]:
         paths = {name: Path(directory, f"{i}.h") for i, name in enumerate(files) if not name.endswith((".mk", ".S"))}
         for name, path in paths.items():
             path.write_bytes(files[name])
-        style = f"--style=file:{ROOT / '.clang-format'}"
+        style = f"--style=file:{TEMPLATES / '.clang-format'}"
         subprocess.run([program, style, "-i", *paths.values()], check=True)
         found |= {name: path.read_bytes() for name, path in paths.items()}
     return found
@@ -321,7 +325,7 @@ def _environment(name: str) -> jinja2.Environment:
         weight_offset=_weight_offset,
         header_offset=_header_offset,
         row_offset=_row_offset,
-        wrap=lambda words: " \\\n  ".join(words),
+        wrap=" \\\n  ".join,
     )
     return environment
 

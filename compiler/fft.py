@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.errors import CompileError
+from .errors import CompileError
 
 RADICES = (4, 5, 3, 2)
 

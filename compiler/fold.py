@@ -1,6 +1,8 @@
-"""Rewrites the schedule so that what can be computed at build time is: a layer norm's scale and shift go into the linear
-layers that read it, a layer scale into its layer (weight norm went into the convolutions when they were read). All sums
-are float64; the result is rounded to float32 once. A norm that something else reads keeps its scale and shift.
+"""Rewrites the schedule so that what can be computed at build time is.
+
+A layer norm's scale and shift go into the linear layers that read it, a layer scale into its layer (weight norm went
+into the convolutions when they were read). All sums are float64; the result is rounded to float32 once. A norm that
+something else reads keeps its scale and shift.
 """
 
 from __future__ import annotations
@@ -10,9 +12,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.errors import CompileError
-from compiler.network import Network, Operation, readers
-from compiler.tensors import Array
+from .errors import CompileError
+from .network import Network, Operation, readers
+from .tensors import Array
 
 Float32 = NDArray[np.float32]
 
@@ -33,7 +35,7 @@ def _after_norm(linear: Operation, norm: Operation) -> Operation:
     """W (n * scale + shift) + b = (W * scale) n + (W shift + b)."""
     weight, scale, shift = linear.weight, norm.tensors["scale"], norm.tensors["shift"]
     tensors = {**linear.tensors, "weight": weight * scale, "bias": weight @ shift + linear.bias}
-    source = linear.source.split(",")
+    source = linear.source.split(", ")
     return replace(linear, tensors=tensors, source=", ".join([source[0], f"{norm.source} folded", *source[1:]]))
 
 
@@ -42,7 +44,6 @@ def _layout(operation: Operation) -> Operation:
     scale = tensors.pop("layer_scale", None)
     if scale is not None:
         tensors = {"weight": tensors["weight"] * scale[:, None], "bias": tensors["bias"] * scale}
-        source += ", layer scale folded"
     if operation.kind == "conv":
         tensors["weight"] = tensors["weight"].transpose(2, 1, 0).reshape(-1, operation.outputs)
     elif operation.kind in ("depthwise_conv", "linear"):

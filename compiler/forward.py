@@ -7,12 +7,12 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.config import Config
-from compiler.interpret import Rows, Watch
-from compiler.interpret import decode as interpret
-from compiler.mel import hann
-from compiler.network import MAX_MAGNITUDE, NORM_EPSILON, Network, Operation
-from compiler.tensors import Array
+from .config import Config
+from .interpret import Rows, Watch
+from .interpret import decode as interpret
+from .mel import hann
+from .network import MAX_MAGNITUDE, NORM_EPSILON, Network, Operation
+from .tensors import Array
 
 
 def decode(network: Network, mel: NDArray[np.float32], watch: Watch | None = None) -> Array:
@@ -31,12 +31,12 @@ class _Float64:
         return np.asarray(x @ operation.weight.astype(np.float64) + operation.bias)
 
     def depthwise_conv(self, operation: Operation, windows: Rows) -> Rows:
-        return np.einsum("tkc,kc->tc", windows, operation.weight) + operation.bias
+        return np.asarray(np.einsum("tkc,kc->tc", windows, operation.weight) + operation.bias)
 
     def layer_norm(self, operation: Operation, x: Rows) -> Rows:
         centred = x - x.mean(axis=1, keepdims=True)
         normalised = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + NORM_EPSILON)
-        return normalised * operation.tensors.get("scale", 1) + operation.tensors.get("shift", 0)
+        return np.asarray(normalised * operation.tensors.get("scale", 1) + operation.tensors.get("shift", 0))
 
     def epilogue(self, name: str, sums: Rows, y: Rows | None) -> Rows:
         match name:

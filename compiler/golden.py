@@ -1,8 +1,8 @@
 """The golden chunk of the self-test: what the object decodes it to, bit for bit, computed here in numpy.
 
-The object's arithmetic has one order on every target (see templates/network/vocosc_network.h), so its output can be told
-without a build. This is that arithmetic a second time, for all frames at once; the tests hold the two against each
-other.
+The object's arithmetic has one order on every target (see templates/network/vocosc_network.h), so its output can be
+told without a build. This is that arithmetic a second time, for all frames at once; the tests hold the two against
+each other.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from compiler.arithmetic import Floats, exp, fma, gelu, layer_norm, sincos
-from compiler.fft import RealFft
-from compiler.formats import Table, format_of
-from compiler.interpret import Rows, decode
-from compiler.mel import hann
-from compiler.network import MAX_MAGNITUDE, NORM_EPSILON, Operation
-from compiler.pack import input_limits
-from compiler.plan import Plan
-from compiler.steps import normalised_products
+from .arithmetic import Floats, exp, fma, gelu, layer_norm, sincos
+from .fft import RealFft
+from .formats import Table, format_of
+from .interpret import Rows, decode
+from .mel import hann
+from .network import MAX_MAGNITUDE, NORM_EPSILON, Operation
+from .pack import input_limits
+from .plan import Plan
+from .steps import normalised_products
 
 
 def golden_mel(n_mels: int) -> Floats:
@@ -144,9 +143,7 @@ def _butterfly(x: list[Any]) -> list[Any]:
         fma(n, cos_144, fma(f, cos_72, o)) for n, f, o in ((near_r, far_r, re[0]), (near_i, far_i, im[0]))
     )
     turn1_r, turn1_i = (fma(n, sin_72, f * sin_144) for n, f in ((near_turn_r, far_turn_r), (near_turn_i, far_turn_i)))
-    turn2_r, turn2_i = (
-        fma(n, sin_144, f * -sin_72) for n, f in ((near_turn_r, far_turn_r), (near_turn_i, far_turn_i))
-    )
+    turn2_r, turn2_i = (fma(n, sin_144, f * -sin_72) for n, f in ((near_turn_r, far_turn_r), (near_turn_i, far_turn_i)))
     return [
         (re[0] + near_r + far_r, im[0] + near_i + far_i),
         (mid1_r - turn1_i, mid1_i + turn1_r),

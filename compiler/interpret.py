@@ -1,5 +1,6 @@
-"""Runs the folded schedule on whole utterances, in whatever arithmetic it is given: float64 (compiler/forward.py), or the
-kernels' own, bit for bit (compiler/golden.py).
+"""Runs the folded schedule on whole utterances, in whatever arithmetic it is given.
+
+In float64 that is compiler/forward.py, in the kernels' own, bit for bit, compiler/golden.py.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.network import Network, Operation
+from .network import Network, Operation
 
 Rows = NDArray[Any]
 Watch = Callable[[Operation, Rows], None]

@@ -8,9 +8,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from compiler.errors import CompileError
-from compiler.formats import Format
-
+from .errors import CompileError
+from .formats import Format
 
 # CPUID's bits of what /proc/cpuinfo calls so
 _CPUID = {
@@ -83,6 +82,7 @@ class Isa:
     code_bytes: int = 0  # about, of the kernels for each height of tile
     stack_bytes: int = 0  # a bound on the deepest call, as GCC compiles it
     flags: tuple[str, ...] = ()
+    gcc_flags: tuple[str, ...] = ()  # which clang does not know, nor need
     cpu: tuple[str, ...] = ()
     integer_flags: tuple[str, ...] = ()
     integer_cpu: tuple[str, ...] = ()
@@ -173,8 +173,8 @@ NEON = Isa(
     block_panels=4,
     code_bytes=12_000,
     stack_bytes=1920,
-    # GCC would move all loads of a tile to the front, and spill accumulators; clang does not, nor knows the option.
-    flags=("$(if $(findstring clang,$(CC)),,-fno-schedule-insns)",),
+    # It would move all loads of a tile to the front, and spill accumulators.
+    gcc_flags=("-fno-schedule-insns",),
 )
 
 # An integer has two sums: one of its inputs' low bytes, one of the high ones.
@@ -185,7 +185,7 @@ NEON_DOT_PRODUCT = dataclasses.replace(
         *(Tile(rows, (8, 4), integer=(4,)) for rows in (2, 3)),
         *(Tile(rows, (4,), integer=(2,)) for rows in range(4, 7)),
     ),
-    flags=(*NEON.flags, "-march=armv8.2-a+dotprod"),
+    flags=("-march=armv8.2-a+dotprod",),
 )
 
 # OpenBLAS and FFTW3, in place of kernels of our own: alone in its build, and not bit for bit

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from compiler.config import Config
+    from .config import Config
 
 
 POWER_FLOOR = 1e-6  # added to the power of a bin, before its root: keeps the gradient finite in training

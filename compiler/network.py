@@ -30,10 +30,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.checkpoint import PREFIX, Checkpoint
-from compiler.config import Config, read_config
-from compiler.errors import CompileError
-from compiler.tensors import Tensors
+from .checkpoint import PREFIX, Checkpoint
+from .config import Config, read_config
+from .errors import CompileError
+from .tensors import Tensors
 
 NORM_EPSILON = 1e-6
 MAX_MAGNITUDE = 100.0  # of a bin of the spectrum
@@ -140,44 +140,44 @@ def streaming_vocos(config: Config, take: Tensors) -> tuple[Operation, ...]:
     dim, hidden, bins = config.dim, config.hidden, config.n_fft // 2 + 1
     left = config.kernel_size - 1
 
-    def conv(kind: str, name: str, x: str, y: str, source: str, inputs: int, **more: Any) -> Operation:
-        shape = (dim, 1 if kind == "depthwise_conv" else inputs, config.kernel_size)
-        return Operation(kind, name, x, y, inputs, dim, take.conv(PREFIX + source, shape), source, left=left, **more)
+    def conv(kind: str, name: str, x: str, source: str, inputs: int = dim) -> Operation:
+        is_embedding = kind == "conv"
+        tensors = take.conv(PREFIX + source, (dim, inputs if is_embedding else 1, left + 1))
+        return Operation(kind, name, x, "normalised", inputs, dim, tensors, source, left=left, is_precise=is_embedding)
 
     def layer_norm(name: str, x: str, y: str, source: str) -> Operation:
         return Operation("layer_norm", name, x, y, dim, dim, take.norm(PREFIX + source, dim), source)
 
+    def linear(name: str, x: str, y: str, source: str, *, epilogue: str, gamma: str = "") -> Operation:
+        inputs, outputs = (dim, hidden) if y == "hidden" else (hidden, dim)
+        tensors = take.linear(PREFIX + source, outputs, inputs)
+        if gamma:
+            tensors["layer_scale"] = take.layer_scale(PREFIX + gamma, outputs)
+            source += f", {gamma} folded"
+        return Operation("linear", name, x, y, inputs, outputs, tensors, source, epilogue)
+
+    def head(name: str, half: int, *, epilogue: str) -> Operation:
+        tensors = {key: np.split(value, 2)[half] for key, value in out.items()}
+        source = f"1.out, {('first', 'second')[half]} half"
+        return Operation(
+            "linear", name, "normalised", "spectrum", dim, bins, tensors, source, epilogue, is_precise=True
+        )
+
     operations = [
-        conv("conv", "embed", "mel", "normalised", "0.embed.conv.conv", config.n_mels, is_precise=True),
+        conv("conv", "embed", "mel", "0.embed.conv.conv", config.n_mels),
         layer_norm("embed_norm", "normalised", "residual", "0.norm"),
     ]
     for i in range(config.num_layers):
         block, at = f"block{i}", f"0.convnext.{i}"
-        up, down = (
-            take.linear(f"{PREFIX}{at}.pwconv1", hidden, dim),
-            take.linear(f"{PREFIX}{at}.pwconv2", dim, hidden),
-        )
-        down["layer_scale"] = take.layer_scale(f"{PREFIX}{at}.gamma", dim)
         operations += [
-            conv("depthwise_conv", f"{block}_conv", "residual", "normalised", f"{at}.dwconv.conv.conv", dim),
+            conv("depthwise_conv", f"{block}_conv", "residual", f"{at}.dwconv.conv.conv"),
             layer_norm(f"{block}_norm", "normalised", "normalised", f"{at}.norm"),
-            Operation(
-                "linear", f"{block}_expand", "normalised", "hidden", dim, hidden, up, f"{at}.pwconv1", epilogue="gelu"
-            ),
-            Operation(
-                "linear", f"{block}_contract", "hidden", "residual", hidden, dim, down, f"{at}.pwconv2", epilogue="add"
-            ),
+            linear(f"{block}_expand", "normalised", "hidden", f"{at}.pwconv1", epilogue="gelu"),
+            linear(f"{block}_contract", "hidden", "residual", f"{at}.pwconv2", epilogue="add", gamma=f"{at}.gamma"),
         ]
     operations.append(layer_norm("final_norm", "residual", "normalised", "0.final_layer_norm"))
-    head = take.linear(PREFIX + "1.out", 2 * bins, dim)
-    for name, half, epilogue in (("magnitude", 0, "exp"), ("phase", 1, "polar")):
-        rows = {key: np.split(value, 2)[half] for key, value in head.items()}
-        source = f"1.out, {('first', 'second')[half]} half"
-        operations.append(
-            Operation(
-                "linear", name, "normalised", "spectrum", dim, bins, rows, source, epilogue=epilogue, is_precise=True
-            )
-        )
+    out = take.linear(PREFIX + "1.out", 2 * bins, dim)
+    operations += [head("magnitude", 0, epilogue="exp"), head("phase", 1, epilogue="polar")]
     take.check_istft(PREFIX + "1.istft.", config.n_fft)
     return (
         *operations,

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiler.errors import CompileError
+from .errors import CompileError
 
 ARCHITECTURES = (80, 86, 89, 90, 100)
 OVERLAPPING = 90  # the first architecture with programmatic dependent launch

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.formats import Moments, Table, format_of
-from compiler.network import Network, Operation
-from compiler.plan import padded
+from .formats import Table, format_of
+from .network import Network, Operation
+from .plan import padded
+from .quantise import Moments
 
 
 def pack(network: Network, precision: str, fed: Mapping[str, Moments] | None = None) -> tuple[Table, ...]:

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from compiler.arithmetic import PANEL
-from compiler.config import Config
-from compiler.errors import CompileError
-from compiler.fft import RealFft, plan_real_fft
-from compiler.formats import FORMATS, Format
-from compiler.network import Network
-from compiler.steps import QUANTISED, Step, steps_of
+from .arithmetic import PANEL
+from .config import Config
+from .errors import CompileError
+from .fft import RealFft, plan_real_fft
+from .formats import FORMATS, Format
+from .network import Network
+from .steps import QUANTISED, Step, steps_of
 
 ROWS = ("layer_norm", "depthwise_conv")  # the operations on rows of one width
 MAX_CHUNK = 4096  # frames: 82 s at 50 Hz; scratch grows with it
@@ -134,7 +134,9 @@ def row_stride(width: int) -> int:
     return padded(width) + PANEL
 
 
-def plan(network: Network, chunks: Sequence[int], precision: str = "f32", *, baked: bool = True) -> Plan:
+def plan(
+    network: Network, chunks: Sequence[int], precision: str = "f32", *, baked: bool = True, libraries: bool = False
+) -> Plan:
     """Plans a model for the chunk sizes (frames per call) that its user means to decode. The largest is the limit."""
     for chunk in chunks:
         if not 1 <= chunk <= MAX_CHUNK:
@@ -142,7 +144,7 @@ def plan(network: Network, chunks: Sequence[int], precision: str = "f32", *, bak
     frames, config = max(chunks), network.config
     fft = plan_real_fft(config.n_fft)
     steps = steps_of(network, precision)
-    if len(fft.passes) % 2 == 1:  # the passes go to and fro between two buffers, and end where they began
+    if len(fft.passes) % 2 == 1 and not libraries:  # our passes go to and fro between two buffers, and end in the first
         steps = tuple(replace(step, x="spectrum") if step.kind == "overlap_add" else step for step in steps)
     widths = _widths(network)
     strides = _strides(widths, fft, steps)

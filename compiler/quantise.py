@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.network import Operation
-from compiler.tensors import Array
+from .network import Operation
+from .tensors import Array
 
 LARGEST = 127
 DAMPING = 0.1  # of the mean variance, added to each input's: few frames of calibration must not be taken too literally
@@ -43,7 +43,7 @@ def quantise(product: Operation, fed: Moments | None = None) -> Int8Product:
     scale = int8_scales(product)
     if fed is None:
         return Int8Product(_nearest(product.weight / scale), scale, product.bias)
-    weights = _hand_on_errors(product.weight / scale, fed.covariance)
+    weights = _hand_on_errors(np.asarray(product.weight / scale, np.float32), fed.covariance)
     lost = fed.mean @ (product.weight.astype(np.float64) - weights * scale)
     return Int8Product(weights, scale, (product.bias + lost).astype(np.float32))
 

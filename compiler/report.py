@@ -7,14 +7,14 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from compiler import VERSION
-from compiler.accuracy import Accuracy
-from compiler.cuda import Device
-from compiler.build import Measured
-from compiler.emit import Options, stack_bound
-from compiler.nvrtc import Image
-from compiler.formats import Table
-from compiler.plan import Plan
+from . import VERSION
+from .accuracy import Accuracy
+from .build import Measured
+from .cuda import Device
+from .emit import Options, stack_bound
+from .formats import Table
+from .nvrtc import Image
+from .plan import Plan
 
 
 def report(
@@ -186,7 +186,7 @@ def _memory(figures: dict[str, Any]) -> list[str]:
 
 def _work(figures: dict[str, Any]) -> list[str]:
     return [
-        f"  {'chunk':<12} {'MACs/s':>12} {'weights read, bytes/s':>24} {'gathered in':>14}",
+        f"  {'chunk':<12} {'MACs/s':>12} {'weights read, bytes/s':>24} {'buffering':>14}",
         *(
             f"  {chunk:<12} {work['macs_per_second']:>12} {work['weight_bytes_per_second']:>24} "
             f"{work['buffering_ms']:>11.1f} ms"
@@ -199,5 +199,6 @@ def _flash_estimate(plan: Plan, weight_bytes: int, options: Options) -> int:
     """Before the build: the tables, and code of about the size that it had in other models, by heights of tile."""
     fft = plan.fft
     tables = 4 * (2 * plan.config.n_fft + 2 * fft.cosines.size + 2 * fft.half_cosines.size + 2 * plan.bins)
-    code = sum(14_000 + isa.code_bytes * sum(tile.rows <= plan.max_frames for tile in isa.tiles) for isa in options.isas)
+    heights = {isa.name: sum(tile.rows <= plan.max_frames for tile in isa.tiles) for isa in options.isas}
+    code = sum(14_000 + isa.code_bytes * heights[isa.name] for isa in options.isas)
     return (64 + weight_bytes if options.baked else 0) + tables + code + 9_000

@@ -5,12 +5,13 @@ Each step is one call in the emitted network (templates/network/vocosc_network.h
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from compiler.errors import CompileError
-from compiler.formats import Format, format_of
-from compiler.network import PRODUCTS, Network, Operation, readers
+from .errors import CompileError
+from .formats import Format, format_of
+from .network import PRODUCTS, Network, Operation, readers
 
 QUANTISED = "quantised"
 
@@ -68,5 +69,5 @@ def steps_of(network: Network, precision: str) -> tuple[Step, ...]:
 
 def normalised_products(steps: Sequence[Step]) -> set[str]:
     """The products whose rows come straight from a norm: these lie as far below zero as above."""
-    pairs = zip(steps, steps[1:], strict=False)
+    pairs = itertools.pairwise(steps)
     return {step.name for before, step in pairs if before.kind == "conv_norm" and before.y == step.x == QUANTISED}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.errors import CompileError
+from .errors import CompileError
 
 Array = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from compiler.errors import CompileError
+from .errors import CompileError
 
 
 def load(data: bytes) -> Any:

@@ -15,11 +15,11 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compiler.errors import CompileError
-from compiler.arithmetic import PANEL
-from compiler.formats import Table
-from compiler.pack import input_limits
-from compiler.plan import Plan
+from .arithmetic import PANEL
+from .errors import CompileError
+from .formats import Table
+from .pack import input_limits
+from .plan import Plan
 
 MAGIC = b"VOCOSCWT"
 VERSION = 1

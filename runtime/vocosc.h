@@ -37,8 +37,8 @@
 #define VOCOSC_N_FFT ${config.n_fft} /* samples of a window */
 #define VOCOSC_MAX_FRAMES ${plan.max_frames} /* frames of a call, at most */
 #define VOCOSC_TAIL ${plan.overlap_floats}  /* samples that flush writes */
-#define VOCOSC_LATENCY_SAMPLES ${plan.overlap_floats} /* the audio lags the analysed audio by this: n_fft - hop */
-#define VOCOSC_SILENT_MEL (${silent_mel}f) /* log(1e-5), the floor of a log-mel */
+#define VOCOSC_LATENCY_SAMPLES ${plan.overlap_floats} /* look-ahead and overlap: n_fft - hop */
+#define VOCOSC_SILENT_MEL (${silent_mel}f) /* log(1e-5): no log-mel is less (digital silence analyses to more, about -9.65); it fills mel on an error */
 
 #define VOCOSC_BAKED ${options.baked | int} /* 1: the weights are in the object; 0: in ${options.name}_weights.bin, for vocosc_init_weights */
 #define VOCOSC_HAS_SELFTEST ${options.bit_exact | int}
@@ -125,7 +125,10 @@ size_t vocosc_stream_bytes(void);
 size_t vocosc_mel_stream_bytes(void);
 size_t vocosc_scratch_bytes(void);
 int vocosc_max_frames(void);
-int vocosc_latency_samples(void); /* how far the audio lags behind the audio that the mel was taken from */
+
+/* Look-ahead and overlap: by how much the audio lags that which the mel was taken from. Gathering and decoding a chunk
+ * come on top. */
+int vocosc_latency_samples(void);
 
 /* A name for a status or a target ("ok", "avx2"); never null. */
 const char *vocosc_status_text(int status);

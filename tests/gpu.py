@@ -8,14 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.checkpoint import read_checkpoint
 from compiler.cuda import plan_device
 from compiler.cuda_libs import add_libraries
 from compiler.emit import KERNELS, Options, emit_kernels
-from compiler.fold import fold
-from compiler.network import read_network
 from compiler.plan import plan
-from tests.objects import ROOT, TINY, Floats, run_ok
+from tests.objects import ROOT, TINY, Floats, folded, run_ok
 
 SHIM = ROOT / "tests" / "cuda"
 ALIGNMENT = 256
@@ -43,7 +40,7 @@ def kernel_sources(
     checkpoint: Path, name: str, chunks: Sequence[int], precision: str = "f32", batch: int = 1, *, link: str = "none"
 ) -> Any:
     """The plan, the device's plan and the CUDA sources (name to text) of a checkpoint."""
-    layout = plan(fold(read_network(read_checkpoint(checkpoint), {})), chunks, precision)
+    layout = plan(folded(checkpoint), chunks, precision, libraries=link == "libs")
     device = plan_device(layout, batch)
     if link == "libs":
         device = add_libraries(device, layout)

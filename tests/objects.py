@@ -14,6 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler.checkpoint import read_checkpoint
+from compiler.fold import fold
+from compiler.isa import ISAS
+from compiler.network import Network, Operation, read_network
 from tests import make_checkpoint, reference
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,13 +26,8 @@ PROGRAMS = ROOT / "tests" / "c"
 SENTENCE = ROOT / "examples" / "speech" / "bdl_arctic_a0001.wav"
 
 BAD_ARGUMENT, BAD_INPUT, BAD_STREAM, BAD_TARGET, BAD_WEIGHTS, BAD_SELFTEST = -1, -2, -3, -4, -5, -6
-TARGETS = {"best": 0, "portable": 1, "avx2": 2, "avx512": 3, "libs": 4, "neon": 5}
-ISA_FLAGS = {
-    "portable": [],
-    "avx2": ["-mavx2", "-mfma", "-mf16c", "-DVOCOSC_ISA_AVX2"],
-    "avx512": ["-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma", "-DVOCOSC_ISA_AVX512"],
-    "neon": ["-DVOCOSC_ISA_NEON"],
-}
+TARGETS = {"best": 0, **{isa.name: isa.number for isa in ISAS}}
+ISA_FLAGS = {isa.name: [*isa.flags, f"-DVOCOSC_ISA_{isa.name.upper()}"] for isa in ISAS if isa.lanes}
 # The least model that has everything: for tests of files and commands, not of arithmetic.
 TINY = {
     "sample_rate": 8000,
@@ -82,6 +81,17 @@ def some_audio(samples: int, seed: int = 1) -> Floats:
     n = np.arange(samples)
     wave = 0.3 * np.sin(0.11 * n) + 0.2 * np.sin(0.7 * n + 1) + 0.05 * rng.standard_normal(samples)
     return np.asarray(np.round(wave * 32767) / 32768, np.float32)
+
+
+def folded(checkpoint: Path) -> Network:
+    """The folded network of a checkpoint."""
+    return fold(read_network(read_checkpoint(checkpoint), {}))
+
+
+def linear(weight: Floats, bias: Floats, name: str = "block0_contract") -> Operation:
+    """A folded product: weight (inputs, outputs), bias (outputs,)."""
+    inputs, outputs = weight.shape
+    return Operation("linear", name, "x", "y", inputs, outputs, {"weight": weight, "bias": bias})
 
 
 # ---- the compiler ----
@@ -162,7 +172,8 @@ def build_c(
     """
     copy_programs(build, name)
     executable = build / Path(program).stem
-    kernel = [*KERNEL_FLAGS, *(rename(flag, name) for flag in ISA_FLAGS[isa])] if isa else []
+    tiles = f'-DTILES="{name}_tiles_{isa}.h"'
+    kernel = [*KERNEL_FLAGS, *(rename(flag, name) for flag in ISA_FLAGS[isa]), tiles] if isa else []
     standard = [] if program.endswith(".cpp") else CFLAGS
     run_ok(
         [
@@ -170,7 +181,8 @@ def build_c(
             *standard,
             *kernel,
             *flags,
-            *("-I", build, "-I", directory, f'-DWEIGHTS_FILE="{directory / name}_weights.bin"'),
+            *("-I", build, "-I", directory, "-I", directory / "network"),
+            f'-DWEIGHTS_FILE="{directory / name}_weights.bin"',
             *("-o", executable, build / program),
             *([directory / f"lib{name}.a"] if inputs is None else inputs),
             *("-lcmocka", *libraries, "-lpthread", "-lm"),

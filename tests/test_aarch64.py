@@ -19,7 +19,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.instructions import disassemble, inner_loops
-from compiler.pack import INT8
+from compiler.formats import FORMATS
 from tests.make_checkpoint import write_checkpoint
 from tests.objects import (
     ROOT,
@@ -268,7 +268,7 @@ def test_precisions_and_compilers(
         assert [vocoder.selftest(isa) for isa in vocoder.targets] == [0, 0]
         for isa, chunk in itertools.product(vocoder.targets, (1, 2, 3, 4, 5)):
             assert vocoder.decode(mel, chunk, isa).tobytes() == expected, f"chunk {chunk}, {isa}"
-    assert has_dot_products(aarch64) == (precision in INT8 and target == "aarch64-dotprod")
+    assert has_dot_products(aarch64) == (FORMATS[precision].is_integer and target == "aarch64-dotprod")
 
 
 def has_dot_products(directory: Path) -> bool:

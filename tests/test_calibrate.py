@@ -8,19 +8,18 @@ import pytest
 
 from compiler.accuracy import measure
 from compiler.calibrate import calibrate
-from compiler.checkpoint import read_checkpoint
-from compiler.fold import Float64, Folded, Product, fold
 from compiler.forward import decode
-from compiler.model import build_model
-from compiler.pack import limits, pack
+from compiler.network import Network
+from compiler.pack import input_limits, pack
 from compiler.quantise import Moments, quantise
-from tests.objects import Vocoder, compile_model, golden, run_compiler
+from compiler.tensors import Array
+from tests.objects import Vocoder, compile_model, folded, golden, linear, run_compiler
 from tests.reference import snr_db
 
 
 @pytest.fixture(scope="module")
-def folded(small_checkpoint: Path) -> Folded:
-    return fold(build_model(read_checkpoint(small_checkpoint), {}))
+def network(small_checkpoint: Path) -> Network:
+    return folded(small_checkpoint)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +34,7 @@ def calibrated(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
 @pytest.mark.parametrize("name", ["small", "odd"])
 def test_the_compilers_own_float64_is_the_truth(request: pytest.FixtureRequest, name: str) -> None:
     checkpoint = request.getfixturevalue(f"{name}_checkpoint")
-    audio = decode(fold(build_model(read_checkpoint(checkpoint), {})), golden(name, "mel"))
+    audio = decode(folded(checkpoint), golden(name, "mel"))
     # Folding rounds the weights to float32: 136 and 114 dB.
     assert snr_db(golden(name, "audio64"), audio) >= 110
 
@@ -60,7 +59,7 @@ def test_errors_are_handed_on_to_correlated_inputs() -> None:
     rng = np.random.default_rng(0)
     common = rng.standard_normal((400, 4)) @ rng.standard_normal((4, 64))
     inputs = common + 0.1 * rng.standard_normal((400, 64)) + 2
-    product = Product(*(rng.standard_normal(shape).astype(np.float32) for shape in ((64, 32), 32)))
+    product = linear(rng.standard_normal((64, 32)).astype(np.float32), rng.standard_normal(32).astype(np.float32))
     exact = inputs @ product.weight + product.bias
 
     def error(fed: Moments | None) -> float:
@@ -72,21 +71,21 @@ def test_errors_are_handed_on_to_correlated_inputs() -> None:
     assert learnt < 0.1 * error(None)
 
 
-def test_moments_are_those_of_all_frames(folded: Folded) -> None:
+def test_moments_are_those_of_all_frames(network: Network) -> None:
     mels = [golden("small", "mel")[:30], golden("small", "mel")[30:70]]
-    inputs: list[Float64] = []
+    inputs: list[Array] = []
     for mel in mels:
-        decode(folded, mel, lambda name, x: inputs.append(x) if name == "block1_contract" else None)
-    fed = calibrate(folded, mels)["block1_contract"]
+        decode(network, mel, lambda operation, x: inputs.append(x) if operation.name == "block1_contract" else None)
+    fed = calibrate(network, mels)["block1_contract"]
     together = np.concatenate(inputs)
     np.testing.assert_allclose(fed.mean, together.mean(axis=0), atol=1e-12)
     np.testing.assert_allclose(fed.covariance, np.cov(together.T, bias=True), atol=1e-12)
 
 
-def test_no_input_can_overflow_calibrated_weights(folded: Folded) -> None:
-    tables = pack(folded, "w8", fed=calibrate(folded, [golden("small", "mel")]))
+def test_no_input_can_overflow_calibrated_weights(network: Network) -> None:
+    tables = pack(network, "w8", fed=calibrate(network, [golden("small", "mel")]))
     largest = max(table.largest_sum for table in tables)
-    assert 0 < min(limits(tables).values()) * largest < 2**31
+    assert 0 < min(input_limits(network, tables).values()) * largest < 2**31
 
 
 @pytest.mark.parametrize(
@@ -134,10 +133,10 @@ def test_the_report_states_the_accuracy(calibrated: Vocoder, small: Vocoder) -> 
         assert accuracy["frames"] == len(mel)
 
 
-def test_no_accuracy_is_claimed_unmeasured(folded: Folded, odd: Vocoder, tmp_path: Path) -> None:
+def test_no_accuracy_is_claimed_unmeasured(network: Network, odd: Vocoder, tmp_path: Path) -> None:
     assert odd.report["accuracy"] is None, "its sample rate is not the sentence's"
-    assert measure(tmp_path / "absent", folded) is None
+    assert measure(tmp_path / "absent", network) is None
     tool = tmp_path / "tool"
     tool.write_text("#!/bin/sh\nexit 1\n")
     tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
-    assert measure(tool, folded) is None
+    assert measure(tool, network) is None

@@ -18,7 +18,7 @@ import pytest
 
 from compiler.checkpoint import Checkpoint, read_checkpoint
 from compiler.errors import CompileError
-from compiler.model import build_model
+from compiler.network import read_network
 from tests import make_checkpoint as make
 from tests.make_checkpoint import Call, Global, New, Pickler, Storage, Tensor
 from tests.objects import TINY
@@ -551,7 +551,7 @@ def survives(path: Path) -> Checkpoint | None:
     """Read and build; anything but success or one clear line is a failure."""
     try:
         checkpoint = read_checkpoint(path)
-        build_model(checkpoint, {})
+        read_network(checkpoint, {})
     except CompileError as error:
         assert "\n" not in str(error) and str(error).startswith(f"{path}: ")
         return None

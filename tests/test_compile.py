@@ -21,7 +21,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
+    files = (path for path in sorted(directory.rglob("*")) if path.is_file())
+    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
 
 
 def one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
@@ -90,23 +91,32 @@ def test_weights_as_c_are_the_same_bytes(odd_checkpoint: Path, tmp_path: Path) -
         out = tmp_path / "section"
         run_ok(["objcopy", f"--dump-section=.rodata.odd.weights={out}", directory / "odd.o", tmp_path / "ignored.o"])
         baked.append(out.read_bytes())
-    assert baked == 2 * [(tmp_path / "incbin" / "odd_weights.bin").read_bytes()]
-    assert not (tmp_path / "c" / "odd_weights.bin").exists()
+    assert baked == 2 * [(tmp_path / "incbin" / "network" / "odd_weights.bin").read_bytes()]
+    assert not list((tmp_path / "c").rglob("odd_weights.bin"))
 
 
 def test_other_options_give_other_files_but_the_same_weights(checkpoint: Path, tmp_path: Path) -> None:
     one = contents(compile_sources(checkpoint, tmp_path / "one", "tiny", "--chunk", "1"))
     two = contents(compile_sources(checkpoint, tmp_path / "two", "tiny", "--chunk", "9"))
-    assert one["tiny_weights.bin"] == two["tiny_weights.bin"]
+    assert one["network/tiny_weights.bin"] == two["network/tiny_weights.bin"]
     assert one["tiny.h"] != two["tiny.h"]
 
 
 # ---- what the sources say ----
 
 
+@pytest.mark.parametrize("name", ["myVOCOSC", "vocosc", "VOCOSC_vocosc", "isa", "loop"])
+def test_a_name_may_hold_anything(checkpoint: Path, tmp_path: Path, name: str) -> None:
+    """The prefix that the sources bear, for one, and words of the templates."""
+    directory = compile_sources(checkpoint, tmp_path / "out", name, "--chunk", "1", "--target", "portable")
+    make_library(directory, name, "EXTRA_CFLAGS=-O0")
+    header = (directory / f"{name}.h").read_text()
+    assert f"int {name}_decode({name}_stream *stream" in header and f"#define {name.upper()}_HOP " in header
+
+
 def test_every_source_has_its_banner(odd_object: Path, odd_checkpoint: Path) -> None:
     sha256 = run_ok(["sha256sum", odd_checkpoint]).split()[0]
-    sources = [path for path in odd_object.iterdir() if path.suffix in (".c", ".h", ".S", ".mk")]
+    sources = [path for path in odd_object.rglob("*.*") if path.suffix in (".c", ".h", ".S", ".mk")]
     assert len(sources) > 20
     for path in sources:
         head = "\n".join(path.read_text().splitlines()[:6])
@@ -116,7 +126,7 @@ def test_every_source_has_its_banner(odd_object: Path, odd_checkpoint: Path) -> 
 
 
 def test_every_table_names_its_source_shape_and_layout(odd_object: Path) -> None:
-    weights = (odd_object / "odd_model.h").read_text()
+    weights = (odd_object / "network" / "odd_model.h").read_text()
     for words in (
         "0.embed.conv.conv, weight norm folded: [panels: 5][bias, inputs: 106][outputs: 16]",
         "0.convnext.2.dwconv.conv.conv, weight norm folded: [bias, taps: 6][80]",
@@ -128,7 +138,7 @@ def test_every_table_names_its_source_shape_and_layout(odd_object: Path) -> None
 
 
 def test_no_placeholder_is_left(odd_object: Path) -> None:
-    for path in odd_object.iterdir():
+    for path in odd_object.rglob("*.*"):
         if path.suffix in (".c", ".h", ".S", ".mk"):
             text = path.read_text().split("\n", 2)[2]  # the banner names the generator
             for left in ("vocosc_", "VOCOSC_", "${", "//%", "<%"):
@@ -163,6 +173,8 @@ def test_the_memory_map_is_printed(checkpoint: Path, tmp_path: Path) -> None:
         (["--name", "7up"], ["--name 7up"]),
         (["--name", ""], ["--name"]),
         (["--name", "../up"], ["--name ../up"]),
+        (["--name", "network"], ["--name network", "taken"]),
+        (["--name", "clean"], ["--name clean", "taken"]),
         (["--name", "a" * 65], ["--name"]),
         (["--target", "nonsense"], ["--target", "nonsense", "portable"]),
         (["--precision", "f8"], ["--precision", "f8"]),

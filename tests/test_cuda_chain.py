@@ -21,8 +21,6 @@ from compiler.checkpoint import read_checkpoint
 from compiler.cuda import plan_device
 from compiler.cuda_libs import add_libraries
 from compiler.emit import Options, emit
-from compiler.fold import fold
-from compiler.network import read_network
 from compiler.nvrtc import Image
 from compiler.pack import pack, pack_matrices
 from compiler.plan import plan
@@ -30,7 +28,7 @@ from compiler.report import report, to_json
 from compiler.weights import build_weights
 from tests.gpu import CALL_BYTES, JOB_BYTES, SHAPES, Gpu
 from tests.make_checkpoint import write_checkpoint
-from tests.objects import CFLAGS, ROOT, TINY, Floats, build_c, declared_functions, run_ok, some_mel, symbols
+from tests.objects import CFLAGS, ROOT, TINY, Floats, build_c, declared_functions, folded, run_ok, some_mel, symbols
 
 CHUNKS = (3, 4)
 FRAMES = 11
@@ -66,9 +64,9 @@ class Chain:
 
 def build_chain(checkpoint: Path, directory: Path, precision: str, link: str = "none") -> Chain:
     name = checkpoint.stem
-    read = read_checkpoint(checkpoint)
-    network = fold(read_network(read, {}))
-    layout = plan(network, CHUNKS, precision)
+    sha256 = read_checkpoint(checkpoint).sha256
+    network = folded(checkpoint)
+    layout = plan(network, CHUNKS, precision, libraries=link == "libs")
     device = plan_device(layout, BATCH)
     if link == "libs":
         device = add_libraries(device, layout)
@@ -76,10 +74,10 @@ def build_chain(checkpoint: Path, directory: Path, precision: str, link: str = "
     images = [Image(90, False, b"no machine code".ljust(64, b"\0"))]
     tables = pack_matrices(network) if link == "libs" else pack(network, precision)
     weights = build_weights(layout, tables, golden_hash=0)
-    for file, data in emit(layout, tables, weights, read.sha256, options, device=device, images=images).items():
+    for file, data in emit(layout, tables, weights, sha256, options, device=device, images=images).items():
         (directory / file).parent.mkdir(parents=True, exist_ok=True)
         (directory / file).write_bytes(data)
-    figures = report(layout, tables, read.sha256, options, device=device, images=images)
+    figures = report(layout, tables, sha256, options, device=device, images=images)
     (directory / f"{name}.json").write_text(to_json(figures))
     run_ok(["make", "-s", f"-j{os.cpu_count()}", "-f", f"{name}.mk", "EXTRA_CFLAGS=-O1", name], cwd=directory)
     Gpu(checkpoint, name, directory / "kernels", CHUNKS, precision=precision, batch=BATCH, link=link)

@@ -10,17 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.checkpoint import read_checkpoint
 from compiler.cuda import LANES, WARP_INPUTS, Launch, Shards, pack_product, plan_device
 from compiler.emit import KERNELS
 from compiler.errors import CompileError
-from compiler.fold import fold
-from compiler.network import Operation, read_network
 from compiler.nvrtc import ARCHITECTURES, Image, Nvrtc, candidates, compile_images, images_bytes
 from compiler.plan import plan
 from tests.gpu import SHAPES, kernel_sources
 from tests.make_checkpoint import write_checkpoint
-from tests.objects import TINY, compile_model, config, run_compiler, run_ok, symbols
+from tests.objects import TINY, compile_model, config, folded, linear, run_compiler, run_ok, symbols
 
 SHARED_BYTES = 48 * 1024  # what a thread block has on every GPU
 
@@ -234,7 +231,7 @@ def test_layers_too_wide_for_a_thread_block(tmp_path: Path) -> None:
 
 
 def test_a_transform_too_long_for_a_thread_block(tiny_checkpoint: Path) -> None:
-    network = fold(read_network(read_checkpoint(tiny_checkpoint), {}))
+    network = folded(tiny_checkpoint)
     layout = plan(replace(network, config=replace(network.config, n_fft=16384)), (3,))
     with pytest.raises(CompileError, match="--target cuda: n_fft 16384 is too long"):
         plan_device(layout, 1)
@@ -250,8 +247,7 @@ def test_a_lane_finds_its_weights(is_half: bool) -> None:
     cut = Shards(inputs, outputs, columns=3, groups=2, splits=2, shards=4)
     rng = np.random.default_rng(0)
     weight = rng.integers(-8, 9, (inputs, outputs)).astype(np.float32)
-    tensors = {"weight": weight, "bias": np.arange(outputs, dtype=np.float32)}
-    product = Operation("linear", "product", "x", "y", inputs, outputs, tensors)
+    product = linear(weight, np.arange(outputs, dtype=np.float32))
     header, packed = pack_product(cut, product, is_half)
     values = packed.view(np.float16).astype(np.float32) if is_half else packed
     assert values.shape == (4, 2, 2, 3, WARP_INPUTS)

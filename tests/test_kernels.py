@@ -74,6 +74,6 @@ def test_fft_against_fftw(tmp_path: Path, n_fft: int) -> None:
     checkpoint = tmp_path / "tiny.ckpt"
     write_checkpoint(checkpoint, {**TINY, "n_fft": n_fft, "hop_length": 1 + n_fft // 3})
     directory = compile_sources(checkpoint, tmp_path / "out", "tiny", "--chunk", 1, "--target", "portable")
-    tables = [directory / "tiny_tables.c"]
+    tables = [directory / "network" / "tiny_tables.c"]
     program = build_c("test_fft.c", tmp_path, directory, "tiny", isa="portable", inputs=tables, libraries=["-lfftw3"])
     print(run_c(program))

@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.checkpoint import read_checkpoint
-from compiler.fold import Product, fold
+from compiler.arithmetic import PANEL
+from compiler.formats import FORMATS
+from compiler.formats.f16 import half_scales
+from compiler.formats.format import LARGEST_INPUT
 from compiler.forward import decode
-from compiler.model import build_model
-from compiler.pack import LARGEST_INPUT, half_scales, limits, pack, product_int8
-from compiler.plan import PANEL
+from compiler.network import Operation
+from compiler.pack import pack
 from compiler.quantise import int8_scales, quantise
 from tests.make_checkpoint import write_checkpoint
-from tests.objects import Floats, Vocoder, compile_model, golden, run_compiler, some_mel
+from tests.objects import Floats, Vocoder, compile_model, folded, golden, linear, run_compiler, some_mel
 from tests.reference import snr_db
 
 # dB of the output against our own float32, on a real log-mel and random weights. Measured: f16 57.2, w8 36.4,
@@ -91,7 +92,7 @@ def test_a_half_keeps_small_weights() -> None:
     """A layer scale of 1e-6 would make weights that halves cannot hold, but for the scale of each output."""
     rng = np.random.default_rng(0)
     weight = (rng.standard_normal((64, 40)) * np.logspace(-9, 3, 40)).astype(np.float32)
-    scale = half_scales(Product(weight, np.zeros(40, np.float32)))
+    scale = half_scales(linear(weight, np.zeros(40, np.float32)))
     mantissas, _ = np.frexp(scale)
     assert (mantissas == 0.5).all(), "not a power of two"
     halves = (weight / scale).astype(np.float16).astype(np.float32) * scale
@@ -107,7 +108,7 @@ def test_clipping_never_raises_the_error() -> None:
         rounded = np.clip(np.rint(weight / scale), -127, 127) * scale
         return np.asarray(((rounded - weight) ** 2).sum(axis=0))
 
-    clipped = error(int8_scales(Product(weight, np.zeros(48, np.float32))))
+    clipped = error(int8_scales(linear(weight, np.zeros(48, np.float32))))
     plain = error(np.abs(weight).max(axis=0) / np.float32(127))
     assert (clipped <= plain).all()
     assert (clipped < plain).any()
@@ -115,14 +116,14 @@ def test_clipping_never_raises_the_error() -> None:
 
 def test_no_input_can_overflow() -> None:
     """With the largest inputs of the worst signs, the sum of the worst output stays within 32 bits."""
-    worst = Product(np.full((4096, PANEL), -1, np.float32), np.zeros(PANEL, np.float32))
-    table = product_int8("block0_contract", "", worst, PANEL)
+    worst = np.full((4096, PANEL), -1, np.float32), np.zeros(PANEL, np.float32)
+    table = FORMATS["w8"].pack(linear(*worst))
     assert table.largest_sum == 4096 * 127
-    limit = limits([table])["contract"]
+    limit = table.input_limit
     assert limit < LARGEST_INPUT, "this one must be limited"
     assert limit * table.largest_sum < 2**31 <= (limit + 1) * table.largest_sum
-    small = product_int8("block0_contract", "", Product(worst.weight[:64], worst.bias), PANEL)
-    assert limits([small])["contract"] == LARGEST_INPUT
+    small = FORMATS["w8"].pack(linear(worst[0][:64], worst[1]))
+    assert small.input_limit == LARGEST_INPUT
 
 
 def test_the_default_profile_is_needed(small_checkpoint: Path, tmp_path: Path) -> None:
@@ -134,27 +135,32 @@ def test_the_default_profile_is_needed(small_checkpoint: Path, tmp_path: Path) -
 @pytest.mark.parametrize("name", ["small", "full"])
 def test_int8_errs_as_much_as_its_steps_explain(request: pytest.FixtureRequest, name: str) -> None:
     """Rounding is like noise of half a step either way: the audio's error is that of such noise, within 1.5 dB."""
-    folded = fold(build_model(read_checkpoint(request.getfixturevalue(f"{name}_checkpoint")), {}))
+    network = folded(request.getfixturevalue(f"{name}_checkpoint"))
     rng = np.random.default_rng(0)
 
-    def noisy(product: Product) -> Product:
+    def noisy(product: Operation) -> Floats:
         noise = rng.uniform(-0.5, 0.5, product.weight.shape) * int8_scales(product)
-        return Product((product.weight + noise).astype(np.float32), product.bias)
+        return np.asarray(product.weight + noise, np.float32)
 
-    def rounded(product: Product) -> Product:
+    def rounded(product: Operation) -> Floats:
         int8 = quantise(product)
-        return Product(int8.weights * int8.scale, int8.bias)
+        return np.asarray(int8.weights * int8.scale)
 
-    def snr(change: Callable[[Product], Product]) -> float:
-        blocks = (replace(b, expand=change(b.expand), contract=change(b.contract)) for b in folded.blocks)
-        return snr_db(exact, decode(replace(folded, blocks=tuple(blocks)), mel))
+    def changed(operation: Operation, change: Callable[[Operation], Floats]) -> Operation:
+        if operation.kind != "linear" or operation.is_precise:
+            return operation
+        return replace(operation, tensors={**operation.tensors, "weight": change(operation)})
+
+    def snr(change: Callable[[Operation], Floats]) -> float:
+        operations = tuple(changed(operation, change) for operation in network.operations)
+        return snr_db(exact, decode(replace(network, operations=operations), mel))
 
     mel = golden(name, "mel")[:80]
-    exact = decode(folded, mel)
+    exact = decode(network, mel)
     assert abs(snr(rounded) - snr(noisy)) < 1.5, f"{snr(rounded):.1f} dB, of noise {snr(noisy):.1f} dB"
 
 
 def test_tables_shrink(small_checkpoint: Path) -> None:
-    folded = fold(build_model(read_checkpoint(small_checkpoint), {}))
-    sizes = {p: sum(table.data.nbytes for table in pack(folded, p)) for p in ("f32", "f16", "w8")}
+    network = folded(small_checkpoint)
+    sizes = {p: sum(table.data.nbytes for table in pack(network, p)) for p in ("f32", "f16", "w8")}
     assert sizes["w8"] < sizes["f16"] < 0.55 * sizes["f32"]

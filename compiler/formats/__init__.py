@@ -7,13 +7,13 @@ templates/network/vocosc_format_NAME.h, which says in C what `multiply` says in 
 
 from __future__ import annotations
 
-from compiler.formats import f16, f32, w8, w8a8
-from compiler.formats.format import Format, Moments, Table
-from compiler.network import Operation
+from ..network import Operation
+from . import f16, f32, w8, w8a8
+from .format import Format, Table
 
 FORMATS: dict[str, Format] = {found.name: found for found in (f32.FORMAT, f16.FORMAT, w8.FORMAT, w8a8.FORMAT)}
 
-__all__ = ["FORMATS", "Format", "Moments", "Table", "format_of"]
+__all__ = ["FORMATS", "Format", "Table", "format_of"]
 
 
 def format_of(operation: Operation, precision: str) -> Format:

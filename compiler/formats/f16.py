@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.arithmetic import PANEL, Floats, chains
-from compiler.formats.format import Format, Moments, Table, join, matrix, panels, split
-from compiler.network import Operation
+from ..arithmetic import PANEL, Floats, chains
+from ..network import Operation
+from ..quantise import Moments
+from .format import Format, Table, join, matrix, panels, split
 
 
 def half_scales(product: Operation) -> NDArray[np.float32]:
@@ -42,8 +43,8 @@ class F16(Format):
 
 FORMAT = F16(
     name="f16",
-    text="Weights come in panels of 16 outputs: 16 biases and 16 scales in float, then [inputs][16] halves; y = scale * "
-    "(bias + sum), with scales that are powers of two.",
+    text="Weights come in panels of 16 outputs: 16 biases and 16 scales in float, then [inputs][16] halves; y = "
+    "scale * (bias + sum), with scales that are powers of two.",
     weight_type="uint16_t",
     weight_bytes=2,
     header_rows=2,

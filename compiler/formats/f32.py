@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from compiler.arithmetic import PANEL, Floats, chains
-from compiler.formats.format import Format, Moments, Table, matrix, panels, split
-from compiler.network import Operation
+from ..arithmetic import PANEL, Floats, chains
+from ..network import Operation
+from ..quantise import Moments
+from .format import Format, Table, matrix, panels, split
 
 
 class F32(Format):

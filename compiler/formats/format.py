@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.arithmetic import PANEL, Floats
-from compiler.network import Operation
-from compiler.quantise import Moments
+from ..arithmetic import PANEL, Floats
+from ..network import Operation
+from ..quantise import Moments
 
 LARGEST_INPUT = 32639  # 256 * 127 + 127: two int8, for instructions that multiply no int16
 

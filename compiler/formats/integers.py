@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.arithmetic import PANEL, Floats
-from compiler.errors import CompileError
-from compiler.formats.format import Format, Moments, Table, join, panels, split
-from compiler.network import Operation
-from compiler.quantise import quantise
+from ..arithmetic import PANEL, Floats
+from ..errors import CompileError
+from ..network import Operation
+from ..quantise import Moments, quantise
+from .format import Format, Table, join, panels, split
 
 
 class Int8Format(Format):

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.arithmetic import Floats, clamp, fma
-from compiler.formats.format import Table
-from compiler.formats.integers import Int8Format, sums
+from ..arithmetic import Floats, clamp, fma
+from .format import Table
+from .integers import Int8Format, sums
 
 
 class W8(Int8Format):
@@ -33,9 +33,9 @@ def _quantise(x: Floats, limit: int) -> tuple[NDArray[np.int64], Floats]:
 
 FORMAT = W8(
     name="w8",
-    text="Weights are int8 and come in pairs of inputs, [inputs / 2][16][2], after 16 biases and 16 scales; x is int16, "
-    "with a scale per row, and y = bias + row scale * scale * sum, where the sum is an exact 32-bit integer: x is kept "
-    "so small that no sum of these weights can overflow (..._LIMIT).",
+    text="Weights are int8 and come in pairs of inputs, [inputs / 2][16][2], after 16 biases and 16 scales; x is "
+    "int16, with a scale per row, and y = bias + row scale * scale * sum, where the sum is an exact 32-bit integer: x "
+    "is kept so small that no sum of these weights can overflow (..._LIMIT).",
     weight_type="int8_t",
     weight_bytes=1,
     header_rows=2,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.arithmetic import Floats, fma
-from compiler.formats.format import Table
-from compiler.formats.integers import Int8Format, sums
+from ..arithmetic import Floats, fma
+from .format import Table
+from .integers import Int8Format, sums
 
 
 class W8A8(Int8Format):
@@ -46,8 +46,8 @@ def _quantise(x: Floats, *, symmetric: bool) -> tuple[NDArray[np.int64], Floats]
 FORMAT = W8A8(
     name="w8a8",
     text="Weights are int8 and come in fours of inputs, [inputs / 4][16][4], after 16 biases, 16 scales and 16 sums of "
-    "an output's weights in int32; x is bytes, with a scale and a zero point per row, and y = bias + row scale * scale * "
-    "(sum - zero point * sum of weights), where all in brackets are exact 32-bit integers.",
+    "an output's weights in int32; x is bytes, with a scale and a zero point per row, and y = bias + row scale * "
+    "scale * (sum - zero point * sum of weights), where all in brackets are exact 32-bit integers.",
     weight_type="int8_t",
     weight_bytes=1,
     header_rows=3,

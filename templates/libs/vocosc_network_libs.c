@@ -1,10 +1,10 @@
 /*
  * The network over OpenBLAS and FFTW3 (--link libs): the plainest way to write it down, for whoever may link them, and
- * the oracle of our own kernels. See vocosc_network.c for the steps.
+ * the oracle of our own kernels. Rows are as in vocosc_network.h.
  *
  * The promises of the default profile do not hold here: the libraries allocate, FFTW's planner wants one thread at a
- * time, and the bits depend on the libraries. A team's first worker does all of the work. Tables hold one panel as wide
- * as the layer, bias first: behind the bias, a row-major matrix [inputs][outputs].
+ * time, and the bits depend on the libraries. A team's first worker does all of the work. A product's table is a bias in
+ * front of a row-major matrix [inputs][outputs].
  */
 #include <cblas.h>
 #include <fftw3.h>
@@ -12,135 +12,168 @@
 #include <string.h>
 
 #include "vocosc_model.h"
-#include "vocosc_network.h"
+#include "vocosc_target.h"
+#include "vocosc_values.h"
+
+enum {
+//% for product in plan.kernels
+  ${product.name | upper}_INPUTS = ${product.inputs},
+  ${product.name | upper}_OUTPUTS = ${product.outputs | padded},
+//% endfor
+};
 
 /* y [frames][outputs] += bias + x [frames][inputs] times the table's matrix. */
-static void add_product(const float *x, int x_stride, const float *table, int inputs, int outputs, float *y,
-                        int y_stride, int frames) {
+static void add(const float *x, int x_stride, const float *table, int inputs, int outputs, float *y, int y_stride, int frames) {
   for (int frame = 0; frame < frames; frame++) {
-    for (int c = 0; c < outputs; c++) y[frame * y_stride + c] += table[c];
+    for (int i = 0; i < outputs; i++) y[frame * y_stride + i] += table[i];
   }
   cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, frames, outputs, inputs, 1.0f, x, x_stride, table + outputs,
               outputs, 1.0f, y, y_stride);
 }
 
-/* As add_product, onto zeros. */
-static void product(const float *x, int x_stride, const float *table, int inputs, int outputs, float *y, int y_stride,
-                    int frames) {
+/* The same, onto zeros. */
+static void store(const float *x, int x_stride, const float *table, int inputs, int outputs, float *y, int y_stride, int frames) {
   for (int frame = 0; frame < frames; frame++) memset(y + frame * y_stride, 0, sizeof(float) * (size_t)outputs);
-  add_product(x, x_stride, table, inputs, outputs, y, y_stride, frames);
+  add(x, x_stride, table, inputs, outputs, y, y_stride, frames);
 }
 
-/* LayerNorm without its affine part: x to y, which may be x. */
-static void norm(const float *x, float *y, int frames) {
+/* A convolution of the mel: rows of windows overlap, which BLAS does not allow in one matrix. */
+static void convolve_mel(const vocosc_job *job, int state, float *window, const float *table, int inputs, int outputs, float *y, int y_stride, int frames) {
+  float *history = job->stream->values + state;
+  memcpy(window, history, sizeof(float) * LEFT * MELS);
+  for (int i = 0; i < frames * MELS; i++) window[LEFT * MELS + i] = without_denormals(job->mel[i]);
+  memcpy(history, window + frames * MELS, sizeof(float) * LEFT * MELS);
+  for (int frame = 0; frame < frames; frame++) {
+    store(window + frame * MELS, inputs, table, inputs, outputs, y + frame * y_stride, y_stride, 1);
+  }
+}
+
+/* `history` [LEFT][DIM_PADDED] holds the rows before x, and then the last ones of x. */
+static void depthwise_conv(const float *x, float *history, const float *table, float *y, int frames) {
+  for (int frame = 0; frame < frames; frame++) {
+    float *row = y + frame * DIM_STRIDE;
+    memcpy(row, table, sizeof(float) * DIM_PADDED);
+    for (int tap = 0; tap < TAPS; tap++) {
+      const int from = frame + tap - LEFT;
+      const float *in = from < 0 ? history + (from + LEFT) * DIM_PADDED : x + from * DIM_STRIDE;
+      for (int i = 0; i < DIM; i++) row[i] += in[i] * table[(1 + tap) * DIM_PADDED + i];
+    }
+  }
+  for (int row = 0; row < LEFT; row++) {
+    const int from = row + frames;
+    const float *in = from < LEFT ? history + from * DIM_PADDED : x + (from - LEFT) * DIM_STRIDE;
+    memcpy(history + row * DIM_PADDED, in, sizeof(float) * DIM_PADDED);
+  }
+}
+
+/* x to y, which may be x. `affine` is [scale, shift][DIM_PADDED], or null. */
+static void layer_norm(const float *x, const float *affine, float *y, int frames) {
   for (int frame = 0; frame < frames; frame++) {
     const float *from = x + frame * DIM_STRIDE;
     float *row = y + frame * DIM_STRIDE;
     float sum = 0.0f;
-    for (int c = 0; c < DIM; c++) sum += from[c];
+    for (int i = 0; i < DIM; i++) sum += from[i];
     const float mean = sum / (float)DIM;
     float squares = 0.0f;
-    for (int c = 0; c < DIM; c++) squares += (from[c] - mean) * (from[c] - mean);
+    for (int i = 0; i < DIM; i++) squares += (from[i] - mean) * (from[i] - mean);
     const float scale = 1.0f / sqrtf(squares / (float)DIM + NORM_EPSILON);
-    for (int c = 0; c < DIM; c++) row[c] = (from[c] - mean) * scale;
+    for (int i = 0; i < DIM; i++) {
+      row[i] = (from[i] - mean) * scale;
+      if (affine != NULL) row[i] = row[i] * affine[i] + affine[DIM_PADDED + i];
+    }
+    memset(row + DIM, 0, sizeof(float) * (DIM_PADDED - DIM));
   }
 }
 
-/* One ConvNeXt block: x += contract(gelu(expand(norm(conv(x))))). */
-static void block(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames, const vocosc_team *team,
-                  int history_offset, const float *conv_table, const block_weight *expand_table,
-                  const block_weight *contract_table) {
-  float *history = jobs->stream->history + history_offset;
-  float *x = scratch->values + SCRATCH_RESIDUAL;
-  float *normalised = scratch->values + SCRATCH_NORMALISED;
-  float *hidden = scratch->values + SCRATCH_HIDDEN;
-  (void)count;
-  (void)team;
+static void epilogue_gelu(float *y, int stride, int width, int frames) {
   for (int frame = 0; frame < frames; frame++) {
-    float *row = normalised + frame * DIM_STRIDE;
-    memcpy(row, conv_table, sizeof(float) * DIM_PADDED);
-    for (int tap = 0; tap < TAPS; tap++) {
-      const int from = frame + tap - CONTEXT;
-      const float *in = from < 0 ? history + (from + CONTEXT) * DIM_PADDED : x + from * DIM_STRIDE;
-      for (int c = 0; c < DIM; c++) row[c] += in[c] * conv_table[(1 + tap) * DIM_PADDED + c];
+    float *row = y + frame * stride;
+    for (int i = 0; i < width; i++) row[i] = 0.5f * row[i] * (1.0f + erff(row[i] * 0.70710678f));
+  }
+}
+
+static void epilogue_exp(float *y, int stride, int width, int frames) {
+  for (int frame = 0; frame < frames; frame++) {
+    float *row = y + frame * stride;
+    for (int i = 0; i < width; i++) row[i] = fminf(expf(row[i]), MAX_MAGNITUDE);
+  }
+}
+
+/* Magnitudes and, BINS_PADDED behind them, phases become real and imaginary parts. */
+static void epilogue_polar(float *y, int stride, int width, int frames) {
+  for (int frame = 0; frame < frames; frame++) {
+    float *re = y + frame * stride;
+    float *im = re + BINS_PADDED;
+    for (int bin = 0; bin < width; bin++) {
+      const float size = re[bin];
+      re[bin] = size * cosf(im[bin]);
+      im[bin] = size * sinf(im[bin]);
     }
   }
-  for (int row = 0; row < CONTEXT; row++) {
-    const int from = row + frames;
-    const float *in = from < CONTEXT ? history + from * DIM_PADDED : x + (from - CONTEXT) * DIM_STRIDE;
-    memcpy(history + row * DIM_PADDED, in, sizeof(float) * DIM_PADDED);
-  }
-  norm(normalised, normalised, frames);
-  product(normalised, DIM_STRIDE, expand_table, DIM, HIDDEN_PADDED, hidden, HIDDEN_STRIDE, frames);
-  for (int frame = 0; frame < frames; frame++) {
-    float *row = hidden + frame * HIDDEN_STRIDE;
-    for (int c = 0; c < HIDDEN; c++) row[c] = 0.5f * row[c] * (1.0f + erff(row[c] * 0.70710678f));
-  }
-  add_product(hidden, HIDDEN_STRIDE, contract_table, HIDDEN, DIM_PADDED, x, DIM_STRIDE, frames);
 }
-
-#include "vocosc_blocks.h"
 
 static const fftwf_iodim transform = {N_FFT, 1, 1};
 
-/* The inverse real FFT of a spectrum [2][BINS_PADDED], which it overwrites, to samples [N_FFT]. */
-static void inverse_real_fft(float *spectrum, float *samples) {
-  float *im = spectrum + BINS_PADDED;
-  im[0] = 0.0f;
-  if (N_FFT % 2 == 0) im[BINS - 1] = 0.0f;
-  const fftwf_plan plan = fftwf_plan_guru_split_dft_c2r(1, &transform, 0, NULL, spectrum, im, samples,
-                                                        FFTW_ESTIMATE | FFTW_UNALIGNED | FFTW_DESTROY_INPUT);
-  fftwf_execute(plan);
-  fftwf_destroy_plan(plan);
-}
-
-static void decode(const vocosc_job *job, vocosc_scratch *scratch, int frames, const vocosc_team *team) {
-  vocosc_stream *stream = job->stream;
-  const weights_file *weights = weights_of(stream);
-  float *window = scratch->values + SCRATCH_MEL_WINDOW;
-  float *x = scratch->values + SCRATCH_RESIDUAL;
-  float *normalised = scratch->values + SCRATCH_NORMALISED;
-  float *spectrum = scratch->values + SCRATCH_SPECTRUM;
-  memcpy(window, stream->mel_history, sizeof(float) * CONTEXT * MELS);
-  memcpy(window + CONTEXT * MELS, job->mel, sizeof(float) * (size_t)frames * MELS);
-  memcpy(stream->mel_history, window + frames * MELS, sizeof(float) * CONTEXT * MELS);
-  for (int frame = 0; frame < frames; frame++) { /* rows overlap, which BLAS does not allow in one matrix */
-    product(window + frame * MELS, TAPS * MELS, weights->embed, TAPS * MELS, DIM_PADDED,
-            normalised + frame * DIM_STRIDE, DIM_STRIDE, 1);
-  }
-  memset(x, 0, sizeof(float) * (size_t)frames * DIM_STRIDE);
-  norm(normalised, x, frames);
+/* Spectra [2][BINS_PADDED], which are overwritten, to samples [N_FFT]. */
+static void inverse_rfft(float *spectra, float *samples, int frames) {
   for (int frame = 0; frame < frames; frame++) {
-    float *row = x + frame * DIM_STRIDE;
-    for (int c = 0; c < DIM; c++) row[c] = row[c] * weights->embed_norm[c] + weights->embed_norm[DIM_PADDED + c];
-  }
-
-  blocks(job, 1, scratch, frames, team, weights);
-
-  norm(x, normalised, frames);
-  product(normalised, DIM_STRIDE, weights->magnitude, DIM, BINS_PADDED, spectrum, SPECTRUM_STRIDE, frames);
-  product(normalised, DIM_STRIDE, weights->phase, DIM, BINS_PADDED, spectrum + BINS_PADDED, SPECTRUM_STRIDE, frames);
-  for (int frame = 0; frame < frames; frame++) {
-    float *re = spectrum + frame * SPECTRUM_STRIDE;
+    float *re = spectra + frame * SPECTRUM_STRIDE;
     float *im = re + BINS_PADDED;
-    float *samples = scratch->values + SCRATCH_FFT + frame * FFT_STRIDE;
-    for (int bin = 0; bin < BINS; bin++) {
-      const float size = fminf(expf(re[bin]), MAX_MAGNITUDE);
-      const float angle = im[bin];
-      re[bin] = size * cosf(angle);
-      im[bin] = size * sinf(angle);
-    }
-    inverse_real_fft(re, samples);
-    for (int i = 0; i < N_FFT; i++) samples[i] *= vocosc_synthesis_window[i];
-    for (int i = 0; i < OVERLAP; i++) samples[i] += stream->overlap[i];
-    memcpy(job->audio + frame * HOP, samples, sizeof(float) * HOP);
-    memcpy(stream->overlap, samples + HOP, sizeof(float) * OVERLAP);
+    im[0] = 0.0f;
+    if (N_FFT % 2 == 0) im[BINS - 1] = 0.0f;
+    const fftwf_plan plan =
+        fftwf_plan_guru_split_dft_c2r(1, &transform, 0, NULL, re, im, samples + frame * SAMPLES_STRIDE,
+                                      FFTW_ESTIMATE | FFTW_UNALIGNED | FFTW_DESTROY_INPUT);
+    fftwf_execute(plan);
+    fftwf_destroy_plan(plan);
   }
 }
 
-void vocosc_network_libs(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames,
-                         const vocosc_team *team) {
-  for (int job = 0; team->worker == 0 && job < count; job++) decode(jobs + job, scratch, frames, team);
+static void overlap_add(const vocosc_job *job, int state, float *samples, int frames) {
+  float *overlap = job->stream->values + state;
+  for (int frame = 0; frame < frames; frame++) {
+    float *row = samples + frame * SAMPLES_STRIDE;
+    for (int i = 0; i < N_FFT; i++) row[i] *= vocosc_synthesis_window[i];
+    for (int i = 0; i < OVERLAP; i++) row[i] += overlap[i];
+    memcpy(job->audio + frame * HOP, row, sizeof(float) * HOP);
+    memcpy(overlap, row + HOP, sizeof(float) * OVERLAP);
+  }
+}
+
+static void decode(const vocosc_job *job, vocosc_scratch *scratch, int frames) {
+  const weights_file *weights = weights_of(job->stream);
+  float *state = job->stream->values;
+//% for buffer in plan.scratch if buffer.name not in ("audio", "analysis")
+  float *${buffer.name} = scratch->values + SCRATCH_${buffer.name | upper};
+//% endfor
+
+//% for operation in plan.network.operations
+//% set name = operation.name
+//% set KERNEL = operation.kernel | upper
+//% set x = operation.x | upper
+//% set y = operation.y
+//% set Y = y | upper
+//% if operation.kind == "conv"
+  convolve_mel(job, STATE_${name | upper}, mel_windows, weights->${name}, ${KERNEL}_INPUTS, ${KERNEL}_OUTPUTS, ${y}, ${Y}_STRIDE, frames);
+//% elif operation.kind == "linear"
+  ${"add" if operation.epilogue == "add" else "store"}(${operation.x}, ${x}_STRIDE, weights->${name}, ${KERNEL}_INPUTS, ${KERNEL}_OUTPUTS, ${y}${" + BINS_PADDED" if operation.epilogue == "polar"}, ${Y}_STRIDE, frames);
+//% if operation.epilogue not in ("add", "store")
+  epilogue_${operation.epilogue}(${y}, ${Y}_STRIDE, ${KERNEL}_OUTPUTS, frames);
+//% endif
+//% elif operation.kind == "depthwise_conv"
+  depthwise_conv(${operation.x}, state + STATE_${name | upper}, weights->${name}, ${y}, frames);
+//% elif operation.kind == "layer_norm"
+  layer_norm(${operation.x}, ${"weights->" ~ name if operation.tensors else "NULL"}, ${y}, frames);
+//% elif operation.kind == "inverse_rfft"
+  inverse_rfft(${operation.x}, ${y}, frames);
+//% else
+  overlap_add(job, STATE_OVERLAP, samples, frames);
+//% endif
+//% endfor
+}
+
+void vocosc_network_libs(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames, const vocosc_team *team) {
+  for (int job = 0; team->worker == 0 && job < count; job++) decode(jobs + job, scratch, frames);
   if (team->workers > 1) team->barrier(team->context);
 }
 
@@ -160,7 +193,7 @@ void vocosc_analysis_libs(const float *window, vocosc_scratch *scratch, float *m
     float sum = 0.0f;
     for (int i = start; i < end; i++) {
       const int bin = vocosc_mel_first_bin[filter] + i - start;
-      sum += vocosc_mel_weights[i] * sqrtf(re[bin] * re[bin] + im[bin] * im[bin] + 1e-6f);
+      sum += vocosc_mel_weights[i] * sqrtf(re[bin] * re[bin] + im[bin] * im[bin] + POWER_FLOOR);
     }
     mel[filter] = logf(fmaxf(sum, MEL_FLOOR));
   }

@@ -17,6 +17,9 @@ typedef struct {
   const vocosc_team *team;
 } chunk;
 
+/* A step of the network: a function of its own, so that profiles and call graphs show it. */
+#define STEP static __attribute__((noinline))
+
 /* The first of `items` that is this worker's: its share runs up to the next worker's first. */
 static inline int share(const chunk *c, int items, int next) {
   return items * (c->team->worker + next) / c->team->workers;

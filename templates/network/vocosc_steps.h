@@ -50,7 +50,7 @@ static void normalise(float *row, const vec sums[PANEL_VECTORS]) {
 }
 
 /* LayerNorm: x to y, rows of DIM_STRIDE. `affine` is [scale, shift][DIM_PADDED], or null where it is folded. */
-static void layer_norm(const chunk *c, const float *x, const float *affine, float *y) {
+STEP void layer_norm(const chunk *c, const float *x, const float *affine, float *y) {
   for (int frame = c->first_row; frame < c->last_row; frame++) {
     const float *from = x + frame * DIM_STRIDE;
     float *row = y + frame * DIM_STRIDE;
@@ -120,10 +120,10 @@ static void keep_histories(const chunk *c, const float *x, int state) {
  * Causal depthwise convolution and LayerNorm, x to y, rows of DIM_STRIDE${"" if format.is_integer == 0 else ", quantised"}. `state` is where the stream's history of x stands.
  */
 //% if format.is_integer
-static void conv_norm_${format.name}(const chunk *c, const float *x, int state, const float *table, float *normalised, int limit,
+STEP void conv_norm_${format.name}(const chunk *c, const float *x, int state, const float *table, float *normalised, int limit,
                       ${format.row_type} *y, ${format.name}_row_scale *scales) {
 //% else
-static void conv_norm(const chunk *c, const float *x, int state, const float *table, float *normalised) {
+STEP void conv_norm(const chunk *c, const float *x, int state, const float *table, float *normalised) {
 //% endif
   for (int index = c->first_row; index < c->last_row; index++) {
     float *row = normalised + index * DIM_STRIDE;
@@ -142,10 +142,10 @@ static void conv_norm(const chunk *c, const float *x, int state, const float *ta
   keep_histories(c, x, state);
 }
 //% endfor
-//% for format in formats if format.is_integer
+//% for format in quantised_formats
 
 /* Rows of x, `width` wide and `stride` apart, as integers. */
-static void quantise_${format.name}(const chunk *c, const float *x, int width, int stride, int limit, ${format.row_type} *y, ${format.name}_row_scale *scales) {
+STEP void quantise_${format.name}(const chunk *c, const float *x, int width, int stride, int limit, ${format.row_type} *y, ${format.name}_row_scale *scales) {
   for (int row = c->first_row; row < c->last_row; row++) {
     scales[row] = ${format.name}_quantise_row(x + row * stride, width, limit, y + row * QUANTISED_STRIDE);
   }
@@ -157,7 +157,7 @@ static void quantise_${format.name}(const chunk *c, const float *x, int width, i
  * Each job's mel, without denormals, behind the LEFT frames before it, which `state` holds: windows [jobs][LEFT + frames]
  * [MELS]. The last frames become the state.
  */
-static void gather_windows(const chunk *c, int state, float *windows) {
+STEP void gather_windows(const chunk *c, int state, float *windows) {
   const int floats = (LEFT + c->frames) * MELS;
   const int first = first_of(c, c->count);
   const int last = last_of(c, c->count);
@@ -172,7 +172,7 @@ static void gather_windows(const chunk *c, int state, float *windows) {
 }
 
 /* Spectra [2][BINS_PADDED], rows of SPECTRUM_STRIDE, to samples without their window; both buffers are overwritten. */
-static void inverse_rfft(const chunk *c, float *spectrum, float *samples) {
+STEP void inverse_rfft(const chunk *c, float *spectrum, float *samples) {
   for (int row = c->first_row; row < c->last_row; row++) {
     inverse_real_fft(spectrum + row * SPECTRUM_STRIDE, samples + row * SAMPLES_STRIDE);
   }
@@ -192,7 +192,7 @@ static void add_frame(const float *samples, float *overlap, float *audio) {
 }
 
 /* Frames of samples, `stride` apart, to each job's audio. */
-static void overlap_add(const chunk *c, const float *samples, int stride, int state) {
+STEP void overlap_add(const chunk *c, const float *samples, int stride, int state) {
   const int first = first_of(c, c->count);
   const int last = last_of(c, c->count);
   for (int job = first; job < last; job++) {

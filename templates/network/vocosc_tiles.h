@@ -184,7 +184,7 @@ static void ${product.name}_panels(${parameters(product)}const ${format.weight_t
 }
 
 /* ${text}: this worker's outputs of all rows${", which overlap: windows of the mel" if product.is_conv}. */
-static void ${product.name}(const chunk *c, ${parameters(product)}const ${format.weight_type} *weights, float *y) {
+STEP void ${product.name}(const chunk *c, ${parameters(product)}const ${format.weight_type} *weights, float *y) {
   const int first = first_of(c, ${NAME}_PANELS);
   const int last = last_of(c, ${NAME}_PANELS);
 //% if product.is_conv

@@ -12,7 +12,6 @@ _Static_assert(sizeof(vocosc_mel_stream) == VOCOSC_MEL_STATE_BYTES, "mel state")
 _Static_assert(sizeof(vocosc_scratch) == VOCOSC_SCRATCH_BYTES, "scratch");
 _Static_assert(VOCOSC_LATENCY_SAMPLES == VOCOSC_N_FFT - VOCOSC_HOP && VOCOSC_TAIL == VOCOSC_LATENCY_SAMPLES, "tail");
 _Static_assert(VOCOSC_WEIGHT_BYTES > 0 && VOCOSC_MACS_PER_FRAME > 0, "");
-_Static_assert(VOCOSC_FLASH_BYTES == 0 || VOCOSC_FLASH_BYTES > VOCOSC_WEIGHT_BYTES, "0 where nothing was built");
 _Static_assert(sizeof(VOCOSC_CHECKPOINT_SHA256) == 65 && sizeof(VOCOSC_NAME) > 1 && VOCOSC_SAMPLE_RATE > 0, "");
 _Static_assert(sizeof(VOCOSC_GENERATOR) > 1 && sizeof(VOCOSC_PRECISION) > 1 && sizeof(VOCOSC_CHUNKS_TEXT) > 1, "");
 

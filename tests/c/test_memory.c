@@ -95,7 +95,7 @@ static uint64_t use(const arrays *a, vocosc_target target, int frames) {
     for (int i = 0; i < samples; i++) hash = hash_word(hash, (uint16_t)a->pcm[i]);
   }
   const vocosc_stream *snapshot = a->stream;
-  for (size_t i = 0; i < VOCOSC_HISTORY_FLOATS; i++) hash = hash_word(hash, bits_of(snapshot->history[i]));
+  for (size_t i = 0; i < VOCOSC_STATE_FLOATS; i++) hash = hash_word(hash, bits_of(snapshot->values[i]));
   assert_int_equal(vocosc_flush(a->stream, a->tail), VOCOSC_TAIL);
   for (int i = 0; i < VOCOSC_TAIL; i++) hash = hash_word(hash, bits_of(a->tail[i]));
   assert_int_equal(vocosc_decode(a->stream, a->scratch, a->mel, frames, a->audio), samples);

@@ -25,7 +25,7 @@ from typing import Any
 
 from compiler.checkpoint import read_checkpoint
 from compiler.errors import CompileError
-from compiler.model import build_model
+from compiler.network import read_network
 from compiler.plan import plan
 from tests import make_checkpoint
 from tests.objects import TINY
@@ -86,7 +86,7 @@ class Target:
             self.path.write_bytes(rest)
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         try:
-            plan(build_model(read_checkpoint(self.path), {}).config, [1])
+            plan(read_network(read_checkpoint(self.path), {}), [1])
         except CompileError as error:
             text = str(error)
             assert "\n" not in text and text.isprintable() and len(text) < 1000, repr(text)

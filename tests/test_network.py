@@ -1,9 +1,9 @@
-"""compiler/model.py: sizes and tensors of a checkpoint, checked; every tensor used or named."""
+"""compiler/network.py: sizes and tensors of a checkpoint, checked; every tensor used or named."""
 
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from compiler.checkpoint import Checkpoint, read_checkpoint
+from compiler.config import Config
 from compiler.errors import CompileError
-from compiler.model import Config, Model, build_model
+from compiler.network import Network, read_network
 from tests import make_checkpoint as make
 from tests import objects
 
@@ -40,34 +41,32 @@ def changed(change: Callable[[dict[str, Any]], object], hyper: bool = True) -> C
 
 def refused(made: Checkpoint, *words: str, **overrides: float) -> None:
     with pytest.raises(CompileError) as info:
-        build_model(made, overrides)
+        read_network(made, overrides)
     text = str(info.value)
     assert "\n" not in text and text.startswith("a.ckpt: ")
     for word in words:
         assert word in text
 
 
-def arrays(value: Any) -> list[Any]:
-    if isinstance(value, np.ndarray):
-        return [value]
-    if isinstance(value, tuple):
-        return [array for item in value for array in arrays(item)]
-    if is_dataclass(value):
-        return [array for field in fields(value) for array in arrays(getattr(value, field.name))]
-    return []
+def tensors(model: Network) -> dict[str, dict[str, Any]]:
+    """All tensors, by their operations' names and their own."""
+    return {operation.name: dict(operation.tensors) for operation in model.operations}
 
 
-def assert_same(a: Model, b: Model) -> None:
+def assert_same(a: Network, b: Network) -> None:
     assert a.config == b.config
-    for x, y in zip(arrays(a), arrays(b), strict=True):
-        np.testing.assert_array_equal(x, y)
+    assert [replace(x, tensors={}) for x in a.operations] == [replace(y, tensors={}) for y in b.operations]
+    for x, y in zip(a.operations, b.operations, strict=True):
+        assert set(x.tensors) == set(y.tensors)
+        for name in x.tensors:
+            np.testing.assert_array_equal(x.tensors[name], y.tensors[name])
 
 
 @pytest.mark.parametrize("name", ["small", "odd"])
 def test_golden_sizes(tmp_path: Path, name: str) -> None:
     config = json.loads((GOLDEN / f"{name}.json").read_text())
     make.write_checkpoint(tmp_path / "a.ckpt", config)
-    found = asdict(build_model(read_checkpoint(tmp_path / "a.ckpt"), {}).config)
+    found = asdict(read_network(read_checkpoint(tmp_path / "a.ckpt"), {}).config)
     for key in ("sample_rate", "n_fft", "hop_length", "n_mels", "dim", "kernel_size", "num_layers"):
         assert found[key] == config[key], key
     assert found["hidden"] == int(config["mlp_ratio"] * config["dim"])
@@ -76,53 +75,58 @@ def test_golden_sizes(tmp_path: Path, name: str) -> None:
 
 def test_every_array_is_where_it_belongs() -> None:
     made = checkpoint()
-    model = build_model(made, {})
+    model = read_network(made, {})
     t = {name.removeprefix("decoder."): array for name, array in made.tensors.items()}
-    block, name = model.blocks[1], "0.convnext.1."
-    for found, wanted in (
-        (model.embed.bias, "0.embed.conv.conv.bias"),
-        (model.embed_norm.weight, "0.norm.weight"),
-        (model.embed_norm.bias, "0.norm.bias"),
-        (block.conv.bias, name + "dwconv.conv.conv.bias"),
-        (block.norm.weight, name + "norm.weight"),
-        (block.norm.bias, name + "norm.bias"),
-        (block.expand.weight, name + "pwconv1.weight"),
-        (block.expand.bias, name + "pwconv1.bias"),
-        (block.contract.weight, name + "pwconv2.weight"),
-        (block.contract.bias, name + "pwconv2.bias"),
-        (block.scale, name + "gamma"),
-        (model.final_norm.weight, "0.final_layer_norm.weight"),
-        (model.final_norm.bias, "0.final_layer_norm.bias"),
-        (model.head.weight, "1.out.weight"),
-        (model.head.bias, "1.out.bias"),
+    found, name = tensors(model), "0.convnext.1."
+    half = len(t["1.out.bias"]) // 2
+    np.testing.assert_array_equal(found["magnitude"]["weight"], t["1.out.weight"][:half])
+    np.testing.assert_array_equal(found["phase"]["weight"], t["1.out.weight"][half:])
+    np.testing.assert_array_equal(found["magnitude"]["bias"], t["1.out.bias"][:half])
+    np.testing.assert_array_equal(found["phase"]["bias"], t["1.out.bias"][half:])
+    for operation, tensor, wanted in (
+        ("embed", "bias", "0.embed.conv.conv.bias"),
+        ("embed_norm", "scale", "0.norm.weight"),
+        ("embed_norm", "shift", "0.norm.bias"),
+        ("block1_conv", "bias", name + "dwconv.conv.conv.bias"),
+        ("block1_norm", "scale", name + "norm.weight"),
+        ("block1_norm", "shift", name + "norm.bias"),
+        ("block1_expand", "weight", name + "pwconv1.weight"),
+        ("block1_expand", "bias", name + "pwconv1.bias"),
+        ("block1_contract", "weight", name + "pwconv2.weight"),
+        ("block1_contract", "bias", name + "pwconv2.bias"),
+        ("block1_contract", "layer_scale", name + "gamma"),
+        ("final_norm", "scale", "0.final_layer_norm.weight"),
+        ("final_norm", "shift", "0.final_layer_norm.bias"),
     ):
-        np.testing.assert_array_equal(found, t[wanted], err_msg=wanted)
-    for conv, wanted in ((model.embed, "0.embed.conv.conv"), (block.conv, name + "dwconv.conv.conv")):
+        np.testing.assert_array_equal(found[operation][tensor], t[wanted], err_msg=wanted)
+    for conv, wanted in (("embed", "0.embed.conv.conv"), ("block1_conv", name + "dwconv.conv.conv")):
         for out, row in enumerate(t[wanted + ".weight_v"].astype(float)):
             norm = math.sqrt(math.fsum(float(x) ** 2 for x in row.flat))
-            np.testing.assert_allclose(conv.weight[out], t[wanted + ".weight_g"][out, 0, 0] * (row / norm), rtol=1e-14)
-    assert model.sha256 == "0" * 64
-    assert all(array.dtype == np.float64 for array in arrays(model))
+            wanted_row = t[wanted + ".weight_g"][out, 0, 0] * (row / norm)
+            np.testing.assert_allclose(found[conv]["weight"][out], wanted_row, rtol=1e-14)
+    assert all(array.dtype == np.float64 for of_one in found.values() for array in of_one.values())
 
 
 def test_names_of_weight_norm() -> None:
     made = checkpoint()
-    model = build_model(made, {})
+    model = read_network(made, {})
     new = make.with_new_norm_keys(made.tensors)
     assert any("original0" in name for name in new)
-    assert_same(build_model(Checkpoint(made.path, made.sha256, new, made.hyper_parameters), {}), model)
+    assert_same(read_network(Checkpoint(made.path, made.sha256, new, made.hyper_parameters), {}), model)
     # Already folded, as by remove_weight_norm
     folded = {name: array for name, array in made.tensors.items() if not name.endswith(("weight_g", "weight_v"))}
-    folded["decoder.0.embed.conv.conv.weight"] = model.embed.weight
-    for i, block in enumerate(model.blocks):
-        folded[f"decoder.0.convnext.{i}.dwconv.conv.conv.weight"] = block.conv.weight
-    assert_same(build_model(Checkpoint(made.path, made.sha256, folded, made.hyper_parameters), {}), model)
+    found = tensors(model)
+    folded["decoder.0.embed.conv.conv.weight"] = found["embed"]["weight"]
+    for i in range(model.config.num_layers):
+        folded[f"decoder.0.convnext.{i}.dwconv.conv.conv.weight"] = found[f"block{i}_conv"]["weight"]
+    assert_same(read_network(Checkpoint(made.path, made.sha256, folded, made.hyper_parameters), {}), model)
 
 
 def test_gamma_may_be_absent() -> None:
-    model = build_model(changed(lambda t: t.pop("decoder.0.convnext.0.gamma")), {})
-    np.testing.assert_array_equal(model.blocks[0].scale, np.ones(6))
-    assert not np.array_equal(model.blocks[1].scale, np.ones(6))
+    model = read_network(changed(lambda t: t.pop("decoder.0.convnext.0.gamma")), {})
+    found = tensors(model)
+    np.testing.assert_array_equal(found["block0_contract"]["layer_scale"], np.ones(6))
+    assert not np.array_equal(found["block1_contract"]["layer_scale"], np.ones(6))
 
 
 # ---- sizes -------------------------------------------------------------------------------------
@@ -141,32 +145,31 @@ def test_gamma_may_be_absent() -> None:
     ],
 )
 def test_any_size_with_and_without_hyper_parameters(changes: dict[str, Any]) -> None:
-    with_hyper = build_model(checkpoint(**changes), {})
+    with_hyper = read_network(checkpoint(**changes), {})
     hop = changes.get("hop_length", 4)
     assert with_hyper.config.n_fft == changes.get("n_fft", 12)
     assert with_hyper.config.hop_length == hop
     # Without them, the identity of the overlap-add tells even from odd
-    assert_same(build_model(checkpoint(False, **changes), {**NO_HYPER, "hop_length": hop}), with_hyper)
+    assert_same(read_network(checkpoint(False, **changes), {**NO_HYPER, "hop_length": hop}), with_hyper)
 
 
 def test_what_the_shapes_do_not_tell() -> None:
     made = changed(lambda t: t.pop(DECONV), hyper=False)
-    assert build_model(made, NO_HYPER).config == Config(8000, 12, 4, 5, 6, 12, 3, 2, 0.0, 4000.0)
-    assert build_model(made, {**NO_HYPER, "n_fft": 12}).config.n_fft == 12
+    assert read_network(made, NO_HYPER).config == Config(8000, 12, 4, 5, 6, 12, 3, 2, 0.0, 4000.0)
+    assert read_network(made, {**NO_HYPER, "n_fft": 12}).config.n_fft == 12
     refused(made, "13", n_fft=13, **NO_HYPER)
     refused(checkpoint(False), "--hop-length", sample_rate=8000)
     refused(checkpoint(False), "--sample-rate", hop_length=4)
-    published = build_model(checkpoint(False, n_fft=1024), {}).config
-    assert (published.hop_length, published.sample_rate, published.f_max) == (320, 16000, 8000.0)
+    refused(checkpoint(False, n_fft=1024), "--hop-length")  # the published sizes are no exception
     odd = checkpoint(False, n_fft=15)
     del odd.tensors[DECONV]  # type: ignore[attr-defined]
     refused(odd, "factor 7", **NO_HYPER)
-    assert build_model(odd, {**NO_HYPER, "n_fft": 15}).config.n_fft == 15
+    assert read_network(odd, {**NO_HYPER, "n_fft": 15}).config.n_fft == 15
 
 
 def test_overrides_win() -> None:
     overrides = {"sample_rate": 16000, "hop_length": 3, "f_min": 20.0, "f_max": 7000.5, "n_fft": 12}
-    assert build_model(checkpoint(), overrides).config == Config(16000, 12, 3, 5, 6, 12, 3, 2, 20.0, 7000.5)
+    assert read_network(checkpoint(), overrides).config == Config(16000, 12, 3, 5, 6, 12, 3, 2, 20.0, 7000.5)
     refused(checkpoint(), "n_fft 16", "7 bins", n_fft=16)
     refused(checkpoint(), "dim", dim=6)
     wrong: tuple[dict[str, float], ...] = (
@@ -224,7 +227,7 @@ def test_an_override_settles_a_contradiction() -> None:
     made = checkpoint()
     assert made.hyper_parameters is not None
     made.hyper_parameters["istft_head_args"]["hop_length"] = 3
-    assert build_model(made, {"hop_length": 2}).config.hop_length == 2
+    assert read_network(made, {"hop_length": 2}).config.hop_length == 2
 
 
 @pytest.mark.parametrize("group", ["vocoder_feature_args", "vocoder_args", "istft_head_args", "lambdas"])
@@ -234,7 +237,7 @@ def test_groups_may_be_missing_or_odd(group: str) -> None:
         made = checkpoint()
         assert made.hyper_parameters is not None
         made.hyper_parameters[group] = value
-        assert_same(build_model(made, {}), build_model(checkpoint(), {}))
+        assert_same(read_network(made, {}), read_network(checkpoint(), {}))
 
 
 # ---- tensors -----------------------------------------------------------------------------------
@@ -293,13 +296,13 @@ def test_non_finite_tensors_are_named(name: str, value: float) -> None:
 
 def test_weight_norm_of_extreme_vectors() -> None:
     refused(changed(lambda t: t[V][2].fill(0)), V, "channel 2")
-    model = build_model(changed(lambda t: t[V][2].fill(1e-38)), {})
+    model = read_network(changed(lambda t: t[V][2].fill(1e-38)), {})
     gain = float(checkpoint().tensors[G][2, 0, 0])
-    np.testing.assert_allclose(model.blocks[1].conv.weight[2], gain / math.sqrt(3), rtol=1e-12)
-    model = build_model(changed(lambda t: t[V][2].fill(3e38)), {})
-    np.testing.assert_allclose(model.blocks[1].conv.weight[2], gain / math.sqrt(3), rtol=1e-12)
-    model = build_model(changed(lambda t: t[G].fill(0)), {})
-    assert not model.blocks[1].conv.weight.any()
+    np.testing.assert_allclose(tensors(model)["block1_conv"]["weight"][2], gain / math.sqrt(3), rtol=1e-12)
+    model = read_network(changed(lambda t: t[V][2].fill(3e38)), {})
+    np.testing.assert_allclose(tensors(model)["block1_conv"]["weight"][2], gain / math.sqrt(3), rtol=1e-12)
+    model = read_network(changed(lambda t: t[G].fill(0)), {})
+    assert not tensors(model)["block1_conv"]["weight"].any()
 
 
 def test_the_overlap_add_must_be_one() -> None:
@@ -307,15 +310,15 @@ def test_the_overlap_add_must_be_one() -> None:
     refused(changed(lambda t: t[DECONV].__setitem__((2, 0, 3), 0.5)), DECONV, "identity", "[2, 0, 3] is 0.5")
     refused(changed(lambda t: t[DECONV].__setitem__((2, 0), t[DECONV][3, 0].copy())), DECONV, "identity")
     refused(changed(lambda t: t.update({DECONV: np.eye(13)[:, None]})), DECONV, "expected 12x1x12")
-    build_model(changed(lambda t: t.pop(DECONV)), {})
+    read_network(changed(lambda t: t.pop(DECONV)), {})
 
 
 def test_a_window_must_be_periodic_hann() -> None:
     name = "decoder.1.istft.window"
     hann = np.hanning(13)[:-1].astype(np.float32)
-    build_model(changed(lambda t: t.update({name: hann})), {})
+    read_network(changed(lambda t: t.update({name: hann})), {})
     half = hann.astype(np.float16).astype(np.float32)
-    build_model(changed(lambda t: t.update({name: half})), {})
+    read_network(changed(lambda t: t.update({name: half})), {})
     refused(changed(lambda t: t.update({name: np.hanning(12)})), name, "Hann")
     refused(changed(lambda t: t.update({name: np.hamming(13)[:-1]})), name, "Hann")
     refused(changed(lambda t: t.update({name: hann[1:]})), name, "expected 12")

@@ -1,0 +1,98 @@
+"""The way from a folded network to the files in the output folder, one step after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .accuracy import measure
+from .budget import check_budget
+from .build import build
+from .calibrate import calibrate
+from .cuda import plan_device
+from .cuda_libs import add_libraries
+from .emit import KERNELS, Options, emit, emit_kernels
+from .errors import CompileError
+from .golden import golden_hash
+from .network import Network
+from .nvrtc import Image, compile_images
+from .pack import pack, pack_matrices
+from .plan import plan
+from .report import report, to_json
+from .weights import build_weights
+
+
+def compile_network(
+    network: Network,
+    sha256: str,
+    chunks: Sequence[int],
+    options: Options,
+    output: Path | None,
+    *,
+    log_mels: Sequence[Any] = (),
+    budget: Mapping[str, int] | None = None,
+    sources_only: bool = False,
+) -> dict[str, Any]:
+    """Compiles a folded network, whose checkpoint has this sha256, into a folder; returns the report's figures.
+
+    Without a folder nothing is written and nothing built. Integer weights are rounded for `log_mels`. Raises
+    CompileError, also where the figures exceed the budget.
+    """
+    layout = plan(network, chunks, options.precision, baked=options.baked, libraries=options.link == "libs")
+    fed = None
+    if log_mels:
+        fed = calibrate(network, log_mels)
+        digest = hashlib.sha256(b"".join(log_mel.tobytes() for log_mel in log_mels)).hexdigest()
+        options = dataclasses.replace(options, calibration=digest)
+    tables = pack_matrices(network) if options.link == "libs" else pack(network, options.precision, fed)
+    device = plan_device(layout, options.batch) if options.gpus else None
+    if device and options.link == "libs":
+        device = add_libraries(device, layout)
+
+    figures = functools.partial(report, layout, tables, sha256, options, device=device)
+    will_build = output is not None and not sources_only
+    check_budget(budget or {}, figures(), will_build=will_build)
+    if output is None:
+        return figures()
+    golden = golden_hash(layout, tables) if options.bit_exact else 0
+    weights = build_weights(layout, tables, golden)
+    images: Sequence[Image] = ()
+    if device is not None:
+        kernels = emit_kernels(layout, device, sha256, options)
+        texts = {name: text.decode() for name, text in kernels.items()}
+        images = compile_images(f"{options.name}_{KERNELS}", texts, options.gpus)
+    figures = functools.partial(figures, images=images)
+    sources = emit(layout, tables, weights, sha256, options, device=device, images=images)
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if output.exists() and not output.is_dir():
+        raise CompileError(f"{output}: is a file; -o names a directory")
+    # Everything is written and built in a directory beside, so that a failure leaves no half of it.
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as name:
+        work = Path(name)
+        for file, data in sources.items():
+            (work / file).parent.mkdir(exist_ok=True)
+            (work / file).write_bytes(data)
+        built = figures()
+        if will_build:
+            measured = build(work, options)
+            check_budget(budget or {}, figures(measured=measured))
+            built = figures(measured=measured, accuracy=measure(work / options.name, network))
+        (work / f"{options.name}.json").write_text(to_json(built))
+        _replace(output, work)
+    return built
+
+
+def _replace(output: Path, work: Path) -> None:
+    """Moves all that is in one folder to another, in place of what has the same name."""
+    output.mkdir(exist_ok=True)
+    for path in sorted(work.iterdir()):
+        if path.is_dir() and (output / path.name).is_dir():
+            shutil.rmtree(output / path.name)
+        path.replace(output / path.name)
