@@ -100,7 +100,6 @@ struct start_shard {
 template <typename block>
 static void keep_mels(const block &part) {
   const device_call &call = part.call;
-  part.wait();
   for_each_job(part, call.count, [&](int job) {
     float *history = slot(part.memory, call, job) + SLOT_EMBED;
     const float *mels = (const float *)call.jobs[job].mel;
@@ -114,7 +113,10 @@ static void keep_mels(const block &part) {
   });
 }
 
-/* x, of which value(rows, first) is one value per thread, and its convolution. A shard has the channels that `start` has. */
+/*
+ * The convolution of x, of which value(rows, first) is one value per thread. The shards are those of `start`, of which
+ * the last one keeps the mels.
+ */
 enum { START_WINDOW_FLOATS = start_shard::WIDTH * (LEFT + ROWS) };
 template <typename block, typename function>
 static void convolve_rows(const block &part, shared_floats window, size_t conv, int history_offset, function value) {
@@ -128,6 +130,7 @@ static void convolve_rows(const block &part, shared_floats window, size_t conv, 
   const int count = call.count;
   const int frames = call.frames;
   part.wait();
+  if (part.shard() == start_shard::SHARDS - 1) return keep_mels(part);
   for_each_pass(part, count, frames, [&](int job, int frame, int rows, size_t first) {
     float *history = slot(memory, call, job) + history_offset;
     if (frame == 0) load_window<start_shard::WIDTH>(part, window, history);
@@ -136,7 +139,7 @@ static void convolve_rows(const block &part, shared_floats window, size_t conv, 
   });
 }
 
-/* The norm of the embedding, with its affine part, to x, and the first convolution. One shard more keeps the mels. */
+/* The norm of the embedding, with its affine part, to x, and the first convolution. */
 enum { ROWS_FLOATS = ROWS * DIM_STRIDE, START_FLOATS = ROWS_FLOATS + START_WINDOW_FLOATS };
 template <typename block>
 static void start(const block &part, shared_floats arena, size_t norm, size_t conv, int history) {
@@ -145,7 +148,6 @@ static void start(const block &part, shared_floats arena, size_t norm, size_t co
   const int channel = part.shard() * start_shard::WIDTH + thread_index() % start_shard::WIDTH;
   float scale = 0.0f;
   float shift = 0.0f;
-  if (part.shard() == start_shard::SHARDS - 1) return keep_mels(part);
   if (channel < DIM) {
     scale = table(part.memory, norm)[channel];
     shift = table(part.memory, norm)[DIM + channel];
