@@ -318,7 +318,7 @@ def _environment(name: str) -> jinja2.Environment:
         literal=_literal,
         c_numbers=_c_numbers,
         chomp=lambda text: text.rstrip("\n"),
-        comment=lambda text: textwrap.fill(text, COLUMNS, initial_indent=" * ", subsequent_indent=" * "),
+        comment=_comment,
         padded=padded,
         prefix=lambda text, before: before + text,
         table_length=lambda values: max(1, values.size),
@@ -328,6 +328,12 @@ def _environment(name: str) -> jinja2.Environment:
         wrap=" \\\n  ".join,
     )
     return environment
+
+
+def _comment(text: str) -> str:
+    """Paragraphs as lines of a comment in C."""
+    fill = functools.partial(textwrap.fill, width=COLUMNS, initial_indent=" * ", subsequent_indent=" * ")
+    return "\n *\n".join(map(fill, text.split("\n\n")))
 
 
 def _weight_offset(product: Kernel, output: int) -> str:
