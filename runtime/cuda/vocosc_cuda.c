@@ -597,34 +597,29 @@ int vocosc_cuda_release(vocosc_cuda *cuda, int slot) {
   return status;
 }
 
-int vocosc_cuda_save(vocosc_cuda *cuda, int slot, void *state, vocosc_cuda_stream stream) {
+/* Queues the copy of a slot's state to host memory or, where `to` is null, from there. */
+static int copy_state(vocosc_cuda *cuda, int slot, void *to, const void *from, vocosc_cuda_stream stream) {
   int pushed;
   int status = check_slot(cuda, slot, 1);
-  if (status == VOCOSC_OK && state == NULL) status = VOCOSC_BAD_ARGUMENT;
+  if (status == VOCOSC_OK && to == NULL && from == NULL) status = VOCOSC_BAD_ARGUMENT;
   if (status != VOCOSC_OK) return status;
   const core *core = core_of(cuda);
+  const uint64_t at = slot_address(core, slot);
   status = enter(cuda, &pushed);
   if (status == VOCOSC_OK) {
-    const int result = core->driver.copy_out(state, slot_address(core, slot), VOCOSC_CUDA_STATE_BYTES, stream);
-    status = status_of(cuda, result);
+    status = status_of(cuda, to != NULL ? core->driver.copy_out(to, at, VOCOSC_CUDA_STATE_BYTES, stream)
+                                        : core->driver.copy_in(at, from, VOCOSC_CUDA_STATE_BYTES, stream));
   }
   leave(core, pushed);
   return status;
 }
 
+int vocosc_cuda_save(vocosc_cuda *cuda, int slot, void *state, vocosc_cuda_stream stream) {
+  return copy_state(cuda, slot, state, NULL, stream);
+}
+
 int vocosc_cuda_restore(vocosc_cuda *cuda, int slot, const void *state, vocosc_cuda_stream stream) {
-  int pushed;
-  int status = check_slot(cuda, slot, 1);
-  if (status == VOCOSC_OK && state == NULL) status = VOCOSC_BAD_ARGUMENT;
-  if (status != VOCOSC_OK) return status;
-  const core *core = core_of(cuda);
-  status = enter(cuda, &pushed);
-  if (status == VOCOSC_OK) {
-    const int result = core->driver.copy_in(slot_address(core, slot), state, VOCOSC_CUDA_STATE_BYTES, stream);
-    status = status_of(cuda, result);
-  }
-  leave(core, pushed);
-  return status;
+  return copy_state(cuda, slot, NULL, state, stream);
 }
 
 int vocosc_cuda_wait(vocosc_cuda *cuda, vocosc_cuda_stream stream) {
@@ -695,13 +690,10 @@ static int queue_copies(vocosc_cuda *cuda, const request *request, int is_mel) {
   int result = CUDA_SUCCESS;
   for (int i = 0; i < request->count && result == CUDA_SUCCESS; i++) {
     const vocosc_cuda_chunk *chunk = &request->chunks[i];
-    if (is_mel) {
-      const size_t bytes = sizeof(float) * (size_t)request->frames * VOCOSC_MELS;
-      if (bytes > 0) result = core->driver.copy_in(staged_mel(core, i), chunk->mel, bytes, request->stream);
-    } else {
-      const size_t bytes = sizeof(float) * (size_t)request->samples;
-      if (bytes > 0) result = core->driver.copy_out(chunk->audio, staged_audio(core, i), bytes, request->stream);
-    }
+    const size_t bytes = sizeof(float) * (size_t)(is_mel ? request->frames * VOCOSC_MELS : request->samples);
+    if (bytes == 0) continue;
+    result = is_mel ? core->driver.copy_in(staged_mel(core, i), chunk->mel, bytes, request->stream)
+                    : core->driver.copy_out(chunk->audio, staged_audio(core, i), bytes, request->stream);
   }
   return status_of(cuda, result);
 }

@@ -45,9 +45,8 @@
 #define VOCOSC_CUDA_WEIGHT_BYTES ${device.weight_bytes} /* of device memory, shared by all streams */
 #define VOCOSC_CUDA_LAUNCHES ${device.launches | length} /* kernels of a call */
 #define VOCOSC_CUDA_LIBRARY_STEPS ${device.library_steps | length} /* of a call by cuBLAS and cuFFT; 0: not built in */
+#define VOCOSC_CUDA_MOST_STEPS ${[device.launches | length, device.library_steps | length] | max} /* of these two */
 #define VOCOSC_CUDA_ARCHITECTURES_TEXT "${options.gpus | join(",")}" /* later ones take PTX */
-#define VOCOSC_CUDA_MOST_STEPS \
-  (VOCOSC_CUDA_LIBRARY_STEPS > VOCOSC_CUDA_LAUNCHES ? VOCOSC_CUDA_LIBRARY_STEPS : VOCOSC_CUDA_LAUNCHES)
 
 #ifdef __cplusplus
 extern "C" {

@@ -3,7 +3,7 @@
 
 //% macro steps(found)
 //% for step in found
-//% if step.block is defined
+//% if step.block
   {.kernel = "vocosc_${step.step}", .grid = {${step.grid | join(", ")}}, .block = ${step.block}, .shared_bytes = ${step.shared_bytes}, .overlaps_previous = ${step.overlaps_previous | int}},
 //% else
   {.inputs = ${step.inputs}, .outputs = ${step.outputs}, .x = ${step.x}, .x_stride = ${step.x_stride}, .weights = ${step.weights}, .y = ${step.y}, .y_stride = ${step.y_stride}},

@@ -67,12 +67,6 @@ struct shard {
   lane_weights weights[COLUMNS];
   float bias[PARTS], scale[PARTS];
 
-  /* Whether this thread has weights: a block may have more threads than the shard. */
-  template <typename block>
-  static bool has_part() {
-    return block::THREADS == THREADS || thread_index() < THREADS;
-  }
-
   template <typename block>
   void load(const block &part, size_t offset) {
     const int warp = thread_index() / LANES;
@@ -83,7 +77,7 @@ struct shard {
     row = thread_index() / PART_WIDTH;
     output = thread_index() % PART_WIDTH;
     channel = part.shard() * PART_WIDTH + output;
-    if (has_part<block>()) {
+    if (thread_index() < THREADS) { /* a block may have more threads than the shard */
 #pragma unroll
       for (int c = 0; c < COLUMNS; c++) weights[c] = load_weights(from + c * column_bytes, lane);
     }
@@ -135,7 +129,7 @@ struct shard {
     const int lane = thread_index() % LANES;
     const int warp = thread_index() / LANES;
     float sums[PADDED_SUMS] = {};
-    if (!has_part<block>()) return;
+    if (thread_index() >= THREADS) return;
     if (rows == 1) {
       sum_rows<1>(x, stride, rows, sums);
     } else {
