@@ -95,7 +95,7 @@ def emit_kernels(plan: Plan, device: Device, checkpoint_sha256: str, options: Op
         network / "vocosc_vector.h",
         network / "vocosc_vector_math.h",
     ]
-    values = {**_values(plan, options), "device": device, "vector_isas": ["cuda"]}
+    values = {**_values(plan, options), "device": device}
     files = dict(_render(source, options.name, values) for source in sources)
     banner = _banner("", checkpoint_sha256, plan, options)
     return _format({name: (banner + text).encode() for name, text in files.items()})
@@ -141,7 +141,6 @@ def emit(
         "isas": isas,
         "all_isas": ISAS,
         "x86_isas": [isa for isa in isas if isa.cpu],
-        "vector_isas": [isa.name for isa in isas],
         "limits": limits,
         "tables": tables,
         "weight_bytes": weight_bytes,
@@ -224,6 +223,7 @@ def _values(plan: Plan, options: Options) -> dict[str, Any]:
         "PANEL": PANEL,
         "constants": CONSTANTS,
         "polynomials": POLYNOMIALS,
+        "vector_isas": [*(isa.name for isa in options.isas), *(["cuda"] if options.gpus else [])],
         "norm_epsilon": NORM_EPSILON,
         "max_magnitude": MAX_MAGNITUDE,
         "power_floor": POWER_FLOOR,

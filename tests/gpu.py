@@ -8,14 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.checkpoint import read_checkpoint
 from compiler.cuda import plan_device
 from compiler.cuda_libs import add_libraries
 from compiler.emit import KERNELS, Options, emit_kernels
-from compiler.fold import fold
-from compiler.model import build_model
 from compiler.plan import plan
-from tests.objects import ROOT, TINY, Floats, run_ok
+from tests.objects import ROOT, TINY, Floats, folded, run_ok
 
 SHIM = ROOT / "tests" / "cuda"
 ALIGNMENT = 256
@@ -43,11 +40,10 @@ def kernel_sources(
     checkpoint: Path, name: str, chunks: Sequence[int], precision: str = "f32", batch: int = 1, *, link: str = "none"
 ) -> Any:
     """The plan, the device's plan and the CUDA sources (name to text) of a checkpoint."""
-    model = build_model(read_checkpoint(checkpoint), {})
-    layout = plan(model.config, chunks, precision)
-    device = plan_device(layout, fold(model), batch, precision)
+    layout = plan(folded(checkpoint), chunks, precision, libraries=link == "libs")
+    device = plan_device(layout, batch)
     if link == "libs":
-        device = add_libraries(device, layout, fold(model))
+        device = add_libraries(device, layout)
     options = Options(name=name, precision=precision, gpus=(80,), batch=batch)
     files = emit_kernels(layout, device, "0" * 64, options)
     return layout, device, {file: data.decode() for file, data in files.items()}

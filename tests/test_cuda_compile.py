@@ -10,17 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.checkpoint import read_checkpoint
 from compiler.cuda import LANES, WARP_INPUTS, Launch, Shards, pack_product, plan_device
 from compiler.emit import KERNELS
 from compiler.errors import CompileError
-from compiler.fold import Product, fold
-from compiler.model import build_model
 from compiler.nvrtc import ARCHITECTURES, Image, Nvrtc, candidates, compile_images, images_bytes
 from compiler.plan import plan
 from tests.gpu import SHAPES, kernel_sources
 from tests.make_checkpoint import write_checkpoint
-from tests.objects import TINY, compile_model, config, run_compiler, run_ok, symbols
+from tests.objects import TINY, compile_model, config, folded, linear, run_compiler, run_ok, symbols
 
 SHARED_BYTES = 48 * 1024  # what a thread block has on every GPU
 
@@ -151,15 +148,15 @@ def test_the_object_holds_images_and_weights(tiny_cuda: Path, tmp_path: Path) ->
         dump = tmp_path / section
         name = f".rodata.tiny.cuda_{section}"
         run_ok(["objcopy", f"--dump-section={name}={dump}", tiny_cuda / "tiny.o", tmp_path / "ignored.o"])
-        assert dump.read_bytes() == (tiny_cuda / file).read_bytes()
+        assert dump.read_bytes() == (tiny_cuda / "network" / file).read_bytes()
     report = json.loads((tiny_cuda / "tiny.json").read_text())["cuda"]
     assert [(image["architecture"], image["kind"]) for image in report["images"]] == [
         *((80, "cubin"), (90, "cubin"), (80, "ptx"), (90, "ptx"))
     ]
     assert report["weights"] == "halves" and report["batch"] == 2
     assert report["images"][0]["spilled_bytes"] == 0 and report["images"][0]["most_registers"] > 0
-    tables = (tiny_cuda / "tiny_cuda_tables.c").read_text()
-    images = (tiny_cuda / "tiny_cuda_images.bin").read_bytes()
+    tables = (tiny_cuda / "network" / "tiny_cuda_tables.c").read_text()
+    images = (tiny_cuda / "network" / "tiny_cuda_images.bin").read_bytes()
     places = re.findall(r"\{(\d+), ([01]), (\d+), (\d+)\}, +/\* (cubin|PTX)", tables)
     assert len(places) == 4
     for _, is_ptx, offset, size, _ in places:
@@ -173,15 +170,17 @@ def test_the_object_holds_images_and_weights(tiny_cuda: Path, tmp_path: Path) ->
 def test_the_same_bytes_every_time(tiny_cuda: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
     options = ("--target", "cuda", "--gpu", "80,90", "--batch", "2", "--precision", "f16", "--chunk", "3")
     again = compile_model(tiny_checkpoint, tmp_path / "again", "tiny", *options, "--sources-only")
-    files = [path.name for path in again.iterdir() if "cuda" in path.name]
+    files = [path.relative_to(again) for path in again.rglob("*cuda*")]
     assert len(files) > 8
     for name in files:
         assert (again / name).read_bytes() == (tiny_cuda / name).read_bytes(), name
 
 
 def test_no_placeholder_is_left(tiny_cuda: Path) -> None:
-    for path in tiny_cuda.glob("tiny_cuda*"):
-        if path.suffix != ".bin":
+    paths = list(tiny_cuda.rglob("tiny_cuda*"))
+    assert len(paths) > 8
+    for path in paths:
+        if path.suffix not in (".bin", ".o"):
             text = path.read_text().split("\n", 2)[2]
             for left in ("vocosc", "VOCOSC", "${", "//%", "<%"):
                 assert left not in text, f"{path.name} holds {left}"
@@ -227,15 +226,15 @@ def test_without_nvrtc_one_line_and_the_cpu_goes_on(tiny_checkpoint: Path, tmp_p
 
 def test_layers_too_wide_for_a_thread_block(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "wide.ckpt", {**TINY, "dim": 9000, "mlp_ratio": 0.01})
-    with pytest.raises(CompileError, match="--target cuda: a block's first layer, 9000 x 92, is too large"):
+    with pytest.raises(CompileError, match="--target cuda: block0_expand, 9000 x 92, is too large"):
         kernel_sources(tmp_path / "wide.ckpt", "wide", (3,))
 
 
 def test_a_transform_too_long_for_a_thread_block(tiny_checkpoint: Path) -> None:
-    model = build_model(read_checkpoint(tiny_checkpoint), {})
-    layout = plan(replace(model.config, n_fft=16384), (3,))
+    network = folded(tiny_checkpoint)
+    layout = plan(replace(network, config=replace(network.config, n_fft=16384)), (3,))
     with pytest.raises(CompileError, match="--target cuda: n_fft 16384 is too long"):
-        plan_device(layout, fold(model), 1, "f32")
+        plan_device(layout, 1)
 
 
 # ---- packing ----
@@ -248,7 +247,8 @@ def test_a_lane_finds_its_weights(is_half: bool) -> None:
     cut = Shards(inputs, outputs, columns=3, groups=2, splits=2, shards=4)
     rng = np.random.default_rng(0)
     weight = rng.integers(-8, 9, (inputs, outputs)).astype(np.float32)
-    header, packed = pack_product(cut, Product(weight, np.arange(outputs, dtype=np.float32)), is_half)
+    product = linear(weight, np.arange(outputs, dtype=np.float32))
+    header, packed = pack_product(cut, product, is_half)
     values = packed.view(np.float16).astype(np.float32) if is_half else packed
     assert values.shape == (4, 2, 2, 3, WARP_INPUTS)
     for shard, group, split, column, lane in [(0, 0, 0, 0, 0), (1, 1, 0, 2, 31), (3, 0, 1, 1, 5), (2, 1, 1, 0, 10)]:
@@ -265,13 +265,11 @@ def test_a_lane_finds_its_weights(is_half: bool) -> None:
 
 
 def test_the_plan_covers_every_output(full_checkpoint: Path) -> None:
-    model = build_model(read_checkpoint(full_checkpoint), {})
-    layout, device, _ = kernel_sources(full_checkpoint, "full", (1, 5), "f16")
-    assert layout.config == model.config == plan(model.config, (5,)).config
+    _, device, _ = kernel_sources(full_checkpoint, "full", (1, 5), "f16")
     for name, outputs in (("embed", 512), ("expand", 1536), ("contract", 512)):
         assert device.products[name].padded >= outputs
     assert device.products["head"].padded >= 2 * 513
     assert device.weight_bytes == len(device.weights)
-    ends = [table.offset + table.data.nbytes for table in device.tables]
+    ends = [table.offset + len(table.data) for table in device.tables]
     assert all(table.offset >= end for table, end in zip(device.tables[1:], ends, strict=False)), "tables overlap"
     assert len(images_bytes([Image(80, False, b"1234567"), Image(80, True, b"x" * 65)])) == 64 + 128

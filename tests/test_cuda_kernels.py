@@ -177,7 +177,7 @@ def test_no_number_is_silence_and_poisons_nothing(odd_gpu: Gpu) -> None:
 
 def test_denormals_count_as_zero(odd_gpu: Gpu) -> None:
     """As the state shows: beside the biases, nobody could hear them."""
-    history = odd_gpu.state.floats[: odd_gpu.plan.mel_history_floats]
+    history = odd_gpu.state.floats[: odd_gpu.plan.left * odd_gpu.mels]
     for value in (1e-42, -1e-38, 9e-21):
         odd_gpu.decode(np.full((5, odd_gpu.mels), value, np.float32))
         assert not history.any(), value
@@ -232,7 +232,7 @@ def test_flags_go_on_counting(odd_gpu: Gpu) -> None:
     mel = some_mel(3, odd_gpu.mels)
     expected = odd_gpu.decode(mel, 1).tobytes()
     odd_gpu.blocks, odd_gpu.is_poisoned = 3, False
-    area = next(area for area in odd_gpu.device.scratch if area.name == "FLAGS")
+    area = next(area for area in odd_gpu.device.scratch if area.name == "flags")
     flags = odd_gpu.scratch.bytes[4 * area.offset :][: 4 * odd_gpu.blocks].view(np.uint32)
     steps = len(odd_gpu.device.launches) - 1
     flags[:] = 2**32 - steps - 2

@@ -1,11 +1,15 @@
-"""The GPU's host code (runtime/vocosc_cuda.c) over a fake driver: every call and every failure, without a GPU."""
+"""The GPU's host code (runtime/cuda/vocosc_cuda.c) over a fake driver: every call and every failure, without a GPU."""
 
 import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from compiler.cuda import Launch
+from compiler.emit import _render
+from compiler.nvrtc import Image, images_bytes
 from tests.make_checkpoint import write_checkpoint
 from tests.objects import (
     CFLAGS,
@@ -15,18 +19,36 @@ from tests.objects import (
     build_c,
     compile_sources,
     make_library,
-    rename,
     run_c,
     run_ok,
 )
 
 NAME = "tiny"
 FAKE = ROOT / "tests" / "cuda" / "fake"
-RUNTIME = [
-    *(ROOT / "runtime" / f"vocosc_{name}" for name in ("cuda.c", "cuda.h", "cuda_driver.h")),
-    ROOT / "templates" / "cuda" / "vocosc_cuda_call.h",
-    *sorted(FAKE.iterdir()),
+RUNTIME = [path for path in sorted((ROOT / "runtime" / "cuda").iterdir()) if "libs" not in path.name]
+IMAGES = [
+    Image(architecture, is_ptx, f"{text} {architecture}".encode().ljust(63, b".") + b"\0", offset=64 * i)
+    for i, (architecture, is_ptx, text) in enumerate(
+        [*((number, False, "machine code") for number in (80, 89, 90)), (80, True, "PTX"), (90, True, "PTX")]
+    )
 ]
+WEIGHTS = b"\1\2\3".ljust(511, b"\0") + b"\4"
+# A made-up GPU build of four steps, whose kernels tests/c/test_cuda_runtime.c stands in for.
+DEVICE = SimpleNamespace(
+    batch=3,
+    state_bytes=f"(({NAME.upper()}_STATE_BYTES + 255) / 256 * 256)",
+    scratch_bytes=1024,
+    weight_bytes=len(WEIGHTS),
+    launches=[
+        Launch("first", (8, 1, 1), 128, True),  # the overlap of these two would be wrong, and is not asked for
+        Launch("second", (16, 2, 1), 256, True, 1024),
+        Launch("third", (132, 1, 1), 256, True, 200000),
+        Launch("last", (4, 3, 2), 64),
+    ],
+    single=Launch("single", (100, 1, 1), 512, shared_bytes=2048),
+    flush=Launch("flush", (3, 1, 1), 32),
+    library_steps=[],
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,18 +59,31 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("object") / "out"
     compile_sources(checkpoint, out, NAME, "--chunk", "4", "--target", "portable")
     make_library(out, NAME, "EXTRA_CFLAGS=-O1")
+    values = {
+        **{"device": DEVICE, "images": IMAGES, "images_bytes": len(images_bytes(IMAGES))},
+        "options": SimpleNamespace(name=NAME, gpus=(80, 89, 90)),
+    }
     for path in RUNTIME:
-        (out / rename(path.name, NAME)).write_text(rename(path.read_text(), NAME))
-    fake = [out / "fake_driver.c", "-o", out / "libcuda.so.1"]
-    run_ok(["cc", *CFLAGS, "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-I", out, *fake])
+        file, text = _render(path, NAME, values)
+        (out / ("" if path.name == "vocosc_cuda.h" else "network") / file).write_text(text)
+    (out / "network" / f"{NAME}_cuda_images.bin").write_bytes(images_bytes(IMAGES))
+    (out / "network" / f"{NAME}_cuda_weights.bin").write_bytes(WEIGHTS)
+    for path in FAKE.glob("fake_driver.*"):
+        file, text = _render(path, NAME, {})
+        (out / "network" / file).write_text(text)
+    fake = [out / "network" / "fake_driver.c", "-o", out / "libcuda.so.1"]
+    run_ok(["cc", *CFLAGS, "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", *fake])
     return out
 
 
 def object_of(directory: Path, *flags: str) -> Path:
-    """The host code alone, compiled as the object's makefile does."""
+    """The host code and its tables, compiled as the object's makefile does."""
     standard = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-fPIC", "-fno-strict-aliasing"]
+    parts = [directory / "network" / f"{NAME}_cuda{part}" for part in (".c", "_tables.c", "_data.S")]
+    for part in parts:
+        run_ok(["cc", *standard, *flags, "-I.", "-c", "-o", part.with_suffix(".o"), part], cwd=directory)
     built = directory / "host_code.o"
-    run_ok(["cc", *standard, *flags, "-c", "-o", built, directory / f"{NAME}_cuda.c"])
+    run_ok(["cc", "-r", "-nostdlib", "-o", built, *(part.with_suffix(".o") for part in parts)])
     return built
 
 
@@ -80,10 +115,10 @@ def test_the_declarations_agree_with_cudas_header(tmp_path: Path) -> None:
     include = cuda_include()
     if include is None:
         pytest.skip("no cuda.h here")
-    text = (ROOT / "runtime" / "vocosc_cuda_driver.h").read_text()
+    text = (ROOT / "runtime" / "cuda" / "vocosc_cuda_driver.h").read_text()
     constants = re.findall(r"^  (CU\w+) = (\d+)", text, re.MULTILINE)
     functions = re.findall(r"^  int \(\*(\w+)\)\((.*?)\);", text, re.MULTILINE | re.DOTALL)
-    runtime = (ROOT / "runtime" / "vocosc_cuda.c").read_text()
+    runtime = (ROOT / "runtime" / "cuda" / "vocosc_cuda.c").read_text()
     symbols = dict(re.findall(r'\{"(cu\w+)", offsetof\(vocosc_cuda_driver, (\w+)\)\}', runtime))
     members = {member: symbol for symbol, member in symbols.items()}
     assert len(constants) > 30 and len(functions) == len(members) > 25
