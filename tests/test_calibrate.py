@@ -14,7 +14,8 @@ from compiler.forward import decode
 from compiler.model import build_model
 from compiler.pack import limits, pack
 from compiler.quantise import Moments, quantise
-from tests.objects import Vocoder, compile_model, golden, run_compiler
+from tests import builds
+from tests.objects import Vocoder, golden, run_compiler
 from tests.reference import snr_db
 
 
@@ -29,7 +30,7 @@ def calibrated(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("calibrated")
     np.save(folder / "mel.npy", golden("small", "mel")[:81])
     options = ("--chunk", "16", "--precision", "w8", "--calibrate", folder / "mel.npy")
-    return Vocoder(compile_model(small_checkpoint, folder / "out", "small", *options), "small")
+    return Vocoder(builds.model(small_checkpoint, "small", *options), "small")
 
 
 @pytest.mark.parametrize("name", ["small", "odd"])
