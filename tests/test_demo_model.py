@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bench.measures import mel_distance
-from tests.objects import ROOT, Floats, Vocoder, compile_model
+from tests import builds
+from tests.objects import ROOT, Floats, Vocoder
 from tests.reference import read_wav, snr_db
 
 CHECKPOINT = ROOT / "examples" / "model" / "demo.ckpt"
@@ -20,13 +21,12 @@ BARS = {"w8": 35.0, "w8a8": 20.0}
 
 
 @pytest.fixture(scope="module")
-def spoken(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Floats]]:
+def spoken() -> dict[str, dict[str, Floats]]:
     """What the objects make of every sentence, without the lag: by precision and sentence."""
     audio: dict[str, dict[str, Floats]] = {}
     for precision in ("f32", *BARS):
-        output = tmp_path_factory.mktemp(precision) / "out"
         options = ("--chunk", "50", "--precision", precision)
-        vocoder = Vocoder(compile_model(CHECKPOINT, output, "demo", *options), "demo")
+        vocoder = Vocoder(builds.library(CHECKPOINT, "demo", *options), "demo")
         audio[precision] = {path.stem: resynthesised(vocoder, path) for path in sorted(SPEECH.glob("*.wav"))}
     return audio
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from compiler import VERSION
-from tests.make_checkpoint import write_checkpoint
-from tests.objects import ROOT, TINY, compile_sources, run_ok
+from tests import builds
+from tests.objects import ROOT, TINY, include_flags, run_ok, sources
 
 RUNTIME = ROOT / "runtime"
 DOCUMENTS = ("API.md", "LIBC.md", "LIMITS.md")
@@ -18,11 +18,9 @@ LINKED_AS = {"__ctype_b_loc": "isspace", "__sysv_signal": "signal"}
 NO_FUNCTIONS = {"__errno_location", "stdin", "stdout", "stderr"}
 
 
-@pytest.fixture(scope="module")
-def tiny_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("documents")
-    write_checkpoint(folder / "tiny.ckpt", TINY)
-    return compile_sources(folder / "tiny.ckpt", folder / "out", "tiny", "--target", "portable")
+@pytest.fixture
+def tiny_sources() -> Path:
+    return builds.sources(builds.checkpoint(TINY), "tiny", "--target", "portable")
 
 
 def text_of(document: str) -> str:
@@ -118,9 +116,9 @@ def test_links_lead_somewhere(document: str) -> None:
         assert not anchor or anchor in anchors(path.read_text()), link
 
 
-@pytest.mark.parametrize(("section", "sources"), [("## The team", "*_team_*.c"), ("## The host tool", "tool/*.c")])
+@pytest.mark.parametrize(("section", "pattern"), [("## The team", "*_team_*.c"), ("## The host tool", "*_tool_*.c")])
 def test_the_librarys_functions_are_those_listed(
-    tiny_sources: Path, tmp_path: Path, section: str, sources: str
+    tiny_sources: Path, tmp_path: Path, section: str, pattern: str
 ) -> None:
     """Each that an object file asks for is in LIBC.md, and each in LIBC.md is used in a source."""
     part = text_of("LIBC.md").split(section)[1].split("\n## ")[0]
@@ -130,10 +128,10 @@ def test_the_librarys_functions_are_those_listed(
     own: set[str] = set()
     used: set[str] = set()
     texts = ""
-    for source in sorted(tiny_sources.rglob(sources)):
+    for source in sources(tiny_sources, pattern):
         built = tmp_path / f"{source.stem}.o"
         flags = ["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O0", "-fno-builtin", "-fno-stack-protector"]
-        flags += ["-U_FORTIFY_SOURCE", "-DFLASH_BYTES=0", "-I", str(tiny_sources), "-I", str(tiny_sources / "tool")]
+        flags += ["-U_FORTIFY_SOURCE", "-DFLASH_BYTES=0", *include_flags(tiny_sources)]
         run_ok(["cc", *flags, "-c", source, "-o", built])
         for line in run_ok(["nm", "-P", "-g", built]).splitlines():
             name, kind = line.split()[:2]
