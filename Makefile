@@ -6,6 +6,7 @@ bench_python := /usr/bin/python3
 train_python := .venv-train/bin/python
 quality_python := .venv-quality/bin/python
 demo_model := examples/model/demo.ckpt
+pytest := $(python) -m pytest -q -n auto --dist worksteal
 
 CKPT ?=
 TORCH_PYTHON ?= python3
@@ -19,9 +20,10 @@ SPEECH ?= examples/speech
 CONFIG ?= train/configs/demo.yaml
 RUN ?= build/run
 
-c_files = $(shell find runtime tests bench examples -name '*.[ch]' -o -name '*.cpp')
+# C as it is written: what the compiler renders is formatted when it is emitted.
+c_files = $(shell find runtime tests bench examples \( -name '*.[ch]' -o -name '*.cpp' \) -not -path '*/build/*' | xargs grep -LE '^ *//%|\$$\{')
 
-.PHONY: help demo test test-gpu fuzz lint lint-python lint-c object bench bench-gpu tiles quality corpus train test-train \
+.PHONY: help demo test test-all mutations test-gpu fuzz lint lint-python lint-c object bench bench-gpu tiles quality corpus train test-train \
   clean setup-build setup-test setup-bench setup-quality setup-train
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -32,8 +34,14 @@ help: ## this list
 demo: setup-build ## compile a model, let it speak a sentence, show speed, audio and picture; CKPT=FILE for one of yours
 	@$(python) examples/demo.py $(if $(CKPT),--checkpoint "$(abspath $(CKPT))")
 
-test: setup-test lint ## lint, then every test
-	@$(python) -m pytest -q tests
+test: setup-test lint ## lint, then the tests, on all cores
+	@$(pytest) tests
+
+test-all: setup-test lint ## the same, with every case of every test
+	@VOCOSC_TEST_ALL=1 $(pytest) tests
+
+mutations: setup-test ## break the sources in many ways, one by one: the tests must notice
+	@$(python) -m tests.mutations
 
 fuzz: setup-test ## [SECONDS=3600]: run each fuzzer for so long
 	@$(python) -m tests.fuzz --seconds $(SECONDS)

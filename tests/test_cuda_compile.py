@@ -17,7 +17,19 @@ from compiler.nvrtc import ARCHITECTURES, Image, Nvrtc, candidates, compile_imag
 from compiler.plan import plan
 from tests import builds
 from tests.gpu import SHAPES, kernel_sources
-from tests.objects import TINY, compile_model, config, every, folded, linear, run_compiler, run_ok, source, sources, symbols
+from tests.objects import (
+    TINY,
+    compile_model,
+    config,
+    every,
+    folded,
+    linear,
+    run_compiler,
+    run_ok,
+    source,
+    sources,
+    symbols,
+)
 
 SHARED_BYTES = 48 * 1024  # what a thread block has on every GPU
 
