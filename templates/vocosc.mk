@@ -4,12 +4,10 @@ ifeq ($(shell uname -m),aarch64)
 CC = cc
 AR = ar
 OBJCOPY = objcopy
-SIZE = size
 else
 CC = aarch64-linux-gnu-gcc
 AR = aarch64-linux-gnu-ar
 OBJCOPY = aarch64-linux-gnu-objcopy
-SIZE = aarch64-linux-gnu-size
 TOOL_LDFLAGS = -static # qemu-aarch64 runs the tool as it is: no libraries of AArch64 are needed
 endif
 //% else
@@ -17,7 +15,6 @@ endif
 CC = cc
 AR = ar
 OBJCOPY = objcopy
-SIZE = size
 //% endif
 
 # Flags that name the machine, in every step, such as -mcpu=cortex-m7 -mfpu=fpv5-sp-d16 -mfloat-abi=hard.
@@ -58,11 +55,7 @@ $(code): %.o: %.c
 $(data): %.o: %.S
 	$(CC) $(TARGET_CFLAGS) -c -o $@ $<
 $(tool): %.o: %.c
-	$(CC) $(TOOL_CFLAGS) $(OWN_CFLAGS) -I. -Itool -c -o $@ $<
-
-# The size of code and read-only data, which the tool tells.
-tool/vocosc_tool_info.o: vocosc.o
-tool/vocosc_tool_info.o: OWN_CFLAGS = -DFLASH_BYTES=$$($(SIZE) -A vocosc.o | awk '/^\.(text|rodata|data\.rel\.ro)/ { bytes += $$2 } END { print bytes }')
+	$(CC) $(TOOL_CFLAGS) -I. -Itool -c -o $@ $<
 
 clean:
 	rm -f $(code) $(data) $(tool) network/all.o vocosc.o libvocosc.a vocosc

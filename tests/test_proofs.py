@@ -198,5 +198,6 @@ def test_any_finite_audio_has_a_finite_log_mel(built: Vocoder) -> None:
 
 def test_nothing_drifts(built: Vocoder, tmp_path: Path) -> None:
     """A million chunks; fewer where they are slow."""
+    blocks = f"-DBLOCKS={built.report['model']['num_layers']}"
     slow = isinstance(built, Emulated) or built.report["targets"] == ["portable"]
-    run_program(built, "test_drift.c", tmp_path, 20_000 if slow else 1_000_000, flags=["-O2"])
+    run_program(built, "test_drift.c", tmp_path, 20_000 if slow else 1_000_000, flags=["-O2", blocks])

@@ -16,6 +16,8 @@ _Static_assert(sizeof(VOCOSC_CHECKPOINT_SHA256) == 65 && sizeof(VOCOSC_NAME) > 1
 _Static_assert(sizeof(VOCOSC_GENERATOR) > 1 && sizeof(VOCOSC_PRECISION) > 1 && sizeof(VOCOSC_CHUNKS_TEXT) > 1, "");
 
 /* Over libraries (--link libs) the bits depend on the chunks, and on the libraries. */
+_Static_assert(VOCOSC_FLASH_BYTES == 0 || VOCOSC_FLASH_BYTES > VOCOSC_WEIGHT_BYTES, "0 where nothing was built");
+
 #ifdef BITS_MAY_DIFFER
 #define SAME_BITS(a, b, bytes) ((void)(bytes), 1)
 #else
