@@ -1,7 +1,9 @@
 """Training: losses, data, runs that resume exactly, and checkpoints that compile. Needs what .ci/setup train brings."""
 
 import json
+import os
 import random
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from train.export import export  # noqa: E402
 from train.losses import LogMel, MultiScaleMel, PhaseAdvance  # noqa: E402
 from train.model import build_decoder  # noqa: E402
 from train.run import LAST, Saving, fit, resume  # noqa: E402
+from train.vocoder import Vocoder as TrainedVocoder  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 HOP, N_FFT, MELS = 20, 64, 8
@@ -164,6 +167,25 @@ def test_a_run_finishes_early_when_told(speech: Path, tmp_path: Path) -> None:
     assert load(folder)["training"] == {"steps": 2, "decay_from": 0}
 
 
+def test_a_signal_saves_the_run_after_the_step_under_way(run: Path, speech: Path, tmp_path: Path) -> None:
+    configuration = written(tiny(speech, tmp_path / "cache"), tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch:
+        step = TrainedVocoder.training_step
+
+        def step_and_signal(self: TrainedVocoder, *arguments: Any) -> None:
+            if self.steps == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            step(self, *arguments)
+
+        patch.setattr(TrainedVocoder, "training_step", step_and_signal)
+        fit(configuration, tmp_path / "run")
+    assert load(tmp_path / "run")["training"]["steps"] == 3
+    assert signal.getsignal(signal.SIGTERM) == before
+    resume(tmp_path / "run")
+    assert_same(load(tmp_path / "run")["state_dict"], load(run)["state_dict"])
+
+
 def test_every_part_of_the_model_learns(run: Path, speech: Path, tmp_path: Path) -> None:
     configuration = tiny(speech, tmp_path / "cache")
     configuration["trainer"]["max_steps"] = 1
@@ -281,10 +303,8 @@ def test_without_augmentation_segments_are_the_recording(speech: Path, tmp_path:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "train" / "configs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_configurations_build(path: Path) -> None:
-    from train.vocoder import Vocoder as Trained  # noqa: PLC0415 (pulls in Lightning)
-
     configuration = read_configuration(path)
-    model = Trained(**configuration.model)
+    model = TrainedVocoder(**configuration.model)
     SpeechData(**configuration.data)
     assert model.hparams["vocoder_args"]["dim"] == model.decoder.shape.dim
 

@@ -1,6 +1,8 @@
 """A training run: a folder with its configuration, its last checkpoint, a log in JSON lines, and validation audio."""
 
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,16 +38,45 @@ class Speech(lightning.LightningDataModule):  # type: ignore[misc,unused-ignore]
         return self.data.validation_loaders()
 
 
+class StoppedError(Exception):
+    """A signal stopped the run, which was saved."""
+
+
 class Saving(lightning.Callback):  # type: ignore[misc,unused-ignore]
-    """Saves the run every so many steps; a run that is cut off while saving keeps the checkpoint before."""
+    """Saves the run every so many steps; a run that is cut off while saving keeps the checkpoint before.
+
+    Ctrl-C and SIGTERM end the step under way, save and raise StoppedError; a second one kills, as it would have.
+    """
 
     def __init__(self, folder: Path, every: int) -> None:
         self.folder, self.every = folder, every
+        self.signals: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        self.stopping = False
+
+    def on_train_start(self, trainer: Any, model: Any) -> None:
+        """From here on signals stop the run in order."""
+        if threading.current_thread() is threading.main_thread():
+            for number in self.signals:
+                signal.signal(number, self._stop)
+
+    def restore_signals(self) -> None:
+        """Signals do again what they did before the run."""
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self.signals.items():
+                signal.signal(number, handler)
+
+    def _stop(self, number: int, frame: Any) -> None:
+        self.stopping = True
+        signal.signal(number, signal.SIG_DFL)
 
     def on_train_batch_end(self, trainer: Any, model: Any, outputs: Any, batch: Any, index: int) -> None:
         """Save, if it is time."""
-        if model.steps % self.every == 0:
+        # All ranks must save together
+        stopping = trainer.strategy.reduce_boolean_decision(self.stopping, all=False)
+        if stopping or model.steps % self.every == 0:
             self.save(trainer)
+        if stopping:
+            raise StoppedError
 
     def save(self, trainer: Any) -> None:
         """Save now."""
@@ -97,13 +128,19 @@ def _run(configuration: Configuration, model: Vocoder, data: SpeechData, folder:
     # Said of every loader that keeps no state. Ours needs none: it begins where the model stands.
     warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch")
     shown = settings.get("enable_progress_bar", True)
-    bars = [TQDMProgressBar(refresh_rate=5 if sys.stdout.isatty() else 500)] if shown else []
+    bars = [TQDMProgressBar(refresh_rate=1 if sys.stdout.isatty() else 500)] if shown else []
     try:
         trainer = _trainer(settings, validate_every, [saving, *bars])
     except (TypeError, ValueError, MisconfigurationException) as error:
         reason = str(error).split("__init__() ")[-1].splitlines()[0]
         raise ConfigurationError(f"{folder / CONFIGURATION}: section trainer: {reason}") from None
-    trainer.fit(model, datamodule=Speech(data, model.total_steps), ckpt_path=last, weights_only=False)
+    try:
+        trainer.fit(model, datamodule=Speech(data, model.total_steps), ckpt_path=last, weights_only=False)
+    except StoppedError:
+        print(f"\ntrain: stopped and saved at step {model.steps}: python -m train resume {folder}", file=sys.stderr)
+        return
+    finally:
+        saving.restore_signals()
     saving.save(trainer)
 
 

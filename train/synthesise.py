@@ -1,8 +1,9 @@
 """Make a corpus of speech that anyone may use: `python -m train.synthesise build/corpus`.
 
 Debian's free synthesisers read sentences written for it, in many voices, languages, speeds and pitches. DIR/train and
-DIR/validation then hold, by synthesiser, WAVs of a few seconds each (16 kHz mono, 16 bits), DIR/manifest.json says which voice said
-what, and under which licence the voice is. The text is the same on every run; the audio is the synthesisers'.
+DIR/validation then hold, by synthesiser, WAVs of a few seconds each (16 kHz mono, 16 bits), DIR/manifest.json says
+which voice said what, and under which licence the voice is. The text is the same on every run; the audio is the
+synthesisers'. Only voices under permissive licences speak, so that nobody need ask what a model owes them.
 
 The speakers BDL and SLT of CMU ARCTIC judge the models, so no voice built from their recordings takes part.
 """
