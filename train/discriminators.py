@@ -68,8 +68,13 @@ class ResolutionDiscriminator(nn.Module):  # type: ignore[misc,unused-ignore]
 
     def forward(self, audio: torch.Tensor) -> list[torch.Tensor]:
         """[batch, samples] to the outputs of the layers, the verdict last."""
+        # In float32 always: PyTorch 2.15's gradients of narrow bfloat16 convolutions hold what memory held before
+        with torch.autocast(audio.device.type, enabled=False):
+            return self._forward(audio.float())
+
+    def _forward(self, audio: torch.Tensor) -> list[torch.Tensor]:
         hop = self.n_fft // 4
-        spectrum = torch.stft(audio.float(), self.n_fft, hop, window=self.window, center=True, return_complex=True)
+        spectrum = torch.stft(audio, self.n_fft, hop, window=self.window, center=True, return_complex=True)
         image = torch.view_as_real(spectrum).permute(0, 3, 2, 1)  # [batch, re and im, frames, bins]
         maps, ends = [], []
         for low, high, convs in zip(self.edges[:-1], self.edges[1:], self.bands, strict=True):

@@ -24,7 +24,6 @@ import numpy as np
 from train.audio import SAMPLE_RATE, normalised, read_audio, write_wav
 from train.sentences import sentence
 
-PACKAGES = "flite espeak-ng festival festvox-kallpc16k festvox-kdlpc16k festvox-ru"
 ENGINES = ("flite", "festival", "espeak")
 JUDGES = ("bdl", "slt")
 VALIDATION_EVERY = 24
@@ -162,4 +161,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except FileNotFoundError as error:
-        sys.exit(f"synthesise: error: {error.filename} is missing: apt-get install {PACKAGES}")
+        sys.exit(f"synthesise: error: {error.filename} is missing: .ci/setup corpus brings it")

@@ -9,9 +9,12 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch.nn import functional
 from torch.optim import AdamW
 
+from compiler.checkpoint import read_checkpoint
+from compiler.errors import CompileError
 from train.audio import write_wav
 from train.discriminators import Discriminators
 from train.losses import (
@@ -23,7 +26,7 @@ from train.losses import (
     feature_loss,
     generator_loss,
 )
-from train.model import Decoder, Shape
+from train.model import Decoder, Shape, build_decoder
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -158,6 +161,22 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
 
     # ---- the model ----
 
+    def start_from(self, path: Path) -> None:
+        """Take the decoder's weights from a checkpoint of any kind that the compiler reads, executing nothing in it.
+
+        Raises ValueError if it is of another shape, or holds no decoder.
+        """
+        try:
+            checkpoint = read_checkpoint(path)
+            given = build_decoder(checkpoint.tensors, self.decoder.shape.hop_length)
+        except (CompileError, KeyError, RuntimeError) as error:
+            raise ValueError(f"{path}: {error}") from None
+        if given.shape != self.decoder.shape:
+            raise ValueError(f"{path}: is {given.shape}, the configuration {self.decoder.shape}")
+        for decoder in (self.decoder, self.averaged):
+            if decoder is not None:
+                decoder.load_state_dict(given.state_dict())
+
     def best_decoder(self) -> Decoder:
         """The decoder to use: of averaged weights, where an average is kept."""
         return self.decoder if self.averaged is None else self.averaged
@@ -247,7 +266,9 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
         optimizer.step()
 
     def _finish_early(self) -> None:
-        if self.decay_from is None and self.run_folder is not None and (self.run_folder / "finish").exists():
+        told = self.decay_from is None and self.run_folder is not None and (self.run_folder / "finish").exists()
+        # All ranks begin with the same step
+        if self.decay_from is None and self.trainer.strategy.reduce_boolean_decision(told, all=False):
             self.decay_from = self.steps
 
     def _average(self) -> None:
@@ -266,12 +287,16 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
         audio = batch["audio"]
         output = self.resynthesise(self.best_decoder(), audio)
         self.distances.setdefault(names[dataloader_idx], []).append(float(self.mel_loss(output, audio)))
-        if index == 0 and self.run_folder is not None:
+        if index == 0 and self._writes():
+            assert self.run_folder is not None
             folder = self.run_folder / "audio"
             folder.mkdir(parents=True, exist_ok=True)
             name = f"{names[dataloader_idx]}_{batch['name'][0]}"
-            write_wav(folder / f"{name}.original.wav", audio[0].cpu().numpy(), self.sample_rate)
-            write_wav(folder / f"{name}.step{self.steps:07d}.wav", output[0].cpu().numpy(), self.sample_rate)
+            for kind, samples in (("original", audio), (f"step{self.steps:07d}", output)):
+                write_wav(folder / f"{name}.{kind}.wav", samples[0].cpu().numpy(), self.sample_rate)
+            for logger in self.loggers:
+                if isinstance(logger, TensorBoardLogger):
+                    logger.experiment.add_audio(name, output[0], self.steps, self.sample_rate)
 
     def on_validation_epoch_start(self) -> None:
         """Begin to collect."""
@@ -283,10 +308,25 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
         if not self.trainer.sanity_checking:
             self._log({"validation": means})
 
-    def _log(self, facts: Mapping[str, Any]) -> None:
-        if self.run_folder is not None:
-            with (self.run_folder / "log.jsonl").open("a") as file:
-                file.write(json.dumps({"step": self.steps, **facts}) + "\n")
+    def _writes(self) -> bool:
+        """Whether this process keeps the run's log: of several ranks, the first."""
+        return self.run_folder is not None and bool(self.trainer.is_global_zero)
+
+    def _log(self, facts: Mapping[str, Mapping[str, float]]) -> None:
+        """To log.jsonl, a line a call; to log.csv, a line a value; to Lightning's loggers."""
+        if not self._writes():
+            return
+        assert self.run_folder is not None
+        with (self.run_folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps({"step": self.steps, **facts}) + "\n")
+        with (self.run_folder / "log.csv").open("a") as file:
+            if file.tell() == 0:
+                file.write("step,part,name,value\n")
+            for part, values in facts.items():
+                file.writelines(f"{self.steps},{part},{name},{value}\n" for name, value in values.items())
+        for logger in self.loggers:
+            flat = {f"{part}/{name}": value for part, values in facts.items() for name, value in values.items()}
+            logger.log_metrics(flat, self.steps)
 
     # ---- what a checkpoint must hold beside the weights ----
 
