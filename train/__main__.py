@@ -5,7 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from train.configuration import ConfigurationError, overrides_in, read_configuration
+from train.configuration import ConfigurationError, read_configuration, without_overrides
 
 try:
     from train.export import export
@@ -36,12 +36,11 @@ def main() -> int:
     exporting.add_argument("checkpoint", type=Path, help="last.ckpt of a run")
     exporting.add_argument("out", type=Path)
     exporting.add_argument("--dtype", default="float16", choices=["float16", "float32"])
-    arguments, rest = parser.parse_known_args()
-    if rest and arguments.command != "fit":
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
+        others, overrides = without_overrides(sys.argv[1:])
+        arguments = parser.parse_args(others)
         if arguments.command == "fit":
-            _fit(arguments, rest)
+            _fit(arguments, overrides)
         elif arguments.command == "resume":
             resume(arguments.folder)
         else:
@@ -55,8 +54,8 @@ def main() -> int:
     return 0
 
 
-def _fit(arguments: argparse.Namespace, rest: list[str]) -> None:
-    configuration = read_configuration(*arguments.config, *arguments.more, overrides=overrides_in(rest))
+def _fit(arguments: argparse.Namespace, overrides: list[tuple[str, str]]) -> None:
+    configuration = read_configuration(*arguments.config, *arguments.more, overrides=overrides)
     if arguments.init_from:
         configuration = replace(configuration, init_from=arguments.init_from)
     folder = arguments.out or (arguments.ckpt_path.parent if arguments.ckpt_path else None)

@@ -131,19 +131,23 @@ def _translated(merged: dict[str, Any]) -> Configuration:
     return Configuration(model, data, {**TRAINER, **trainer}, tuple(notes), path if pretrained else None)
 
 
-def overrides_in(arguments: Sequence[str]) -> list[tuple[str, str]]:
-    """The pairs in a command line's `--section.name value` and `--section.name=value`. Raises ConfigurationError."""
+def without_overrides(arguments: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """A command line without its `--SECTION.NAME VALUE` and `--SECTION.NAME=VALUE`; and these, as pairs.
+
+    Raises ConfigurationError if a value is missing.
+    """
+    others: list[str] = []
     pairs: list[tuple[str, str]] = []
     rest = list(arguments)
     while rest:
-        name, given, value = rest.pop(0).partition("=")
+        argument = rest.pop(0)
+        name, given, value = argument.partition("=")
         if not re.fullmatch(rf"--({'|'.join(SECTIONS)})(\.\w+)+", name):
-            raise ConfigurationError(
-                f"{name}: not known; overrides are called --model.NAME, --data.NAME, --trainer.NAME"
-            )
+            others.append(argument)
+            continue
         if not given:
             if not rest:
                 raise ConfigurationError(f"{name}: a value is missing")
             value = rest.pop(0)
         pairs.append((name.removeprefix("--"), value))
-    return pairs
+    return others, pairs

@@ -180,9 +180,9 @@ def _trainer(
     settings: Mapping[str, Any], validate_every: int, loggers: list[Logger], callbacks: list[lightning.Callback]
 ) -> Any:
     chosen = {"accelerator": "auto", "devices": 1, **settings}
-    if str(chosen["devices"]) != "1":
+    if str(chosen["devices"]) not in ("1", "0,") and chosen.get("strategy", "auto") == "auto":
         # A step that draws its discriminators leaves the others without gradients
-        chosen.setdefault("strategy", "ddp_find_unused_parameters_true")
+        chosen["strategy"] = "ddp_find_unused_parameters_true"
     return lightning.Trainer(
         **chosen,
         logger=loggers,
