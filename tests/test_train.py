@@ -1,5 +1,6 @@
 """Training: losses, data, runs that resume exactly, and checkpoints that compile. Needs what .ci/setup train brings."""
 
+import base64
 import json
 import os
 import random
@@ -25,6 +26,7 @@ import yaml  # noqa: E402
 from bench.measures import mel_distance  # noqa: E402
 from tests import make_checkpoint, reference  # noqa: E402
 from tests.objects import Vocoder, compile_model, config, golden, some_audio  # noqa: E402
+from train import hard_cases, listen  # noqa: E402
 from train.__main__ import main  # noqa: E402
 from train.audio import read_audio, write_wav  # noqa: E402
 from train.configuration import ConfigurationError, read_configuration, without_overrides  # noqa: E402
@@ -488,6 +490,34 @@ def test_the_command_says_what_is_wrong(
         assert message in complaint
         assert complaint.startswith("train: error: ")
         assert complaint.count("\n") == 1
+
+
+def test_the_listening_page_holds_every_sentence_of_every_folder(
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, out = tmp_path / "other", tmp_path / "page.html"
+    shutil.copytree(speech, other)
+    monkeypatch.setattr(sys, "argv", ["listen", str(out), f"recording <b>={speech}", f"ours={other}", "--trials", "7"])
+    assert listen.main() == 0
+    text = out.read_text()
+    assert text.count("<audio ") == 6
+    assert "<th>recording &lt;b&gt;</th><th>ours</th>" in text
+    data = json.loads(text.split('type="application/json">')[1].split("</script>")[0].replace("<\\/", "</"))
+    assert data["trials"] == 7
+    assert base64.b64decode(data["audio"]["ours"]["1.wav"]) == (speech / "1.wav").read_bytes()
+    (other / "1.wav").unlink()
+    assert listen.main() == 1
+    assert capsys.readouterr().err == f"listen: error: 1.wav: is in one of {speech}, {other} and not in the other\n"
+
+
+def test_hard_cases_are_the_same_on_every_run(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        assert hard_cases.main([str(tmp_path / folder)]) == 0
+    for name in ("singing", "child", "strings", "noise"):
+        first, second = (read_audio(tmp_path / folder / f"{name}.wav") for folder in ("a", "b"))
+        assert np.array_equal(first, second)
+        assert len(first) > 2 * 16000
+        assert np.abs(first).max() == pytest.approx(0.5, abs=1e-3)
 
 
 def test_sentences_are_the_same_for_the_same_seed() -> None:
