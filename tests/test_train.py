@@ -60,6 +60,7 @@ def tiny(speech: Path, cache: Path, **model: Any) -> dict[str, Any]:
             "average": 0.9,
             "clip_gradient": 1.0,
             "adversarial_from": 2,
+            "head_start": 1,
             "lambdas": {"phase_loss": 1.0},
             "draw_losses": True,
             "mixed_precision": True,
@@ -193,6 +194,21 @@ def test_a_signal_saves_the_run_after_the_step_under_way(run: Path, speech: Path
     assert signal.getsignal(signal.SIGTERM) == before
     resume(tmp_path / "run")
     assert_same(load(tmp_path / "run")["state_dict"], load(run)["state_dict"])
+
+
+def test_discriminators_learn_before_the_decoder_listens(speech: Path, tmp_path: Path) -> None:
+    states = []
+    for name, extra in (
+        ("alone", {"adversarial_from": None}),
+        ("head-start", {"adversarial_from": 0, "head_start": 3}),
+    ):
+        configuration = tiny(speech, tmp_path / "cache", **extra)
+        configuration["trainer"]["max_steps"] = 3
+        fit(read_configuration(written(configuration, tmp_path)), tmp_path / name)
+        states.append(load(tmp_path / name)["state_dict"])
+    alone, listened = states
+    assert all(torch.equal(value, listened[name]) for name, value in alone.items())
+    assert any(name.startswith("discriminators.") for name in listened)
 
 
 def test_every_part_of_the_model_learns(run: Path, speech: Path, tmp_path: Path) -> None:

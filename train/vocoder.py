@@ -74,7 +74,8 @@ def filled(group: str, given: Mapping[str, Any] | None, defaults: Mapping[str, A
 class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
     """The section `model` of a configuration; its names are the reference's, and so are the defaults.
 
-    `adversarial_from` is the step at which the discriminators join; None: never, the mel loss trains alone.
+    `adversarial_from` is the step at which the discriminators join; None: never, the mel loss trains alone. For the
+    first `head_start` steps of theirs they learn, and the decoder does not listen to them yet.
     `average` keeps a running mean of the weights over about 1 / (1 - average) steps, which is what validation hears
     and `export` takes; 0: none. `draw_losses` estimates the losses, a step from three of the mel loss's seven scales
     and from two discriminators, the next from others: less exact, and two to three times as fast on a CPU.
@@ -99,6 +100,7 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
         average: float = 0.0,
         adversarial_from: int | None = 0,
         discriminators: Mapping[str, Any] | None = None,
+        head_start: int = 0,
         draw_losses: bool = False,
         mixed_precision: bool = False,
         init_seed: int = 1,
@@ -128,6 +130,7 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
         self.learning_rate, self.betas = float(learning_rate), (float(lr_betas[0]), float(lr_betas[1]))
         self.schedule = Schedule(lr_sch_gamma, warm_up_steps, decay_steps)
         self.clip_gradient, self.average, self.adversarial_from = clip_gradient, average, adversarial_from
+        self.head_start = head_start
         self.draw_losses, self.mixed_precision = draw_losses, mixed_precision
         self.run_folder: Path | None = None
         self.total_steps = 0
@@ -218,9 +221,9 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
                 group["lr"] = rate
         draw = self.steps if self.draw_losses else None
         audio = self.resynthesise(self.decoder, batch)
-        adversarial = self.adversarial_from is not None and self.steps >= self.adversarial_from
+        joined = -1 if self.adversarial_from is None else self.steps - self.adversarial_from
         logged = {"lr": rate}
-        if adversarial:
+        if joined >= 0:
             assert self.discriminators is not None
             with self._mixed():
                 real, fake = self.discriminators(batch, draw), self.discriminators(audio.detach(), draw)
@@ -234,7 +237,7 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
             phase = self.phase_loss(audio, batch)
             logged["phase"] = float(phase.detach())
             loss = loss + self.weights["phase_loss"] * phase
-        if adversarial:
+        if joined >= self.head_start:
             assert self.discriminators is not None
             self.discriminators.requires_grad_(False)
             with self._mixed():
