@@ -240,7 +240,14 @@ def test_a_run_begins_with_the_weights_of_a_checkpoint(run: Path, speech: Path, 
     averaged = load(run)["state_dict"]
     for name, value in model.best_decoder().state_dict().items():
         assert torch.equal(value, averaged[f"averaged.{name}"]), name
-    other = TrainedVocoder(**{**configuration.model, "vocoder_args": {"dim": 16, "num_layers": 2}})
+    sizes = configuration.model["vocoder_args"]
+    deeper = TrainedVocoder(**{**configuration.model, "vocoder_args": {**sizes, "num_layers": 4}})
+    deeper.start_from(tmp_path / "tiny.ckpt")
+    with torch.no_grad():
+        audio = torch.from_numpy(some_audio(2000))[None]
+        said = [one.resynthesise(one.best_decoder(), audio) for one in (model.eval(), deeper.eval())]
+    torch.testing.assert_close(*said)
+    other = TrainedVocoder(**{**configuration.model, "vocoder_args": {**sizes, "dim": 16}})
     with pytest.raises(ValueError, match=r"tiny.ckpt: is .*dim=12.* the configuration .*dim=16"):
         other.start_from(tmp_path / "tiny.ckpt")
 

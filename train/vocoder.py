@@ -3,13 +3,14 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch import nn
 from torch.nn import functional
 from torch.optim import AdamW
 
@@ -167,6 +168,7 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
     def start_from(self, path: Path) -> None:
         """Take the decoder's weights from a checkpoint of any kind that the compiler reads, executing nothing in it.
 
+        It may have fewer blocks: those that it lacks come last, and add nothing at first (gamma is 0).
         Raises ValueError if it is of another shape, or holds no decoder.
         """
         try:
@@ -174,11 +176,14 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
             given = build_decoder(checkpoint.tensors, self.decoder.shape.hop_length)
         except (CompileError, KeyError, RuntimeError) as error:
             raise ValueError(f"{path}: {error}") from None
-        if given.shape != self.decoder.shape:
+        layers = given.shape.layers
+        if layers > self.decoder.shape.layers or replace(self.decoder.shape, layers=layers) != given.shape:
             raise ValueError(f"{path}: is {given.shape}, the configuration {self.decoder.shape}")
-        for decoder in (self.decoder, self.averaged):
-            if decoder is not None:
-                decoder.load_state_dict(given.state_dict())
+        self.decoder.load_state_dict(given.state_dict(), strict=False)
+        for block in list(self.decoder.backbone.convnext)[layers:]:
+            nn.init.zeros_(block.gamma)
+        if self.averaged is not None:
+            self.averaged.load_state_dict(self.decoder.state_dict())
 
     def best_decoder(self) -> Decoder:
         """The decoder to use: of averaged weights, where an average is kept."""
