@@ -19,12 +19,13 @@ SECONDS ?= 3600
 SPEECH ?= examples/speech
 CONFIG ?= train/configs/demo.yaml
 RUN ?= build/run
+ARGS ?=
 
 # C as it is written: what the compiler renders is formatted when it is emitted.
 c_files = $(shell find runtime tests bench examples \( -name '*.[ch]' -o -name '*.cpp' \) -not -path '*/build/*' | xargs grep -LE '^ *//%|\$$\{')
 
-.PHONY: help demo test test-all mutations test-gpu fuzz lint lint-python lint-c object bench bench-gpu tiles quality corpus train test-train \
-  clean setup-build setup-test setup-bench setup-quality setup-train
+.PHONY: help demo test test-all mutations test-gpu fuzz lint lint-python lint-c object bench bench-gpu tiles quality \
+  corpus train test-train clean setup-build setup-test setup-bench setup-quality setup-train setup-corpus
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -76,12 +77,12 @@ quality: setup-quality ## [CKPT=FILE] [SPEECH=DIR]: what each precision does to 
 	@mkdir -p bench/results
 	@for file in quality.json quality.md quality.png; do cp build/$$file bench/results/$$file; done
 
-corpus: setup-train ## synthesise speech to train on, into build/corpus
+corpus: setup-corpus ## synthesise speech to train on, into build/corpus
 	@$(train_python) -m train.synthesise build/corpus
 
-train: setup-train ## [CONFIG=FILE] [RUN=DIR]: train a model, or go on with it; the demo's by default
+train: setup-train ## [CONFIG=FILE] [RUN=DIR] [ARGS="--init-from CKPT ..."]: train a model, or go on with it; the demo's by default
 	@if [ -e "$(RUN)/last.ckpt" ]; then $(train_python) -m train resume "$(RUN)"; \
-	  else $(train_python) -m train fit "$(CONFIG)" --out "$(RUN)"; fi
+	  else $(train_python) -m train fit "$(CONFIG)" --out "$(RUN)" $(ARGS); fi
 
 test-train: setup-train ## the tests of training, which need PyTorch
 	@$(train_python) -m pytest -q tests/test_train.py
@@ -91,7 +92,7 @@ clean: ## remove all that was built; .venv stays
 	@find generated -mindepth 1 ! -name README.md -delete
 	@find . -name __pycache__ -not -path './.venv*' -exec rm -rf {} +
 
-setup-build setup-test setup-bench setup-quality setup-train: setup-%:
+setup-build setup-test setup-bench setup-quality setup-train setup-corpus: setup-%:
 	@.ci/setup $*
 
 lint-python:

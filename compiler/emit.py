@@ -186,11 +186,6 @@ def emit(
     return dict(sorted(files.items()))
 
 
-def stack_bound(options: Options) -> int:
-    """Before the build: what no call took more than in any model; 0 with libraries, which nobody knows."""
-    return max(isa.stack_bytes for isa in options.isas)
-
-
 def _network_sources(plan: Plan, options: Options) -> list[Path]:
     """The object's sources, but for those that there are one of for each instruction set."""
     network = TEMPLATES / "network"

@@ -18,7 +18,7 @@ ISA_ROW = """FMA128 = Isa(
     lanes=4,
     tiles=tuple(Tile(rows, (4,)) for rows in range(1, 4)),
     block_panels=2,
-    stack_bytes=4096,
+    stack_bytes=(4096, 4096, 4096),
     flags=("-msse4.1", "-mfma"),
     cpu=("fma",),
 )
