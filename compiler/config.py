@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .checkpoint import PREFIX, Checkpoint
-from .errors import CompileError
+from .errors import CompileError, one_line
 from .tensors import shape_text
 
 _EMBED = PREFIX + "0.embed.conv.conv"
@@ -183,8 +183,7 @@ class _Reader:
 def _number(name: str, value: Any, real: bool) -> float:
     """A hyper-parameter or override as a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
-        text = "".join(c if c.isprintable() else "?" for c in str(value)[:60])
-        raise CompileError(f"{name} is {text}; expected a number")
+        raise CompileError(f"{name} is {one_line(value)}; expected a number")
     if not real and value != int(value):
         raise CompileError(f"{name} is {value:g}; expected an integer")
     return value if real else int(value)
