@@ -49,11 +49,15 @@ OWN = "vocosc"
 
 OTHERS = {
     "pytorch": ["torch"],
+    "pytorch-pypi": ["torch"],
     "onnxruntime": ["onnx", "onnxruntime"],
     "onnxruntime-int8": ["onnx", "onnxruntime"],
     "openvino": ["onnx", "openvino"],
 }
 """The other peers, the reference first, and the packages that each needs."""
+
+SETUPS = {"pytorch-pypi": "train"}
+"""What brings a peer's packages, `.ci/setup bench` unless it is named here: PyPI's PyTorch takes gigabytes."""
 
 PRECISIONS = ["f32", "f16", "w8", "w8a8"]
 
@@ -204,6 +208,11 @@ def other_peers(text: str) -> list[str]:
     return names
 
 
+def default_torch_python() -> str:
+    """The Python that `.ci/setup train` prepares, with the newest PyTorch of PyPI."""
+    return str(ROOT / ".venv-train" / "bin" / "python")
+
+
 def default_peer_python() -> str:
     """The Python that `.ci/setup bench` prepares for the peers that are not PyTorch."""
     return str(ROOT / ".venv-bench" / "bin" / "python")
@@ -261,6 +270,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         "--work", type=Path, default=ROOT / "build" / "bench", help="for objects and audio (%(default)s)"
     )
     parser.add_argument("--python", default=default_peer_python(), help="that of ONNX Runtime, OpenVINO (%(default)s)")
+    parser.add_argument("--torch-python", default=default_torch_python(), help="that of PyPI's PyTorch (%(default)s)")
     parser.add_argument("--json", type=Path, help="write what was measured to this file")
     parser.add_argument("--date", help="to note in it")
     return parser.parse_args(argv)
@@ -300,13 +310,17 @@ def find_other_peers(
     for kind, packages in OTHERS.items():
         if args.peers is not None and kind not in args.peers:
             continue
-        python = sys.executable if kind == "pytorch" else args.python
+        python = {"pytorch": sys.executable, "pytorch-pypi": args.torch_python}.get(kind, args.python)
         name = kind.replace("-", " ")
         if not has_packages(python, packages):
-            missing[name] = f"{python} lacks {' or '.join(packages)}; .ci/setup bench brings them"
+            missing[name] = f"{python} lacks {' or '.join(packages)}; .ci/setup {SETUPS.get(kind, 'bench')} brings it"
         elif kind == "pytorch":
             command = [python, "-m", "bench.torch_worker"]
             peers.append(PyTorchPeer(name, inputs.tensors, inputs.mel, inputs.work, command, cpu_flags=cpu_flags))
+        elif kind == "pytorch-pypi":
+            peers.append(
+                WorkerPeer(name, inputs.tensors, inputs.mel, inputs.work, [python, "-m", "bench.torch_worker"])
+            )
         else:
             command = [python, "-m", "bench.onnx_worker"]
             peers.append(WorkerPeer(name, inputs.tensors, inputs.mel, inputs.work, command, [kind]))
@@ -396,7 +410,7 @@ class LimitsMeter:
                 frame_ms=limits.frame_ms(cost),
                 call_ms=limits.call_ms(cost, in_call),
                 run_ms=limits.run_ms(cost, in_run, in_call),
-                run_fma_ms=limits.frame_ms(cost) * in_run,
+                run_fma_ms=limits.fma_ms(cost) * in_run,
                 peak_gflops=limits.peak_gflops,
             )
 

@@ -10,6 +10,8 @@ from bench.peers import Row
 from bench.quiet import QUIET, SPEECH, quiet_name
 from bench.report import RowResult, aligned
 
+PYTORCHS = ("pytorch", "pytorch pypi")
+"""A bar against the first is one against the faster of these."""
 ONE_THREAD = "itself on 1 thread"
 FMA_PEAK = "the FMA peak"
 
@@ -18,8 +20,9 @@ FMA_PEAK = "the FMA peak"
 class Bar:
     """A peer's speed on a row has to be `factor` times that of another.
 
-    Other peers are taken at the better of their thread counts, up to the row's. Instead of another peer it may be the
-    peer itself on one thread, or all the multiply-adds that the machine does on the row's threads.
+    Other peers are taken at the better of their thread counts, up to the row's, and PyTorch at the better of its
+    builds. Instead of another peer it may be the peer itself on one thread, or all the multiply-adds that the machine
+    does in float on the row's threads.
     """
 
     peer: str
@@ -95,24 +98,24 @@ def judge(results: Sequence[RowResult], bars: Iterable[Bar] = BARS) -> list[Verd
         against = bar.peer if bar.against == ONE_THREAD else bar.against
         most_threads = 1 if bar.against == ONE_THREAD else bar.row.threads
         others = [
-            r
+            (r, name)
             for r in results
-            if replace(r.row, threads=bar.row.threads) == bar.row
-            and r.row.threads <= most_threads
-            and against in r.rounds
+            if replace(r.row, threads=bar.row.threads) == bar.row and r.row.threads <= most_threads
+            for name in (PYTORCHS if against == PYTORCHS[0] else (against,))
+            if name in r.rounds
         ]
         if own is None or not others:
             continue
-        others = [r for r in others if r.rounds[against]]
+        others = [(r, name) for r, name in others if r.rounds[name]]
         if not own.rounds[bar.peer] or not others:
             verdicts.append(Verdict(bar, None))
             continue
-        best = min(others, key=lambda r: _median_ms(r, against))
+        best, name = min(others, key=lambda other: _median_ms(*other))
         if best is own:
             # Round by round, where the rounds are the same.
-            measured = ratio(best.rounds[against], own.rounds[bar.peer]).median
+            measured = ratio(best.rounds[name], own.rounds[bar.peer]).median
         else:
-            measured = _median_ms(best, against) / _median_ms(own, bar.peer)
+            measured = _median_ms(best, name) / _median_ms(own, bar.peer)
         verdicts.append(Verdict(bar, measured))
     return verdicts
 

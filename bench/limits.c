@@ -1,21 +1,27 @@
-// What the machine can do at most: fused multiply-adds a second, and bytes read a second.
+// What the machine can do at most: multiply-adds a second, in float and in integers, and bytes read a second.
 //
 //     limits THREADS BYTES...
 //
-// prints one JSON object: {"threads": T, "fma_gflops": {ISA: of all threads together}, "read_gbytes": {BYTES: the same,
-// each thread reading its own part of a buffer of that size, over and over}}. The best of many short measurements:
-// a limit is what nothing exceeds, whatever else the machine does meanwhile.
+// prints one JSON object, figures of all threads together: {"threads": T, "fma_gflops": {ISA: fused multiply-adds in
+// float, two operations each}, "int16_gops": {ISA: products of int16, summed in int32, likewise}, "int8_gops": {ISA: of
+// bytes}, "read_gbytes": {BYTES: each thread reading its own part of a buffer of that size, over and over}}. The best
+// of many short measurements: a limit is what nothing exceeds, whatever else the machine does meanwhile.
 
 #define _POSIX_C_SOURCE 200112L
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#if defined __x86_64__
+#include <cpuid.h>
+#endif
 
-enum { max_threads = 64, repetitions = 60, accumulators = 14, fma_rounds = 400000, alignment = 64 };
+enum { max_threads = 64, repetitions = 60, accumulators = 14, integer_sums = 12, alignment = 64 };
+enum { rounds = 400000 };  // of a loop over all accumulators
 
 static const double read_bytes_per_repetition = 1.2e8;
 
@@ -25,7 +31,7 @@ static const double read_bytes_per_repetition = 1.2e8;
 #define FMA_LOOP(vector)                                                                                \
   vector a0 = x, a1 = x + 1, a2 = x + 2, a3 = x + 3, a4 = x + 4, a5 = x + 5, a6 = x + 6;                \
   vector b0 = y, b1 = y + 1, b2 = y + 2, b3 = y + 3, b4 = y + 4, b5 = y + 5, b6 = y + 6;                \
-  for (int i = 0; i < fma_rounds; i++) {                                                                \
+  for (int i = 0; i < rounds; i++) {                                                                    \
     a0 = a0 * x + y, a1 = a1 * x + y, a2 = a2 * x + y, a3 = a3 * x + y;                                 \
     a4 = a4 * x + y, a5 = a5 * x + y, a6 = a6 * x + y;                                                  \
     b0 = b0 * x + y, b1 = b1 * x + y, b2 = b2 * x + y, b3 = b3 * x + y;                                 \
@@ -96,14 +102,85 @@ static int find_isas(const Isa **isas) {
 }
 #endif
 
+// Products of integers: an instruction, or two, that multiply pairs (int16) or fours (bytes) and add them to sums in
+// int32. By inline assembly, as compilers would take a product of constants out of the loop and copy the sums of VNNI.
+typedef struct Product {
+  const char *isa;
+  int products;  // of one step
+  int32_t (*multiply_add)(void);
+} Product;
+
+#define DEFINE_PRODUCT(name, isa, features, bytes_in_vector, products, STEP)                                        \
+  __attribute__((target(features))) static int32_t multiply_add_##name(void) {                                      \
+    typedef int32_t IntegerVector __attribute__((vector_size(bytes_in_vector)));                                    \
+    IntegerVector x = {0}, s0 = x, s1 = x, s2 = x, s3 = x, s4 = x, s5 = x;                                          \
+    IntegerVector s6 = x, s7 = x, s8 = x, s9 = x, s10 = x, s11 = x;                                                 \
+    for (int i = 0; i < rounds; i++) {                                                                              \
+      STEP(s0) STEP(s1) STEP(s2) STEP(s3) STEP(s4) STEP(s5) STEP(s6) STEP(s7) STEP(s8) STEP(s9) STEP(s10) STEP(s11) \
+    }                                                                                                               \
+    IntegerVector sum = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7)) + ((s8 + s9) + (s10 + s11));              \
+    return sum[0];                                                                                                  \
+  }                                                                                                                 \
+  static const Product name = {isa, products, multiply_add_##name};
+
+#if defined __x86_64__
+#define VPMADDWD(sum)                                                                            \
+  {                                                                                              \
+    IntegerVector t;                                                                             \
+    __asm__ volatile("vpmaddwd %2, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(sum), "=&x"(t) : "x"(x)); \
+  }
+#define VPDPWSSD(sum) __asm__ volatile("%{vex%} vpdpwssd %1, %1, %0" : "+x"(sum) : "x"(x));
+#define VPDPBUSD(sum) __asm__ volatile("%{vex%} vpdpbusd %1, %1, %0" : "+x"(sum) : "x"(x));
+#define VPDPWSSD_512(sum) __asm__ volatile("vpdpwssd %1, %1, %0" : "+v"(sum) : "v"(x));
+#define VPDPBUSD_512(sum) __asm__ volatile("vpdpbusd %1, %1, %0" : "+v"(sum) : "v"(x));
+DEFINE_PRODUCT(int16_avx2, "avx2", "avx2", 32, 16, VPMADDWD)
+DEFINE_PRODUCT(int16_avx_vnni, "avx_vnni", "avx2", 32, 16, VPDPWSSD)
+DEFINE_PRODUCT(int16_avx512_vnni, "avx512_vnni", "avx512f", 64, 32, VPDPWSSD_512)
+DEFINE_PRODUCT(int8_avx_vnni, "avx_vnni", "avx2", 32, 32, VPDPBUSD)
+DEFINE_PRODUCT(int8_avx512_vnni, "avx512_vnni", "avx512f", 64, 64, VPDPBUSD_512)
+
+// GCC 12 cannot ask a CPU for AVX-VNNI.
+static bool has_avx_vnni(void) {
+  unsigned int a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & bit_AVXVNNI) != 0;
+}
+
+// AVX2 alone has no exact sum of products of bytes: they are widened, and are products of int16 then.
+static int find_int16(const Product **products) {
+  int count = 0;
+  if (__builtin_cpu_supports("avx2")) products[count++] = &int16_avx2;
+  if (__builtin_cpu_supports("avx2") && has_avx_vnni()) products[count++] = &int16_avx_vnni;
+  if (__builtin_cpu_supports("avx512vnni")) products[count++] = &int16_avx512_vnni;
+  return count;
+}
+
+static int find_int8(const Product **products) {
+  int count = 0;
+  if (__builtin_cpu_supports("avx2")) products[count++] = &int16_avx2;
+  if (__builtin_cpu_supports("avx2") && has_avx_vnni()) products[count++] = &int8_avx_vnni;
+  if (__builtin_cpu_supports("avx512vnni")) products[count++] = &int8_avx512_vnni;
+  return count;
+}
+#else
+static int find_int16(const Product **products) {
+  (void)products;
+  return 0;
+}
+static int find_int8(const Product **products) {
+  (void)products;
+  return 0;
+}
+#endif
+
 // One measurement, in which all threads do the same at the same time.
 typedef struct Team {
   pthread_barrier_t barrier;
   const Isa *isa;
-  unsigned char *memory;  // NULL: multiply-adds
-  size_t bytes;           // of one thread's part
-  int passes;             // over that part, in one repetition
-  float scale, shift;     // come from outside, so that no compiler can know the result
+  const Product *product;  // NULL: floats
+  unsigned char *memory;   // NULL: multiply-adds
+  size_t bytes;            // of one thread's part
+  int passes;              // over that part, in one repetition
+  float scale, shift;      // come from outside, so that no compiler can know the result
 } Team;
 
 typedef struct Member {
@@ -125,7 +202,9 @@ static void *work(void *argument) {
   for (int i = 0; i < repetitions; i++) {
     pthread_barrier_wait(&team->barrier);
     double start = now_s();
-    if (team->memory == NULL) {
+    if (team->product != NULL) {
+      member->sum += team->product->multiply_add();
+    } else if (team->memory == NULL) {
       member->sum += (double)team->isa->multiply_add(team->scale, team->shift);
     } else {
       for (int pass = 0; pass < team->passes; pass++) {
@@ -165,6 +244,17 @@ static double measure(Team *team, int threads, double *sum) {
   return best_s;
 }
 
+// Prints the team's peaks in products of integers, in 10^9 operations a second.
+static void print_products(const char *key, const Product **products, int count, Team *team, int threads, double *sum) {
+  printf("}, \"%s\": {", key);
+  for (int i = 0; i < count; i++) {
+    team->product = products[i];
+    double operations = 2.0 * integer_sums * rounds * products[i]->products * threads;
+    printf("%s\"%s\": %.2f", i > 0 ? ", " : "", products[i]->isa, 1e-9 * operations / measure(team, threads, sum));
+  }
+  team->product = NULL;
+}
+
 int main(int count, char **arguments) {
   int threads = count > 1 ? atoi(arguments[1]) : 0;
   if (threads < 1 || threads > max_threads) fail("usage: limits THREADS BYTES..., with 1 to 64 threads");
@@ -177,9 +267,12 @@ int main(int count, char **arguments) {
   printf("{\"threads\": %d, \"fma_gflops\": {", threads);
   for (int i = 0; i < isa_count; i++) {
     team.isa = isas[i];
-    double operations = 2.0 * accumulators * fma_rounds * isas[i]->floats * threads;
+    double operations = 2.0 * accumulators * rounds * isas[i]->floats * threads;
     printf("%s\"%s\": %.2f", i > 0 ? ", " : "", isas[i]->name, 1e-9 * operations / measure(&team, threads, &sum));
   }
+  const Product *products[3];
+  print_products("int16_gops", products, find_int16(products), &team, threads, &sum);
+  print_products("int8_gops", products, find_int8(products), &team, threads, &sum);
   printf("}, \"read_gbytes\": {");
   for (int i = 2; i < count; i++) {
     size_t bytes = (size_t)strtoull(arguments[i], NULL, 10);

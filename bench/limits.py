@@ -3,26 +3,35 @@
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from bench.peers import Cost, PeerError, last_line
 
 SOURCE = Path(__file__).with_name("limits.c")
 FLAGS = ("-std=c11", "-O3", "-ffp-contract=fast", "-pthread")
 
+Key = TypeVar("Key")
+
 
 @dataclass(frozen=True)
 class Limits:
-    """Of so many threads together: multiply-adds by instruction set in GFLOP/s, reading by size of buffer in GB/s."""
+    """Of so many threads together: reading by size of buffer in GB/s, multiply-adds by instruction set.
+
+    These are two operations each, in billions a second: in float, of int16 and of bytes. A CPU that `limits.c` has no
+    integer instruction for has no peaks of integers.
+    """
 
     threads: int
     fma_gflops: Mapping[str, float]
     read_gbytes: Mapping[int, float]
+    int16_gops: Mapping[str, float] = field(default_factory=dict)
+    int8_gops: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def peak_gflops(self) -> float:
-        """Of the best instruction set."""
+        """In float, of the best instruction set."""
         return max(self.fma_gflops.values())
 
     def bytes_ms(self, cost: Cost) -> float:
@@ -30,7 +39,13 @@ class Limits:
         return 1e-6 * cost.weight_bytes / self.read_gbytes[cost.weight_bytes]
 
     def frame_ms(self, cost: Cost) -> float:
-        """The least time for a frame's arithmetic."""
+        """The least time for a frame's arithmetic, each product at the peak of its type; without one it is free."""
+        floats = cost.macs_per_frame - cost.int16_macs - cost.int8_macs
+        peaks = [(floats, self.fma_gflops), (cost.int16_macs, self.int16_gops), (cost.int8_macs, self.int8_gops)]
+        return sum(2e-6 * macs / max(peak.values()) for macs, peak in peaks if peak)
+
+    def fma_ms(self, cost: Cost) -> float:
+        """The least time for a frame's arithmetic, were it all in float."""
         return 2e-6 * cost.macs_per_frame / self.peak_gflops
 
     def call_ms(self, cost: Cost, frames: int) -> float:
@@ -48,10 +63,16 @@ class Limits:
 
 def best_of(first: Limits, second: Limits) -> Limits:
     """Two measurements of the same as one: what was ever reached."""
+
+    def better(a: Mapping[Key, float], b: Mapping[Key, float]) -> dict[Key, float]:
+        return {key: max(value, b[key]) for key, value in a.items()}
+
     return Limits(
         first.threads,
-        {isa: max(value, second.fma_gflops[isa]) for isa, value in first.fma_gflops.items()},
-        {size: max(value, second.read_gbytes[size]) for size, value in first.read_gbytes.items()},
+        better(first.fma_gflops, second.fma_gflops),
+        better(first.read_gbytes, second.read_gbytes),
+        better(first.int16_gops, second.int16_gops),
+        better(first.int8_gops, second.int8_gops),
     )
 
 
@@ -75,4 +96,4 @@ def measure_limits(program: Path, threads: int, sizes: Sequence[int]) -> Limits:
         raise PeerError(f"{' '.join(line)}: {last_line(done.stderr)}")
     data = json.loads(done.stdout)
     read = {int(size): float(value) for size, value in data["read_gbytes"].items()}
-    return Limits(int(data["threads"]), dict(data["fma_gflops"]), read)
+    return Limits(data["threads"], data["fma_gflops"], read, data["int16_gops"], data["int8_gops"])

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +18,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 OUTDATED_CORES = ("Prescott", "Core2", "Penryn", "Dunnington", "Nehalem", "Sandybridge", "Generic", "generic")
 """What OpenBLAS takes a CPU for that is newer than itself: it then runs without AVX2, several times too slow."""
+
+INTEGER_ROWS = {"w8": "int16_macs", "w8a8": "int8_macs"}
+"""The field of a Cost that the products of integers are in, by precision."""
+
+AVX2_CORES = ("Haswell", "Zen")
+"""What it takes others for: then it runs without the AVX-512 that they may have, a third slower."""
 
 Progress = Callable[[int], None]
 """Told how many runs of the round are done."""
@@ -56,10 +62,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Cost:
-    """What decoding takes at least: bytes of weights read by every call, multiply-adds of every frame."""
+    """What decoding takes at least: bytes of weights read by every call, multiply-adds of every frame.
+
+    Of these the last two are products of integers: int16 or bytes, by int8 weights.
+    """
 
     weight_bytes: int
     macs_per_frame: int
+    int16_macs: int = 0
+    int8_macs: int = 0
 
 
 class Peer(Protocol):
@@ -100,6 +111,12 @@ def openblas_core_for(cpu_flags: Collection[str]) -> str | None:
     if {"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= set(cpu_flags):
         return "SkylakeX"
     return "Haswell" if {"avx2", "fma"} <= set(cpu_flags) else None
+
+
+def better_openblas_core(taken: str, cpu_flags: Collection[str]) -> str | None:
+    """The core type to ask for where OpenBLAS takes the CPU for one of fewer instructions; none where it does not."""
+    core = openblas_core_for(cpu_flags)
+    return core if taken in OUTDATED_CORES or (core == "SkylakeX" and taken in AVX2_CORES) else None
 
 
 def last_line(text: str) -> str:
@@ -206,7 +223,7 @@ class WorkerPeer:
 
 @dataclass
 class PyTorchPeer(WorkerPeer):
-    """The reference: `train/model.py`."""
+    """The reference, `train/model.py`, on Debian's PyTorch."""
 
     cpu_flags: Collection[str] = ()
 
@@ -214,8 +231,8 @@ class PyTorchPeer(WorkerPeer):
         """As `WorkerPeer.prepare`; an OpenBLAS that does not know the CPU is told what it is."""
         if self._worker is None or self._threads != row.threads:
             self._start(row.threads, thread_environment(row.threads))
-            core = openblas_core_for(self.cpu_flags)
-            if self._facts.get("openblas_core") in OUTDATED_CORES and core and "OPENBLAS_CORETYPE" not in os.environ:
+            core = better_openblas_core(self._facts.get("openblas_core", "none"), self.cpu_flags)
+            if core and "OPENBLAS_CORETYPE" not in os.environ:
                 self._start(row.threads, {**thread_environment(row.threads), "OPENBLAS_CORETYPE": core})
         return self._facts
 
@@ -243,7 +260,7 @@ class CompiledPeer:
         """What the compiler's report says that decoding costs. Raises PeerError."""
         report = read_report(self._directory(row))
         try:
-            return Cost(int(report["weight_bytes"]), int(report["macs_per_frame"]))
+            return cost_of(report)
         except (KeyError, TypeError, ValueError) as error:
             raise PeerError(f"{self.name}: the report lacks {error}") from None
 
@@ -325,6 +342,18 @@ def read_report(directory: Path) -> dict[str, Any]:
     if not isinstance(report, dict):
         raise PeerError(f"{path}: no JSON object")
     return report
+
+
+def cost_of(report: Mapping[str, Any]) -> Cost:
+    """What the compiler's report says that decoding costs. Raises KeyError, TypeError, ValueError."""
+    cost = Cost(int(report["weight_bytes"]), int(report["macs_per_frame"]))
+    if report["precision"] not in INTEGER_ROWS:
+        return cost
+    # The blocks' two products are of integers; embedding and head are not.
+    model = report["model"]
+    return replace(
+        cost, **{INTEGER_ROWS[report["precision"]]: 2 * model["dim"] * model["hidden"] * model["num_layers"]}
+    )
 
 
 def audio_file(work: Path, name: str) -> Path:

@@ -3,6 +3,7 @@
 import math
 import os
 import platform
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -59,7 +60,7 @@ class RowLimit:
     """For one full call: the longer of its reading and its arithmetic."""
     run_ms: float
     run_fma_ms: float
-    """For the arithmetic of a run alone."""
+    """For the arithmetic of a run alone, were it all in float."""
     peak_gflops: float
 
 
@@ -95,15 +96,12 @@ class RowResult:
         return ratio(reference, rounds)
 
     def limit_share(self, peer: str) -> float | None:
-        """The limit's time over the peer's median run: 1 is all that the machine allows; none where no limit is known.
-
-        Integer products may exceed 1, for the limit counts in float32.
-        """
+        """The limit's time over the peer's median run: 1 is all that the machine allows; none where none is known."""
         rounds, limit = self.rounds.get(peer), self.limits.get(peer)
         return limit.run_ms / combine(rounds)["p50_total_ms"] if rounds and limit else None
 
     def fma_share(self, peer: str) -> float | None:
-        """As `limit_share`, of the arithmetic alone: multiply-adds a second over what the machine does at most."""
+        """Multiply-adds a second over what the machine does at most in float, which products of integers may exceed."""
         rounds, limit = self.rounds.get(peer), self.limits.get(peer)
         return limit.run_fma_ms / combine(rounds)["p50_total_ms"] if rounds and limit else None
 
@@ -116,6 +114,14 @@ class RowResult:
         """A peer's median time per chunk of one stream: of a call, over its streams."""
         rounds = self.rounds.get(peer)
         return combine(rounds)["p50_per_chunk_ms"] / self.row.streams if rounds else None
+
+
+def peer_label(peer: str, facts: Mapping[str, Any]) -> str:
+    """A peer's name, from what it says of itself: `pytorch 1.13 (Debian)`, for there may be two; others as they are."""
+    if not peer.startswith("pytorch") or "version" not in facts:
+        return peer
+    number = ".".join(re.findall(r"\d+", str(facts["version"]))[:2])
+    return f"pytorch {number}" + (f" ({facts['origin']})" if "origin" in facts else "")
 
 
 def _optional(value: float | None, form: str) -> str:
@@ -133,7 +139,7 @@ def _failed(start: Sequence[str], headings: Sequence[str]) -> list[str]:
 def _lines(result: RowResult) -> list[list[str]]:
     lines = []
     for peer, rounds in result.rounds.items():
-        start = [result.row.label, str(result.row.threads), peer]
+        start = [result.row.label, str(result.row.threads), peer_label(peer, result.facts.get(peer, {}))]
         if not rounds:
             lines.append(_failed(start, HEADINGS))
             continue
@@ -297,8 +303,12 @@ def machine_facts(cpuinfo: str) -> dict[str, Any]:
         key, _, value = line.partition(":")
         fields.setdefault(key.strip(), value.strip())
     flags = set((fields.get("flags") or fields.get("Features") or "").split())
+    cpu = fields.get("model name") or platform.machine()
+    if "cpu family" in fields and "model" in fields:
+        # Machines in a cloud often have a name that many generations share.
+        cpu = f"{cpu}, family {fields['cpu family']} model {fields['model']}"
     return {
-        "cpu": fields.get("model name") or platform.machine(),
+        "cpu": cpu,
         "cpus": os.cpu_count(),
         "cpu_flags": [flag for flag in _CPU_FLAGS if flag in flags],
         "kernel": platform.release(),
@@ -327,10 +337,15 @@ def heading(
     loads = " ".join(f"{result.load_average:.2f}" for result in results)
     entries.append(("load", f"{loads} (one-minute average, at the start of each row)"))
     for limit in limits:
-        peaks = ", ".join(f"{isa} {value:.0f}" for isa, value in limit.fma_gflops.items())
+        kinds = {"float": limit.fma_gflops, "int16": limit.int16_gops, "int8": limit.int8_gops}
+        peaks = "; ".join(
+            f"{kind} {', '.join(f'{isa} {value:.0f}' for isa, value in values.items())}"
+            for kind, values in kinds.items()
+            if values
+        )
         reads = ", ".join(f"{value:.0f} from {size / 1e6:.1f} MB" for size, value in limit.read_gbytes.items())
         name = f"limits, {limit.threads} thread{'s' * (limit.threads > 1)}"
-        entries.append((name, f"multiply-adds: {peaks} GFLOP/s; reading: {reads} GB/s"))
+        entries.append((name, f"GFLOP/s of multiply-adds: {peaks}; GB/s of reading: {reads}"))
     for peer, facts in all_facts(results).items():
         entries.append((peer, "; ".join(f"{key} {value}" for key, value in facts.items())))
     entries += [(peer, f"not here: {why}") for peer, why in missing.items()]

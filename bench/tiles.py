@@ -15,33 +15,35 @@ from pathlib import Path
 from typing import Any
 
 from bench.report import this_machine
+from compiler.arithmetic import PANEL
 from compiler.checkpoint import read_checkpoint
-from compiler.emit import MatrixProduct, Options, emit, matrix_products
+from compiler.emit import Options, emit
 from compiler.fold import fold
-from compiler.isa import AVX2, AVX512, TARGETS, Isa, Tile, fetch_of
-from compiler.model import build_model
+from compiler.formats import FORMATS, Format
+from compiler.isa import TARGETS, Fetch, Isa, Tile, fetch_of
+from compiler.network import read_network
 from compiler.pack import pack
-from compiler.plan import PANEL, plan
+from compiler.plan import plan
 from compiler.weights import build_weights
 
 SOURCE = Path(__file__).with_name("tiles.c")
 FLAGS = [
     *("-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fno-strict-aliasing"),
-    *("-D_GNU_SOURCE", "-Wno-unused-function"),
+    *("-Wall", "-Wextra", "-Wconversion", "-Werror", "-Wno-unused-function"),
 ]
-ISA_FLAGS = {
-    "avx2": ["-mavx2", "-mfma", "-mf16c", "-DTILES_ISA_AVX2"],
-    "avx512": [
-        *("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mavx512vnni", "-mfma"),
-        "-DTILES_ISA_AVX512",
-    ],
-}
-CPU_FLAGS = {"avx2": {"avx2", "fma", "f16c"}, "avx512": {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"}}
 REGISTERS = {"avx2": 16, "avx512": 32}
 ROWS = {"avx2": (1, 2, 3, 5, 6), "avx512": (1, 2, 3, 5, 6, 8, 10, 12)}
 WIDTHS = (1, 2, 4, 8)  # vectors
 AHEAD = (0, 256, 512, 1024, 2048, 4096, 8192)  # weights
 FROM_MEMORY, FROM_CACHE = 32 << 20, 1 << 20  # bytes
+
+
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """A matrix product of the network, and the format of its weights."""
+
+    name: str
+    format: Format
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Result:
     isa: str
     precision: str
     product: str
-    weights: str  # f32, f16 or int8: the precision has several
+    weights: str  # their format: the precision has several
     rows: int
     columns: int
     ahead: int  # the distance that the compiler chooses for this tile in such a model
@@ -68,7 +70,7 @@ def candidates(isa: Isa) -> Isa:
     return dataclasses.replace(isa, tiles=tuple(tiles))
 
 
-def variants(isa: Isa, products: Iterable[MatrixProduct]) -> Iterator[tuple[MatrixProduct, int, int]]:
+def variants(isa: Isa, products: Iterable[Product]) -> Iterator[tuple[Product, int, int]]:
     """Each product, rows and columns, in the order of variants.h."""
     for product in products:
         for tile in isa.tiles:
@@ -76,75 +78,85 @@ def variants(isa: Isa, products: Iterable[MatrixProduct]) -> Iterator[tuple[Matr
                 yield product, tile.rows, vectors * isa.lanes
 
 
-def variants_header(isa: Isa, products: Iterable[MatrixProduct]) -> str:
-    """variants.h: what bench/tiles.c has to know of them."""
-    products = list(products)
-    lines = ["#ifndef INPUTS_embed", *(f"#define INPUTS_{p.name} {p.inputs}" for p in products), "#endif"]
-    for product, rows, columns in variants(isa, products):
-        arguments = "(const int16_t *)x, row_scales, " if product.is_int8 else "x, "
-        sizes = f"{product.weight_type}, {product.header}, {product.panel}"
-        lines.append(f"VARIANT({product.name}, {rows}, {columns}, {sizes}, {arguments})")
+def variants_header(isa: Isa, products: Iterable[Product]) -> str:
+    """variants.h: the names of the tiles. Their types and sizes bench/tiles.c has from the emitted code."""
+    lines = [f"VARIANT({p.name}, {p.name.upper()}, {rows}, {columns})" for p, rows, columns in variants(isa, products)]
     return "\n".join(lines) + "\n"
 
 
-def measure(checkpoint: Path, isa: Isa, precision: str) -> list[Result]:
-    """Emits, compiles and times the tiles of an instruction set and a precision."""
+def emit_tiles(checkpoint: Path, isa: Isa, precision: str, directory: Path) -> tuple[list[Product], Fetch]:
+    """Writes the sources of a model with this instruction set's tiles alone; returns its products and its prefetch."""
     read = read_checkpoint(checkpoint)
-    model = build_model(read, {})
-    layout, tables = plan(model.config, [max(ROWS[isa.name])], precision), pack(fold(model), precision)
-    every = candidates(isa)
-    TARGETS["tiles"] = (every,)
+    network = fold(read_network(read, {}))
+    layout, tables = plan(network, [isa.max_rows], precision), pack(network, precision)
+    TARGETS["tiles"] = (isa,)
     options = Options(name="tiles", precision=precision, target="tiles")
-    files = emit(layout, tables, build_weights(layout, tables, precision, 0), read.sha256, options)
-    products = matrix_products(layout, precision)
+    files = emit(layout, tables, build_weights(layout, tables, 0), read.sha256, options)
+    for file, data in files.items():
+        (directory / file).parent.mkdir(exist_ok=True)
+        (directory / file).write_bytes(data)
+    products = [Product(kernel.name, kernel.format) for kernel in layout.kernels]
+    return products, fetch_of(sum(table.data.nbytes for table in tables))
+
+
+def build(checkpoint: Path, isa: Isa, precision: str, work: Path, *flags: str) -> tuple[Path, list[Product], Fetch]:
+    """Emits and compiles the tiles of an instruction set and a precision; returns the program as well."""
+    products, fetch = emit_tiles(checkpoint, isa, precision, work)
+    (work / "variants.h").write_text(variants_header(isa, products))
+    layers = FORMATS[precision]
+    names = [f"-DTILES_ISA_{isa.name.upper()}", f'-DTILES="tiles_tiles_{isa.name}.h"']
+    if layers.is_integer:
+        names += [f"-DINTEGER_ROW={layers.row_type}", f"-DINTEGER_SCALE={layers.name}_row_scale"]
+        names.append(f"-DINTEGER_NEIGHBOURS={layers.neighbours}")
+    sources = [str(SOURCE), "network/tiles_tables.c", "network/tiles_weights.S"]
+    command = ["cc", *FLAGS, *isa.flags, *isa.integer_flags, *names, *flags, "-I.", "-Inetwork", *sources]
+    subprocess.run([*command, "-o", "tiles"], cwd=work, check=True)
+    return work / "tiles", products, fetch
+
+
+def run(program: Path, ahead: int, size: int, times: int) -> list[float]:
+    """GFLOP/s of every variant, going over so many bytes of weights so many times a round."""
+    line = [str(program), str(ahead), str(size), str(times)]
+    return [float(word) for word in subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True).stdout.split()]
+
+
+def measure(checkpoint: Path, chosen: Isa, precision: str) -> list[Result]:
+    """Emits, compiles and times the tiles of an instruction set and a precision."""
+    isa = candidates(chosen)
     with tempfile.TemporaryDirectory() as name:
-        work = Path(name)
-        for file, data in files.items():
-            (work / file).write_bytes(data)
-        (work / "variants.h").write_text(variants_header(every, products))
-        sources = [str(SOURCE), "tiles_tables.c", "tiles_weights.S"]
-        command = ["cc", *FLAGS, *ISA_FLAGS[isa.name], "-I.", *sources, "-o", "tiles"]
-        subprocess.run(command, cwd=work, check=True)
-
-        def run(ahead: int, size: int) -> list[float]:
-            done = subprocess.run([work / "tiles", str(ahead), str(size)], capture_output=True, text=True, check=True)
-            return [float(line) for line in done.stdout.split()]
-
-        memory = {ahead: run(ahead, FROM_MEMORY) for ahead in AHEAD}
-        cache = run(0, FROM_CACHE)
-    fetch = fetch_of(sum(table.data.nbytes for table in tables))
+        program, products, fetch = build(checkpoint, isa, precision, Path(name))
+        memory = {ahead: run(program, ahead, FROM_MEMORY, 1) for ahead in AHEAD}
+        cache = run(program, 0, FROM_CACHE, 5)
     return [
         Result(
-            *(
-                isa.name,
-                precision,
-                product.name,
-                product.weights,
-                rows,
-                columns,
-                fetch.weights(max(columns // PANEL, 1)),
-            ),
-            {a: memory[a][i] for a in AHEAD},
-            cache[i],
+            isa=isa.name,
+            precision=precision,
+            product=product.name,
+            weights=product.format.name,
+            rows=rows,
+            columns=columns,
+            ahead=fetch.weights(max(columns // PANEL, 1)),
+            from_memory={ahead: memory[ahead][i] for ahead in AHEAD},
+            from_cache=cache[i],
         )
-        for i, (product, rows, columns) in enumerate(variants(every, products))
+        for i, (product, rows, columns) in enumerate(variants(isa, products))
     ]
 
 
 def table(results: Iterable[Result], isas: Iterable[Isa]) -> str:
     """For each product and number of rows: the chosen tile and the fastest, from memory and from the cache."""
-    chosen = {
-        (isa.name, tile.rows, weights): tile.widths(weights)[0] * isa.lanes
-        for isa in isas
-        for tile in isa.tiles
-        for weights in ("f32", "f16", "int8")
-    }
+    tiles = {(isa.name, tile.rows): (isa.lanes, tile) for isa in isas for tile in isa.tiles}
+
+    def is_chosen(result: Result) -> bool:
+        lanes, tile = tiles.get((result.isa, result.rows), (0, None))
+        return tile is not None and result.columns == tile.widths(FORMATS[result.weights])[0] * lanes
+
     groups: dict[tuple[str, str, str, int], list[Result]] = {}
     for result in results:
         groups.setdefault((result.isa, result.precision, result.product, result.rows), []).append(result)
     lines = ["isa     weights  product    rows  chosen        from memory, GFLOP/s: chosen, best      from the cache"]
     for (isa, precision, product, rows), group in groups.items():
-        own = next((r for r in group if r.columns == chosen.get((isa, rows, r.weights))), group[0])
+        own = next(filter(is_chosen, group), group[0])
         best = max(group, key=lambda r: max(r.from_memory.values()))
         ahead, speed = max(best.from_memory.items(), key=lambda item: item[1])
         hot = max(group, key=lambda r: r.from_cache)
@@ -162,14 +174,14 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("json", type=Path, metavar="OUT.json")
     parser.add_argument("--precision", default="f32,f16,w8,w8a8", metavar="P,P")
-    parser.add_argument("--isa", default="avx2,avx512", metavar="ISA,ISA")
+    parser.add_argument("--isa", default=",".join(ROWS), metavar="ISA,ISA")
     parser.add_argument("--date", help="to note in it")
     arguments = parser.parse_args()
     machine = this_machine()
-    isas = [isa for isa in (AVX2, AVX512) if isa.name in arguments.isa.split(",")]
+    isas = [isa for isa in TARGETS["x86-64"] if isa.name in ROWS and isa.name in arguments.isa.split(",")]
     results = []
     for isa in isas:
-        lacking = CPU_FLAGS[isa.name] - set(machine["cpu_flags"])
+        lacking = {*isa.cpu, *isa.integer_cpu} - set(machine["cpu_flags"])
         if lacking:
             print(f"{isa.name}: this CPU lacks {', '.join(sorted(lacking))}", file=sys.stderr)
             continue

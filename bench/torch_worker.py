@@ -49,6 +49,7 @@ def describe() -> dict[str, Any]:
         return {"error": "PyTorch runs on the unoptimised reference BLAS here: apt-get install libopenblas0-openmp"}
     return {
         "version": torch.__version__,
+        "origin": "Debian" if "dist-packages" in torch.__file__ else "PyPI",
         "threads": torch.get_num_threads(),
         "aten_cpu_capability": capability.group(1) if capability else "unknown",
         "onednn": dnn.group(1) if dnn and torch.backends.mkldnn.is_available() else "none",

@@ -29,6 +29,7 @@ except ModuleNotFoundError as missing:
 
 # The machine that compiles, unless --target names another.
 NATIVE_TARGET = {"x86_64": "x86-64", "aarch64": "aarch64"}.get(platform.machine(), "portable")
+TAKEN = ("all", "clean", "network", "tool")
 OVERRIDES = {"sample_rate": int, "hop_length": int, "n_fft": int, "f_min": float, "f_max": float}
 
 
@@ -150,6 +151,10 @@ def _options(arguments: argparse.Namespace) -> Options:
 def _name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
         raise CompileError(f"--name {name}: must be a C identifier, as it begins every symbol")
+    if name in TAKEN:
+        raise CompileError(
+            f"--name {name}: is taken, as are {', '.join(TAKEN)}: folders beside it, the makefile's goals"
+        )
     return name
 
 

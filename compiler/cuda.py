@@ -1,25 +1,25 @@
 """Plans and packs the model for a GPU: kernels and their grids, device memory, and the weights in the order of reading.
 
-A matrix product is cut into shards of outputs, one a thread block, about as many as a large chip has multiprocessors.
+A matrix product is cut into shards of outputs, one per thread block, about as many as a large chip has multiprocessors.
 A shard's outputs come in `groups` of `columns`; a group's inputs are split over `splits` warps, 256 each, of which a
-lane has eight: four in each half of the 256. So a thread has one or two loads of 16 bytes an output, and a warp's loads
-are in one piece. See templates/cuda/vocosc_cuda_layout.cuh, which reads all this.
+lane has eight: four in each half of the 256. So a thread has one or two loads of 16 bytes per output, and a warp's
+loads are contiguous. See templates/cuda/vocosc_cuda_layout.cuh, which reads all this.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .cuda_steps import Step, fuse, loops
 from .errors import CompileError
 from .formats.f16 import half_scales
 from .mel import hann
-from .network import Network as Folded
-from .network import Operation as Product
+from .network import Operation
 from .plan import Plan
 
 MAX_BATCH = 128  # the first kernel's parameter holds the jobs: 3 KB of the 4 KB that every driver takes
@@ -28,7 +28,7 @@ LANES = 32
 LANE_INPUTS = 8
 MAX_COLUMNS = 4  # outputs of a lane: times the rows they must not be more than the lanes, which share their sums
 MAX_ROWS = 8  # frames of a pass
-MAX_ROWS_WIDE = 4  # in a wide model, of more threads a block than these: a thread then has 64 to 96 registers
+MAX_ROWS_WIDE = 4  # in a wide model, of more threads per block than these: a thread then has 64 to 96 registers
 WIDE_THREADS = 512
 MAX_TILES = 8  # of streams: with the shards, as many thread blocks as a large chip holds at a time
 MAX_THREADS = 1024
@@ -39,6 +39,7 @@ SINGLE_THREADS = 256  # of the single kernel, or what its steps need: with more,
 FLUSH_THREADS = 256
 LIBRARY_THREADS = 128  # of the kernels between the libraries' steps
 WARP_INPUTS = LANES * LANE_INPUTS
+ALIGNMENT = 256  # bytes, of tables, scratch and slots
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Shards:
     groups: int
     splits: int
     shards: int
+    parts: int = 1  # products that are multiplied as one: an equal share of each shard's outputs is of each
 
     @property
     def width(self) -> int:
@@ -70,7 +72,7 @@ class Shards:
 
 @dataclass(frozen=True)
 class Start:
-    """The kernel before the blocks: channels of a thread block, its threads, thread blocks; one more keeps the mels."""
+    """The kernel `start`: channels of a thread block, its threads, thread blocks; one more keeps the mels."""
 
     width: int
     threads: int
@@ -79,12 +81,12 @@ class Start:
 
 @dataclass(frozen=True)
 class Launch:
-    """One kernel of a chunk."""
+    """A kernel's launch."""
 
     step: str
     grid: tuple[int, int, int]
     block: int
-    overlaps_previous: bool
+    overlaps_previous: bool = False
     shared_bytes: int = 0  # beside the kernel's own arrays
 
 
@@ -108,7 +110,7 @@ class LibraryStep:
 
 @dataclass(frozen=True)
 class Area:
-    """A scratch buffer at `offset`, in floats."""
+    """A part of the scratch memory or of a stream's slot, at `offset`, in floats."""
 
     name: str
     layout: str
@@ -123,56 +125,53 @@ class DeviceTable:
     name: str
     layout: str
     offset: int
-    data: NDArray[Any]
+    data: bytes
 
 
 @dataclass(frozen=True)
 class Device:
-    """The model on a GPU. Strides, slot offsets and scratch offsets in floats, the rest as named."""
+    """The model on a GPU."""
 
+    steps: tuple[Step, ...]
     batch: int
     is_half: bool
-    rows: int
+    rows: int  # frames that a thread block takes at a time
     passes: int
     tile_jobs: int
     tiles: int
-    mels_stride: int
-    dim_stride: int
-    hidden_stride: int
-    bins_stride: int
-    products: dict[str, Shards]
+    widths: dict[str, int]  # channels of a frame's row, by name
+    products: dict[str, Shards]  # by kernel
     start: Start
     fft_frames: int
     synthesis_table_floats: int
     synthesis_overlap_floats: int
     synthesis_shared_bytes: int
-    slot_mel_history: int
-    slot_history: int
-    slot_overlap: int
-    state_bytes: int
+    slot: tuple[Area, ...]  # the state of a stream
     scratch: tuple[Area, ...]
-    scratch_bytes: int
     tables: tuple[DeviceTable, ...]
-    weight_bytes: int
-    launches: tuple[Launch, ...]
-    single: Launch  # all steps in one kernel: its grid is what can be of use, at most a block a multiprocessor
+    launches: tuple[Launch, ...]  # one for each step
+    single: Launch  # all steps in one kernel: its grid is what can be of use, at most one block per multiprocessor
     flush: Launch
 
+    alignment: int = ALIGNMENT
     synthesis_threads: int = SYNTHESIS_THREADS
-    flush_threads: int = FLUSH_THREADS
     library_threads: int = LIBRARY_THREADS
     library_steps: tuple[Launch | LibraryStep, ...] = ()  # instead of the launches, if libraries are to do the work
 
     @property
-    def shards(self) -> int:
-        """Of the blocks' second layer, to name a number."""
-        return self.products["contract"].shards
+    def loops(self) -> list[tuple[Sequence[Step], int]]:
+        """The steps as runs of alike ones."""
+        return loops(self.steps)
 
     @property
-    def layer_bytes(self) -> int:
-        """From a table of one block to that of the next."""
-        offsets = {table.name: table.offset for table in self.tables}
-        return offsets.get("conv_1", offsets["conv_0"]) - offsets["conv_0"]
+    def kernels(self) -> list[str]:
+        """Of the steps, each once."""
+        return list(dict.fromkeys(step.kernel for step in self.steps))
+
+    @property
+    def strides(self) -> dict[str, int]:
+        """Floats from one frame's row to the next: whole float4."""
+        return {name: round_up(width, 4) for name, width in self.widths.items()}
 
     @property
     def weights_text(self) -> str:
@@ -181,58 +180,51 @@ class Device:
 
     @property
     def weights(self) -> bytes:
-        """All tables at their offsets, little-endian."""
-        blob = bytearray(self.weight_bytes)
-        for table in self.tables:
-            data = table.data.astype(table.data.dtype.newbyteorder("<")).tobytes()
-            blob[table.offset : table.offset + len(data)] = data
-        return bytes(blob)
+        """All tables, one after the other."""
+        return b"".join(table.data for table in self.tables)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of all tables."""
+        return sum(len(table.data) for table in self.tables)
+
+    @property
+    def state_bytes(self) -> int:
+        """Of a slot."""
+        return _bytes_of(self.slot)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Of the scratch memory."""
+        return _bytes_of(self.scratch)
 
 
-def plan_device(plan: Plan, folded: Folded, batch: int, precision: str) -> Device:
-    """Plans and packs a model for calls of up to `batch` streams. The weights are float for f32, else halves."""
+def plan_device(plan: Plan, batch: int) -> Device:
+    """Plans and packs a model for calls of up to `batch` streams. The weights are float for f32, else halves.
+
+    Raises CompileError for what the kernels cannot run.
+    """
     if not 1 <= batch <= MAX_BATCH:
         raise CompileError(f"--batch {batch}: a call has 1 to {MAX_BATCH} streams")
-    config = plan.config
-    mels, dim, hidden, bins = (round_up(n, 4) for n in (config.n_mels, config.dim, config.hidden, plan.bins))
-    products = {
-        "embed": _cut("the embedding", config.kernel_size * mels, config.dim),
-        "expand": _cut("a block's first layer", dim, hidden),
-        "contract": _cut("a block's second layer", hidden, config.dim),
-        "head": _cut("the head", dim, plan.bins, pairs=True),
-    }
-    is_wide = max(product.threads for product in products.values()) > WIDE_THREADS
-    rows = min(plan.max_frames, MAX_ROWS_WIDE if is_wide else MAX_ROWS)
-    rows = min(rows, SHARED_BYTES * 3 // 4 // (4 * dim), SHARED_BYTES * 3 // 4 // (4 * mels) - plan.context)
+    config, left, is_half = plan.config, plan.left, plan.precision != "f32"
+    steps = fuse(plan.network)
+    products = _products(steps)
+    hidden = next(op.outputs for step in steps for op in step.products if "hidden" in step.writes)
+    widths = {"MELS": config.n_mels, "DIM": plan.dim, "HIDDEN": hidden, "BINS": plan.bins}
+    mels, dim = round_up(config.n_mels, 4), round_up(plan.dim, 4)
+    most_warps = max(product.threads for product in products.values()) // LANES
+    rows = min(plan.max_frames, MAX_ROWS_WIDE if LANES * most_warps > WIDE_THREADS else MAX_ROWS)
+    rows = min(rows, SHARED_BYTES * 3 // 4 // (4 * dim), SHARED_BYTES * 3 // 4 // (4 * mels) - left)
     if rows < 1:
         raise CompileError("--target cuda: too wide a layer for the shared memory of a thread block")
-    width = -(-config.dim // PROCESSORS)
-    start = Start(width, min(MAX_THREADS, round_up(max(LANES * rows, width * rows), LANES)), -(-config.dim // width))
-    tiles = min(batch, MAX_TILES)
-    tile_jobs = -(-batch // tiles)
+    width = -(-plan.dim // PROCESSORS)
+    start = Start(width, min(MAX_THREADS, round_up(max(LANES * rows, width * rows), LANES)), -(-plan.dim // width))
+    tile_jobs = -(-batch // min(batch, MAX_TILES))
     tiles = -(-batch // tile_jobs)
-
-    slot_mel_history = 0
-    slot_history = slot_mel_history + plan.context * config.n_mels
-    slot_overlap = slot_history + config.num_layers * plan.context * config.dim
-    all_rows = batch * plan.max_frames
-    call_bytes = 32 + 24 * batch
     most_blocks = max(start.shards + 1, batch, *(product.shards for product in products.values()))
-    scratch = _areas(
-        call_bytes,
-        [
-            ("EMBEDDED", "[rows][DIM_STRIDE]", all_rows * dim),
-            ("RESIDUAL", "[rows][DIM_STRIDE], x", all_rows * dim),
-            ("CONVOLVED", "[rows][DIM_STRIDE]", all_rows * dim),
-            ("HIDDEN", "[rows][HIDDEN_STRIDE]", all_rows * hidden),
-            ("SPECTRUM", "[rows][re, im][BINS_STRIDE]", all_rows * 2 * bins),
-            ("FLAGS", "[thread blocks of the single kernel], uint32", most_blocks),
-        ],
-    )
-    tables = _tables(plan, folded, products, is_half=precision != "f32", mels_stride=mels)
-    last = tables[-1]
-    weight_bytes = round_up(last.offset + last.data.nbytes, 256)
-    table_floats = (weight_bytes - next(table.offset for table in tables if table.name == "twiddle_cosines")) // 4
+
+    tables = _tables(plan, steps, products, is_half)
+    table_floats = sum(len(table.data) for table in tables if table.name in _fft_tables(plan)) // 4
     overlap_floats = round_up(plan.overlap_floats, 4)
     fft_floats = 4 * plan.fft.complex_length  # of a frame: two complex buffers
     room = MOST_SHARED_BYTES // 4 - table_floats - overlap_floats
@@ -240,46 +232,43 @@ def plan_device(plan: Plan, folded: Folded, batch: int, precision: str) -> Devic
         raise CompileError(f"--target cuda: n_fft {config.n_fft} is too long for the shared memory of a thread block")
     fft_frames = min(plan.max_frames, room // fft_floats)
     synthesis_shared_bytes = 4 * (table_floats + overlap_floats + fft_frames * fft_floats)
-    most_warps = max(product.threads for product in products.values()) // LANES
-    most_width = max(start.width, products["contract"].width)
-    windows = (plan.context + rows) * most_width + LANES * most_warps  # of the convolution, and the warps' sums
-    most_floats = max(rows * dim, (plan.context + rows) * mels) + windows
+    windows = (left + rows) * max(width, products["contract"].width) + LANES * most_warps  # and the warps' sums
+    most_floats = max(rows * dim, (left + rows) * mels) + windows
+
+    def launch(step: Step, overlaps_previous: bool) -> Launch:
+        if step.kernel == "synthesis":
+            return Launch(step.name, (batch, 1, 1), SYNTHESIS_THREADS, overlaps_previous, synthesis_shared_bytes)
+        if step.kernel == "start":
+            return Launch(step.name, (start.shards + 1, tiles, 1), start.threads, overlaps_previous)
+        cut = products[step.kernel]
+        return Launch(step.name, (cut.shards, tiles, 1), cut.threads, overlaps_previous)
+
     return Device(
+        steps=steps,
         batch=batch,
-        is_half=precision != "f32",
+        is_half=is_half,
         rows=rows,
         passes=-(-plan.max_frames // rows),
         tile_jobs=tile_jobs,
         tiles=tiles,
-        mels_stride=mels,
-        dim_stride=dim,
-        hidden_stride=hidden,
-        bins_stride=bins,
+        widths=widths,
         products=products,
         start=start,
         fft_frames=fft_frames,
         synthesis_table_floats=table_floats,
         synthesis_overlap_floats=overlap_floats,
         synthesis_shared_bytes=synthesis_shared_bytes,
-        slot_mel_history=slot_mel_history,
-        slot_history=slot_history,
-        slot_overlap=slot_overlap,
-        state_bytes=round_up(4 * (slot_overlap + plan.overlap_floats), 256),
-        scratch=scratch,
-        scratch_bytes=round_up(4 * (scratch[-1].offset + scratch[-1].floats), 256),
+        slot=areas([], 1, _state(plan)),
+        scratch=_scratch(steps, batch, batch * plan.max_frames, most_blocks),
         tables=tables,
-        weight_bytes=weight_bytes,
-        launches=_launches(
-            config.num_layers, products, start, tiles=tiles, batch=batch, shared_bytes=synthesis_shared_bytes
-        ),
+        launches=tuple(launch(step, i > 1) for i, step in enumerate(steps)),
         single=Launch(
             "chunk",
             (most_blocks, 1, 1),
             max(SINGLE_THREADS, start.threads, LANES * most_warps),
-            False,
-            max(synthesis_shared_bytes, 4 * most_floats),
+            shared_bytes=max(synthesis_shared_bytes, 4 * most_floats),
         ),
-        flush=Launch("flush", (batch, 1, 1), FLUSH_THREADS, False),
+        flush=Launch("flush", (batch, 1, 1), FLUSH_THREADS),
     )
 
 
@@ -288,103 +277,135 @@ def round_up(count: int, unit: int) -> int:
     return -(-count // unit) * unit
 
 
-def _cut(text: str, inputs: int, outputs: int, pairs: bool = False) -> Shards:
-    """Cuts a product. With pairs, an output is two: the shard's first groups have the ones, its last the others."""
+def _products(steps: Sequence[Step]) -> dict[str, Shards]:
+    """How the products of each kernel are cut: all alike."""
+    found: dict[str, Shards] = {}
+    for step in steps:
+        for first in step.products[:1]:
+            # What multiplies `hidden` reads its padding, too: zeros.
+            outputs = round_up(first.outputs, 4) if "hidden" in step.writes else first.outputs
+            cut = _cut(step.name, first.taps * round_up(first.inputs, 4), outputs, len(step.products))
+            if found.setdefault(step.kernel, cut) != cut:
+                raise CompileError(f"--target cuda: {step.name}: differs in shape from what {step.kernel} does before")
+    return found
+
+
+def _cut(name: str, inputs: int, outputs: int, parts: int) -> Shards:
+    """Cuts a product. With two parts, an output is two: first come the shard's groups of the one, then the other's."""
     splits = -(-inputs // WARP_INPUTS)
     wanted = -(-outputs // PROCESSORS)
     groups = -(-wanted // MAX_COLUMNS)
     columns = -(-wanted // groups)
-    shards = -(-outputs // (columns * groups))
-    found = Shards(inputs, outputs, columns, groups * (2 if pairs else 1), splits, shards)
+    found = Shards(inputs, outputs, columns, groups * parts, splits, -(-outputs // (columns * groups)), parts)
     if found.threads > MAX_THREADS:
-        raise CompileError(f"--target cuda: {text}, {inputs} x {outputs}, is too large for a thread block")
+        raise CompileError(f"--target cuda: {name}, {inputs} x {outputs}, is too large for a thread block")
     return found
 
 
-def _areas(call_bytes: int, buffers: Sequence[tuple[str, str, int]]) -> tuple[Area, ...]:
-    found = []
-    offset = round_up(call_bytes, 256) // 4
+# ---- memory ----
+
+
+Buffer = tuple[str, str, int]  # name, layout, floats
+
+
+def areas(found: Iterable[Area], unit: int, buffers: Iterable[Buffer], start: int = 0) -> tuple[Area, ...]:
+    """Some areas and, behind them, those of some buffers, at multiples of a unit of floats, the first at `start`."""
+    placed = list(found)
     for name, layout, floats in buffers:
-        found.append(Area(name, layout, floats, offset))
-        offset += round_up(floats, 64)
-    return tuple(found)
+        end = placed[-1].offset + placed[-1].floats if placed else start
+        placed.append(Area(name, layout, floats, round_up(end, unit)))
+    return tuple(placed)
 
 
-def _launches(
-    layers: int, products: dict[str, Shards], start: Start, *, tiles: int, batch: int, shared_bytes: int
-) -> tuple[Launch, ...]:
-    def product(step: str, name: str) -> Launch:
-        return Launch(step, (products[name].shards, tiles, 1), products[name].threads, name != "embed")
+def _bytes_of(placed: Sequence[Area]) -> int:
+    return round_up(4 * (placed[-1].offset + placed[-1].floats), ALIGNMENT)
 
-    blocks = [product(f"{name}_{i}", name) for i in range(layers) for name in ("expand", "contract")]
-    return (
-        product("embed", "embed"),
-        Launch("start", (start.shards + 1, tiles, 1), start.threads, False),
-        *blocks,
-        product("head", "head"),
-        Launch("synthesis", (batch, 1, 1), SYNTHESIS_THREADS, True, shared_bytes),
-    )
+
+def _state(plan: Plan) -> list[Buffer]:
+    """What a stream keeps between calls: the frames that its convolutions see, and the overlap."""
+    convs = [operation for operation in plan.network.operations if operation.kind.endswith("conv")]
+    kept = [(op.name, f"[LEFT][{op.inputs}], frames of {op.x}", op.left * op.inputs) for op in convs]
+    return [*kept, ("overlap", "[OVERLAP]", plan.overlap_floats)]
+
+
+def _scratch(steps: Sequence[Step], batch: int, rows: int, most_blocks: int) -> tuple[Area, ...]:
+    """The buffers between the steps, behind a copy of the call."""
+    buffers: dict[str, Buffer] = {}
+    for step in steps:
+        for operation, name in zip(step.operations, step.writes, strict=True):
+            stride = round_up(operation.outputs, 4)
+            parts, text = (2, "[re, im]") if operation.epilogue == "polar" else (1, "")
+            buffers[name] = (name, f"[rows]{text}[{stride}]", rows * parts * stride)
+    kept = [buffer for name, buffer in buffers.items() if name not in ("rows", "audio")]
+    flags = ("flags", "[thread blocks of the single kernel], uint32", most_blocks)
+    return areas([], ALIGNMENT // 4, [*kept, flags], round_up(32 + 24 * batch, ALIGNMENT) // 4)
 
 
 # ---- tables ----
 
 
-def _tables(
-    plan: Plan, folded: Folded, products: dict[str, Shards], *, is_half: bool, mels_stride: int
-) -> tuple[DeviceTable, ...]:
+def add_table(found: list[DeviceTable], name: str, layout: str, *parts: NDArray[Any]) -> DeviceTable:
+    """Adds a table of some parts, little-endian, each from a multiple of the alignment on."""
+    little = [part.astype(part.dtype.newbyteorder("<")).tobytes() for part in parts]
+    data = b"".join(part + bytes(-len(part) % ALIGNMENT) for part in little)
+    found.append(DeviceTable(name, layout, found[-1].offset + len(found[-1].data) if found else 0, data))
+    return found[-1]
+
+
+def _tables(plan: Plan, steps: Sequence[Step], products: dict[str, Shards], is_half: bool) -> tuple[DeviceTable, ...]:
     found: list[DeviceTable] = []
-
-    def put(name: str, layout: str, data: NDArray[Any]) -> None:
-        end = found[-1].offset + found[-1].data.nbytes if found else 0
-        found.append(DeviceTable(name, layout, round_up(end, 256), data))
-
-    def product(name: str, cut: Shards, matrix: Product) -> None:
-        header, weights = pack_product(cut, matrix, is_half)
-        put(name, f"[bias, scale][outputs: {cut.padded}]", header)
-        shape = ", ".join(
-            f"{what}: {count}"
-            for what, count in zip(("shards", "groups", "splits", "columns"), weights.shape, strict=False)
-        )
-        put(f"{name}_weights", f"[{shape}][inputs: {WARP_INPUTS}] in {'half' if is_half else 'float'}", weights)
-
-    config = folded.config
-    taps = folded.embed.weight.reshape(config.kernel_size, config.n_mels, config.dim)
-    taps = np.pad(taps, ((0, 0), (0, mels_stride - config.n_mels), (0, 0)))
-    product("embed", products["embed"], Product(taps.reshape(-1, config.dim), folded.embed.bias))
-    put("embed_norm", "[scale, shift][DIM]", folded.embed_norm)
-    for i, block in enumerate(folded.blocks):
-        put(f"conv_{i}", "[bias, taps][DIM]", block.conv)
-        product(f"expand_{i}", products["expand"], block.expand)
-        product(f"contract_{i}", products["contract"], block.contract)
-    product("head", products["head"], _pairs(products["head"], folded.magnitude, folded.phase))
-    fft = plan.fft
-    for name, values in (
-        ("twiddle_cosines", fft.cosines),
-        ("twiddle_sines", fft.sines),
-        ("half_cosines", fft.half_cosines),
-        ("half_sines", fft.half_sines),
-        ("synthesis_window", (hann(config.n_fft) / config.n_fft).astype(np.float32)),
-    ):
-        put(name, f"[{values.size}], as on the CPU", values)
+    for step in steps:
+        if step.products:
+            cut = products[step.kernel]
+            header, weights = pack_product(cut, joined(step, cut), is_half)
+            names = zip(("shards", "groups", "splits", "columns"), weights.shape, strict=False)
+            shape = ", ".join(f"{what}: {count}" for what, count in names)
+            layout = f"[bias, scale][outputs: {cut.padded}]; [{shape}][inputs: {WARP_INPUTS}] in "
+            add_table(found, step.name, layout + ("half" if is_half else "float"), header, weights)
+        if step.norm:
+            rows = np.stack([step.norm.tensors["scale"], step.norm.tensors["shift"]])
+            add_table(found, step.norm.name, "[scale, shift][DIM]", rows)
+        if step.conv:
+            add_table(found, step.conv.name, "[bias, taps][DIM]", np.stack([step.conv.bias, *step.conv.weight]))
+    for name, values in _fft_tables(plan).items():
+        add_table(found, name, f"[{values.size}], as on the CPU", values)
     return tuple(found)
 
 
-def _pairs(cut: Shards, first: Product, second: Product) -> Product:
-    """Two products as one whose shards have some outputs of the first and then the same ones of the second."""
-    width = cut.width // 2
+def _fft_tables(plan: Plan) -> dict[str, NDArray[np.float32]]:
+    fft, window = plan.fft, hann(plan.config.n_fft)
+    return {
+        "twiddle_cosines": fft.cosines,
+        "twiddle_sines": fft.sines,
+        "half_cosines": fft.half_cosines,
+        "half_sines": fft.half_sines,
+        "synthesis_window": (window / plan.config.n_fft).astype(np.float32),
+    }
+
+
+def joined(step: Step, cut: Shards) -> Operation:
+    """A step's products as one: a shard has some outputs of the first and then the same ones of the second.
+
+    The inputs of each tap are padded to whole float4.
+    """
+    width = cut.width // cut.parts
 
     def shards(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        if cut.parts == 1:
+            return values
         padded = np.zeros((*values.shape[:-1], cut.shards * width), np.float32)
         padded[..., : values.shape[-1]] = values
         return padded.reshape(*values.shape[:-1], cut.shards, width)
 
-    def join(one: NDArray[np.float32], two: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.concatenate([shards(one), shards(two)], axis=-1).reshape(*one.shape[:-1], -1)
+    first = step.products[0]
+    parts = {key: [shards(product.tensors[key]) for product in step.products] for key in ("weight", "bias")}
+    weight, bias = (np.concatenate(parts[key], axis=-1) for key in ("weight", "bias"))
+    taps = weight.reshape(first.taps, first.inputs, -1)
+    taps = np.pad(taps, ((0, 0), (0, -first.inputs % 4), (0, 0)))
+    return replace(first, tensors={"weight": taps.reshape(cut.inputs, -1), "bias": bias.ravel()})
 
-    return Product(join(first.weight, second.weight), join(first.bias, second.bias))
 
-
-def pack_product(cut: Shards, product: Product, is_half: bool) -> tuple[NDArray[np.float32], NDArray[Any]]:
+def pack_product(cut: Shards, product: Operation, is_half: bool) -> tuple[NDArray[np.float32], NDArray[Any]]:
     """Header [bias, scale][outputs] and weights [shard][group][split][column][inputs], these in the lanes' order.
 
     Halves: [lane][half of the 256][4], a lane's 16 bytes in one piece. Floats: [half of the 256][lane][4].

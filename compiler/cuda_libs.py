@@ -11,78 +11,54 @@ from dataclasses import replace
 
 import numpy as np
 
-from .cuda import LIBRARY_THREADS, Area, Device, DeviceTable, Launch, LibraryStep, round_up
-from .network import Network as Folded
-from .network import Operation as Product
+from .cuda import ALIGNMENT, LIBRARY_THREADS, Device, Launch, LibraryStep, add_table, areas, round_up
 from .plan import Plan
 
 
-def add_libraries(device: Device, plan: Plan, folded: Folded) -> Device:
+def add_libraries(device: Device, plan: Plan) -> Device:
     """The device with the steps, tables and buffers that the libraries need."""
-    config = plan.config
     rows = device.batch * plan.max_frames
-    windows = config.kernel_size * config.n_mels
-    areas = {area.name: area for area in device.scratch}
-    for name, layout, floats in (
-        ("WINDOWS", "[rows][TAPS * MELS]", rows * windows),
-        ("NORMALISED", "[rows][DIM_STRIDE]", rows * device.dim_stride),
-        ("HEAD", "[rows][log-magnitude, phase][BINS]", rows * 2 * plan.bins),
-        ("COMPLEX", "[rows][BINS][re, im]", rows * 2 * plan.bins),
-        ("SAMPLES", "[rows][N_FFT]", rows * config.n_fft),
-    ):
-        last = list(areas.values())[-1]
-        areas[name] = Area(name, layout, floats, round_up(last.offset + last.floats, 64))
-    tables = {table.name: table for table in device.tables}
+    strides = {**device.strides, "WINDOWS": (plan.left + 1) * plan.config.n_mels, "HEAD": 2 * plan.bins}
+    buffers = (
+        ("windows", "[rows][TAPS * MELS]", rows * strides["WINDOWS"]),
+        ("normalised", "[rows][DIM_STRIDE]", rows * strides["DIM"]),
+        ("head", "[rows][log-magnitude, phase][BINS]", rows * strides["HEAD"]),
+        ("complex", "[rows][BINS][re, im]", rows * 2 * plan.bins),
+        ("samples", "[rows][N_FFT]", rows * plan.config.n_fft),
+    )
+    scratch = areas(device.scratch, ALIGNMENT // 4, buffers)
+    places = {area.name: area.offset for area in scratch}
+    # Of each kernel's product: the buffer and the width of its rows of inputs, and of outputs
+    rows_of = {
+        "embed": ("windows", "WINDOWS", "embedded", "DIM"),
+        "expand": ("normalised", "DIM", "hidden", "HIDDEN"),
+        "contract": ("hidden", "HIDDEN", "residual", "DIM"),
+        "head": ("normalised", "DIM", "head", "HEAD"),
+    }
+    tables = list(device.tables)
+    steps: list[Launch | LibraryStep] = []
 
-    def put(name: str, product: Product) -> LibraryStep:
-        parts = (("bias", "[outputs]", product.bias), ("matrix", "[inputs][outputs]", product.weight))
-        for suffix, layout, data in parts:
-            end = list(tables.values())[-1]
-            offset = round_up(end.offset + end.data.nbytes, 256)
-            tables[f"{name}_{suffix}"] = DeviceTable(f"{name}_{suffix}", layout, offset, data.astype(np.float32))
-        inputs, outputs = product.weight.shape
-        return LibraryStep("product", inputs=inputs, outputs=outputs, weights=tables[f"{name}_matrix"].offset)
+    def row_kernel(name: str) -> None:
+        steps.append(Launch(name, (rows, 1, 1), LIBRARY_THREADS))
 
-    def step(product: LibraryStep, x: str, x_stride: int, y: str, y_stride: int) -> LibraryStep:
-        return replace(product, x=areas[x].offset, x_stride=x_stride, y=areas[y].offset, y_stride=y_stride)
-
-    def row_kernel(name: str) -> Launch:
-        return Launch(name, (rows, 1, 1), LIBRARY_THREADS, False)
-
-    start = next(launch for launch in device.launches if launch.step == "start")
-    dim, hidden = device.dim_stride, device.hidden_stride
-    steps: list[Launch | LibraryStep] = [
-        row_kernel("windows"),
-        step(put("embed", folded.embed), "WINDOWS", windows, "EMBEDDED", dim),
-        start,
-    ]
-    for i, block in enumerate(folded.blocks):
-        steps += [
-            row_kernel(f"norm_{i}"),
-            step(put(f"expand_{i}", block.expand), "NORMALISED", dim, "HIDDEN", hidden),
-            row_kernel(f"gelu_{i}"),
-            step(put(f"contract_{i}", block.contract), "HIDDEN", hidden, "RESIDUAL", dim),
-        ]
-        if i + 1 < config.num_layers:
+    for step, launch in zip(device.steps, device.launches, strict=True):
+        if step.products:
+            x, x_width, y, y_width = rows_of[step.kernel]
+            weight, bias = (np.concatenate([op.tensors[key] for op in step.products], -1) for key in ("weight", "bias"))
+            table = add_table(tables, f"{step.name}_matrix", "[outputs] biases; [inputs][outputs]", bias, weight)
+            row_kernel(f"before_{step.name}")
+            inputs, outputs = weight.shape
+            matrix = table.offset + round_up(bias.nbytes, ALIGNMENT)
+            rows_x, rows_y = (places[x], strides[x_width]), (places[y], strides[y_width])
+            steps.append(LibraryStep("product", inputs, outputs, *rows_x, matrix, *rows_y))
+        if step.kernel == "start":
+            steps.append(launch)
+        elif step.conv:
             grid = (device.start.shards, device.tiles, 1)
-            steps.append(Launch(f"convolve_{i + 1}", grid, device.start.threads, False))
-    head = Product(
-        np.concatenate([folded.magnitude.weight, folded.phase.weight], axis=1),
-        np.concatenate([folded.magnitude.bias, folded.phase.bias]),
-    )
-    steps += [
-        row_kernel("last_norm"),
-        step(put("head", head), "NORMALISED", dim, "HEAD", 2 * plan.bins),
-        row_kernel("spectrum"),
-        LibraryStep("transform", x=areas["COMPLEX"].offset, y=areas["SAMPLES"].offset),
-        Launch("overlap", (device.batch, 1, 1), LIBRARY_THREADS, False),
-    ]
-    last_area, last_table = list(areas.values())[-1], list(tables.values())[-1]
-    return replace(
-        device,
-        scratch=tuple(areas.values()),
-        scratch_bytes=round_up(4 * (last_area.offset + last_area.floats), 256),
-        tables=tuple(tables.values()),
-        weight_bytes=round_up(last_table.offset + last_table.data.nbytes, 256),
-        library_steps=tuple(steps),
-    )
+            steps.append(Launch(step.conv.name, grid, device.start.threads))
+        elif step.kernel == "head":
+            row_kernel("spectrum")
+        elif step.kernel == "synthesis":
+            steps.append(LibraryStep("transform", x=places["complex"], y=places["samples"]))
+            steps.append(Launch("overlap", (device.batch, 1, 1), LIBRARY_THREADS))
+    return replace(device, scratch=scratch, tables=tuple(tables), library_steps=tuple(steps))

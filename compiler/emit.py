@@ -95,7 +95,7 @@ def emit_kernels(plan: Plan, device: Device, checkpoint_sha256: str, options: Op
         network / "vocosc_vector.h",
         network / "vocosc_vector_math.h",
     ]
-    values = {**_values(plan, options), "device": device, "vector_isas": ["cuda"]}
+    values = {**_values(plan, options), "device": device}
     files = dict(_render(source, options.name, values) for source in sources)
     banner = _banner("", checkpoint_sha256, plan, options)
     return _format({name: (banner + text).encode() for name, text in files.items()})
@@ -141,13 +141,15 @@ def emit(
         "isas": isas,
         "all_isas": ISAS,
         "x86_isas": [isa for isa in isas if isa.cpu],
-        "vector_isas": [isa.name for isa in isas],
         "limits": limits,
         "tables": tables,
         "weight_bytes": weight_bytes,
-        "stack_bytes": stack_bound(options),
         "fetch": fetch_of(weight_bytes),
-        "code": objects("network/", network) + [f"network/{name}_network_{isa.name}.o" for isa in isas if isa.lanes],
+        "code": [
+            *objects("network/", network),
+            *(f"network/{name}_network_{isa.name}.o" for isa in isas if isa.lanes),
+            *([f"network/{name}_weights.o"] if options.weights == "c" else []),
+        ],
         "data": objects("network/", network, ".S"),
         "tool": objects("tool/", tool) + objects("", top),
         "libraries": " ".join(
@@ -182,11 +184,6 @@ def emit(
         files[f"network/{name}_cuda_images.bin"] = images_bytes(images)
         files[f"network/{name}_cuda_weights.bin"] = device.weights
     return dict(sorted(files.items()))
-
-
-def stack_bound(options: Options) -> int:
-    """Bytes that no call takes more than; 0 with libraries, which nobody knows."""
-    return max(isa.stack_bytes for isa in options.isas)
 
 
 def _network_sources(plan: Plan, options: Options) -> list[Path]:
@@ -224,6 +221,7 @@ def _values(plan: Plan, options: Options) -> dict[str, Any]:
         "PANEL": PANEL,
         "constants": CONSTANTS,
         "polynomials": POLYNOMIALS,
+        "vector_isas": [*(isa.name for isa in options.isas), *(["cuda"] if options.gpus else [])],
         "norm_epsilon": NORM_EPSILON,
         "max_magnitude": MAX_MAGNITUDE,
         "power_floor": POWER_FLOOR,
@@ -318,7 +316,7 @@ def _environment(name: str) -> jinja2.Environment:
         literal=_literal,
         c_numbers=_c_numbers,
         chomp=lambda text: text.rstrip("\n"),
-        comment=lambda text: textwrap.fill(text, COLUMNS, initial_indent=" * ", subsequent_indent=" * "),
+        comment=_comment,
         padded=padded,
         prefix=lambda text, before: before + text,
         table_length=lambda values: max(1, values.size),
@@ -328,6 +326,12 @@ def _environment(name: str) -> jinja2.Environment:
         wrap=" \\\n  ".join,
     )
     return environment
+
+
+def _comment(text: str) -> str:
+    """Paragraphs as lines of a comment in C."""
+    fill = functools.partial(textwrap.fill, width=COLUMNS, initial_indent=" * ", subsequent_indent=" * ")
+    return "\n *\n".join(map(fill, text.split("\n\n")))
 
 
 def _weight_offset(product: Kernel, output: int) -> str:

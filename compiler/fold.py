@@ -35,7 +35,7 @@ def _after_norm(linear: Operation, norm: Operation) -> Operation:
     """W (n * scale + shift) + b = (W * scale) n + (W shift + b)."""
     weight, scale, shift = linear.weight, norm.tensors["scale"], norm.tensors["shift"]
     tensors = {**linear.tensors, "weight": weight * scale, "bias": weight @ shift + linear.bias}
-    source = linear.source.split(",")
+    source = linear.source.split(", ")
     return replace(linear, tensors=tensors, source=", ".join([source[0], f"{norm.source} folded", *source[1:]]))
 
 
@@ -44,7 +44,6 @@ def _layout(operation: Operation) -> Operation:
     scale = tensors.pop("layer_scale", None)
     if scale is not None:
         tensors = {"weight": tensors["weight"] * scale[:, None], "bias": tensors["bias"] * scale}
-        source += ", layer scale folded"
     if operation.kind == "conv":
         tensors["weight"] = tensors["weight"].transpose(2, 1, 0).reshape(-1, operation.outputs)
     elif operation.kind in ("depthwise_conv", "linear"):

@@ -148,9 +148,15 @@ def streaming_vocos(config: Config, take: Tensors) -> tuple[Operation, ...]:
     def layer_norm(name: str, x: str, y: str, source: str) -> Operation:
         return Operation("layer_norm", name, x, y, dim, dim, take.norm(PREFIX + source, dim), source)
 
-    out = take.linear(PREFIX + "1.out", 2 * bins, dim)
+    def linear(name: str, x: str, y: str, source: str, *, epilogue: str, gamma: str = "") -> Operation:
+        inputs, outputs = (dim, hidden) if y == "hidden" else (hidden, dim)
+        tensors = take.linear(PREFIX + source, outputs, inputs)
+        if gamma:
+            tensors["layer_scale"] = take.layer_scale(PREFIX + gamma, outputs)
+            source += f", {gamma} folded"
+        return Operation("linear", name, x, y, inputs, outputs, tensors, source, epilogue)
 
-    def head(name: str, half: int, epilogue: str) -> Operation:
+    def head(name: str, half: int, *, epilogue: str) -> Operation:
         tensors = {key: np.split(value, 2)[half] for key, value in out.items()}
         source = f"1.out, {('first', 'second')[half]} half"
         return Operation(
@@ -163,21 +169,18 @@ def streaming_vocos(config: Config, take: Tensors) -> tuple[Operation, ...]:
     ]
     for i in range(config.num_layers):
         block, at = f"block{i}", f"0.convnext.{i}"
-        up = take.linear(f"{PREFIX}{at}.pwconv1", hidden, dim)
-        down = take.linear(f"{PREFIX}{at}.pwconv2", dim, hidden)
-        down["layer_scale"] = take.layer_scale(f"{PREFIX}{at}.gamma", dim)
         operations += [
             conv("depthwise_conv", f"{block}_conv", "residual", f"{at}.dwconv.conv.conv"),
             layer_norm(f"{block}_norm", "normalised", "normalised", f"{at}.norm"),
-            Operation("linear", f"{block}_expand", "normalised", "hidden", dim, hidden, up, f"{at}.pwconv1", "gelu"),
-            Operation("linear", f"{block}_contract", "hidden", "residual", hidden, dim, down, f"{at}.pwconv2", "add"),
+            linear(f"{block}_expand", "normalised", "hidden", f"{at}.pwconv1", epilogue="gelu"),
+            linear(f"{block}_contract", "hidden", "residual", f"{at}.pwconv2", epilogue="add", gamma=f"{at}.gamma"),
         ]
+    operations.append(layer_norm("final_norm", "residual", "normalised", "0.final_layer_norm"))
+    out = take.linear(PREFIX + "1.out", 2 * bins, dim)
+    operations += [head("magnitude", 0, epilogue="exp"), head("phase", 1, epilogue="polar")]
     take.check_istft(PREFIX + "1.istft.", config.n_fft)
     return (
         *operations,
-        layer_norm("final_norm", "residual", "normalised", "0.final_layer_norm"),
-        head("magnitude", 0, "exp"),
-        head("phase", 1, "polar"),
         Operation("inverse_rfft", "inverse_rfft", "spectrum", "samples", bins, config.n_fft),
         Operation("overlap_add", "overlap_add", "samples", "audio", config.n_fft, config.hop_length),
     )

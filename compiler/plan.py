@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from .arithmetic import PANEL
 from .config import Config
@@ -74,6 +73,7 @@ class Plan:
     steps: tuple[Step, ...]
     kernels: tuple[Kernel, ...]
     dim: int  # channels of the rows that are convolved and normalised
+    dim_stride: int
     left: int  # frames of left context of each convolution
     widths: dict[str, int]  # channels, by buffer
     strides: dict[str, int]  # by buffer
@@ -83,45 +83,13 @@ class Plan:
     state: tuple[State, ...]
     baked: bool  # whether the weights are in the object; else a stream holds their address
 
-    @property
-    def config(self) -> Config:
-        """The sizes of the front end and of the transform."""
-        return self.network.config
-
-    @property
-    def dim_stride(self) -> int:
-        """Of rows of `dim`."""
-        return row_stride(self.dim)
-
-    @property
-    def bins(self) -> int:
-        """Of the spectrum."""
-        return self.config.n_fft // 2 + 1
-
-    @property
-    def overlap_floats(self) -> int:
-        """Samples of the overlap-add that later frames still add to."""
-        return self.config.n_fft - self.config.hop_length
-
-    @property
-    def state_floats(self) -> int:
-        """Of a stream, beside its header. C has no empty array."""
-        return max(1, sum(state.floats for state in self.state))
-
-    @property
-    def state_bytes(self) -> int:
-        """Of the stream struct: two words, the weights' address where they are not baked in, and the values."""
-        return (8 if self.baked else 16) + 4 * self.state_floats
-
-    @property
-    def mel_state_bytes(self) -> int:
-        """Of the analysis stream struct: three words and the window."""
-        return 12 + 4 * self.config.n_fft
-
-    @cached_property
-    def macs_per_frame(self) -> int:
-        """Multiply-adds of the matrix products and convolutions for one frame, without padding."""
-        return sum(operation.macs for operation in self.network.operations)
+    config: Config  # the network's: of the front end and of the transform
+    bins: int  # of the spectrum
+    overlap_floats: int  # samples of the overlap-add that later frames still add to
+    state_floats: int
+    state_bytes: int  # of the stream struct
+    mel_state_bytes: int  # of the analysis stream struct
+    macs_per_frame: int  # multiply-adds of the products and convolutions, without padding
 
 
 def padded(count: int) -> int:
@@ -142,11 +110,13 @@ def plan(
         if not 1 <= chunk <= MAX_CHUNK:
             raise CompileError(f"--chunk {chunk}: a chunk has 1 to {MAX_CHUNK} frames")
     frames, config = max(chunks), network.config
+    dim = _only({op.inputs for op in network.operations if op.kind in ROWS}, "widths of normalised rows")
     fft = plan_real_fft(config.n_fft)
     steps = steps_of(network, precision)
     if len(fft.passes) % 2 == 1 and not libraries:  # our passes go to and fro between two buffers, and end in the first
         steps = tuple(replace(step, x="spectrum") if step.kind == "overlap_add" else step for step in steps)
-    widths = _widths(network)
+    widths, state = _widths(network), _state(network)
+    state_floats = max(1, sum(part.floats for part in state))  # C has no empty array
     strides = _strides(widths, fft, steps)
     placed = _place(_buffers(network, steps, strides, frames, FORMATS[precision]))
     return Plan(
@@ -156,15 +126,24 @@ def plan(
         max_frames=frames,
         steps=steps,
         kernels=_kernels(steps, strides),
-        dim=_only({op.inputs for op in network.operations if op.kind in ROWS}, "widths of normalised rows"),
+        dim=dim,
+        dim_stride=row_stride(dim),
         left=_only({op.left for op in network.operations if op.kind.endswith("conv")}, "contexts of convolutions"),
         widths=widths,
         strides=strides,
         fft=fft,
         scratch=tuple(placed),
         scratch_floats=max(buffer.offset + padded(buffer.floats) for buffer in placed),
-        state=_state(network),
+        state=state,
         baked=baked,
+        config=config,
+        bins=config.n_fft // 2 + 1,
+        overlap_floats=config.n_fft - config.hop_length,
+        state_floats=state_floats,
+        # Two words, the weights' address where they are not baked in, and the values; three words and the window
+        state_bytes=(8 if baked else 16) + 4 * state_floats,
+        mel_state_bytes=12 + 4 * config.n_fft,
+        macs_per_frame=sum(operation.macs for operation in network.operations),
     )
 
 

@@ -47,22 +47,22 @@ def steps_of(network: Network, precision: str) -> tuple[Step, ...]:
     steps: list[Step] = []
     operations = network.operations
     for i, operation in enumerate(operations):
-        last = steps[-1] if steps else None
+        chosen = format_of(operation, precision) if operation.is_product else None
         if operation.kind == "depthwise_conv":
             steps.append(Step("conv_norm", operation, operation.x, operation.y))
-        elif last is not None and last.operation.kind == "depthwise_conv" and i == operations.index(last.operation) + 1:
-            if (operation.kind, operation.x, operation.y) != ("layer_norm", last.y, last.y) or operation.tensors:
-                raise CompileError(f"{operation.name}: a layer norm that linear layers read must follow {last.name}")
-            reader, *others = (operations[reader] for reader in readers(operations, i))
-            if not others and reader.is_product and format_of(reader, precision).is_integer:
-                steps[-1] = replace(last, y=QUANTISED, format=format_of(reader, precision), product=reader.kernel)
-        elif operation.is_product and format_of(operation, precision).is_integer:
-            found = format_of(operation, precision)
-            if last is None or (last.y, last.product) != (QUANTISED, operation.kernel):
-                steps.append(Step("quantise", operation, operation.x, QUANTISED, found, operation.kernel))
-            steps.append(Step(operation.kind, operation, QUANTISED, operation.y, found))
+        elif i > 0 and operations[i - 1].kind == "depthwise_conv":
+            conv = steps[-1]
+            if (operation.kind, operation.x, operation.y) != ("layer_norm", conv.y, conv.y) or operation.tensors:
+                raise CompileError(f"{operation.name}: a layer norm that linear layers read must follow {conv.name}")
+            found = [operations[reader] for reader in readers(operations, i)]
+            if len(found) == 1 and found[0].is_product and format_of(found[0], precision).is_integer:
+                rows = format_of(found[0], precision)
+                steps[-1] = replace(conv, y=QUANTISED, format=rows, product=found[0].kernel)
+        elif chosen is not None and chosen.is_integer:
+            if (steps[-1].y, steps[-1].product) != (QUANTISED, operation.kernel):
+                steps.append(Step("quantise", operation, operation.x, QUANTISED, chosen, operation.kernel))
+            steps.append(Step(operation.kind, operation, QUANTISED, operation.y, chosen))
         else:
-            chosen = format_of(operation, precision) if operation.is_product else None
             steps.append(Step(operation.kind, operation, operation.x, operation.y, chosen))
     return tuple(steps)
 

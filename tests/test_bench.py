@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,6 +44,8 @@ from bench.peers import (
     PyTorchPeer,
     Row,
     WorkerPeer,
+    better_openblas_core,
+    cost_of,
     has_packages,
     host_tool,
     openblas_core_for,
@@ -60,10 +63,11 @@ from bench.report import (
     as_json,
     heading,
     machine_facts,
+    peer_label,
     tables,
 )
 from bench.worker import decode, timed
-from tests.objects import golden
+from tests.objects import golden, run_compiler
 
 
 def flat_summary(ms: float) -> Summary:
@@ -262,6 +266,20 @@ def test_machine_facts_come_from_cpuinfo() -> None:
     facts = machine_facts("processor: 0\nmodel name\t: A CPU\nflags\t\t: fpu avx2 fma\n\nprocessor: 1\nmodel name: B\n")
     assert (facts["cpu"], facts["cpu_flags"]) == ("A CPU", ["avx2", "fma"])
     assert machine_facts("")["cpu_flags"] == []
+    fields = "cpu family: 25\nmodel: 17\nmodel name: A CPU\n"
+    assert machine_facts(fields)["cpu"] == "A CPU, family 25 model 17"
+
+
+def test_tables_say_which_pytorch_is_which() -> None:
+    result = result_of(Row(5, 1), 10.0, 2.0)
+    result.rounds["pytorch pypi"] = [flat_summary(9)] * 2
+    result.facts["pytorch"] = {"version": "1.13.0a0", "origin": "Debian"}
+    result.facts["pytorch pypi"] = {"version": "2.15.0+cu132", "origin": "PyPI"}
+    text = tables([result])
+    assert "pytorch 1.13 (Debian)  " in text
+    assert "pytorch 2.15 (PyPI)  " in text
+    assert peer_label("pytorch", {"version": "1.13.0a0"}) == "pytorch 1.13"  # as files from before say it
+    assert peer_label("onnxruntime", {"version": "1.32.0"}) == "onnxruntime"
 
 
 def test_heading_says_what_each_peer_is_and_who_is_missing() -> None:
@@ -269,7 +287,10 @@ def test_heading_says_what_each_peer_is_and_who_is_missing() -> None:
     limits = Limits(2, {"avx2": 101.4}, {54_000_000: 29.6})
     lines = heading(machine, [limits], [result_of(Row(5, 1), 1, 1)], {"openvino": "not installed"}).splitlines()
     assert "A CPU" in lines[0]
-    assert "limits, 2 threads  multiply-adds: avx2 101 GFLOP/s; reading: 30 from 54.0 MB GB/s" in lines
+    assert "limits, 2 threads  GFLOP/s of multiply-adds: float avx2 101; GB/s of reading: 30 from 54.0 MB" in lines
+    integers = replace(limits, int16_gops={"avx2": 202.2, "avx512_vnni": 404.4}, int8_gops={"avx512_vnni": 808.8})
+    text = heading(machine, [integers], [], {})
+    assert "float avx2 101; int16 avx2 202, avx512_vnni 404; int8 avx512_vnni 809; GB/s" in text
     assert cells(lines[-2]) == ["vocosc", "f32", "target", "avx2"]
     assert cells(lines[-1]) == ["openvino", "not", "here:", "not", "installed"]
 
@@ -294,6 +315,14 @@ def test_others_are_taken_at_their_better_thread_count(reference_two_threads_ms:
     # With one thread, two are no competitor.
     (verdict,) = judge(results, [Bar(OWN, Row(5, 1), "pytorch", 1)])
     assert verdict.measured == pytest.approx(10 / 3)
+
+
+@pytest.mark.parametrize(("pypi_ms", "measured"), [(8.0, 4), (12.0, 5)])
+def test_pytorch_is_taken_at_the_faster_of_its_builds(pypi_ms: float, measured: float) -> None:
+    result = result_of(Row(5, 1), 10.0, 2.0)
+    result.rounds["pytorch pypi"] = [flat_summary(pypi_ms)] * 2
+    (verdict,) = judge([result], [Bar(OWN, Row(5, 1), "pytorch", 1)])
+    assert verdict.measured == pytest.approx(measured)
 
 
 def test_two_threads_are_compared_with_one() -> None:
@@ -374,14 +403,26 @@ def test_a_call_takes_the_longer_of_reading_and_arithmetic() -> None:
     assert LIMITS.call_ms(COST, 50) == pytest.approx(5)
 
 
+def test_each_product_has_the_peak_of_its_type() -> None:
+    peaks = replace(LIMITS, int16_gops={"avx2": 300.0, "avx512_vnni": 400.0}, int8_gops={"avx512_vnni": 800.0})
+    w8, w8a8 = replace(COST, int16_macs=8_000_000), replace(COST, int8_macs=8_000_000)
+    assert peaks.frame_ms(w8) == pytest.approx(0.02 + 0.04)  # 4 MFLOP at 200, 16 at 400
+    assert peaks.frame_ms(w8a8) == pytest.approx(0.02 + 0.02)
+    assert peaks.fma_ms(w8) == peaks.fma_ms(w8a8) == pytest.approx(0.1)
+    # Without a peak of integers the limit stays one: they count for nothing.
+    assert LIMITS.frame_ms(w8) == pytest.approx(0.02)
+
+
 @pytest.mark.parametrize(("frames", "chunk", "ms"), [(100, 50, 10), (110, 50, 12), (5, 50, 2)])
 def test_a_run_is_all_its_calls(frames: int, chunk: int, ms: float) -> None:
     assert LIMITS.run_ms(COST, frames, chunk) == pytest.approx(ms)
 
 
 def test_of_two_measurements_the_better_counts() -> None:
-    other = Limits(1, {"avx2": 101.0, "avx512": 190.0}, {50_000_000: 24.0})
-    assert best_of(LIMITS, other) == Limits(1, {"avx2": 101.0, "avx512": 200.0}, {50_000_000: 25.0})
+    first = replace(LIMITS, int16_gops={"avx2": 1.0}, int8_gops={"avx2": 4.0})
+    other = Limits(1, {"avx2": 101.0, "avx512": 190.0}, {50_000_000: 24.0}, {"avx2": 2.0}, {"avx2": 3.0})
+    best = Limits(1, {"avx2": 101.0, "avx512": 200.0}, {50_000_000: 25.0}, {"avx2": 2.0}, {"avx2": 4.0})
+    assert best_of(first, other) == best_of(other, first) == best
 
 
 @pytest.fixture(scope="module")
@@ -395,6 +436,9 @@ def test_the_limits_program_measures_what_it_is_asked(limits_program: Path) -> N
     assert set(found.read_gbytes) == {1 << 16, 100_000}
     # Any machine that compiles this does so much; and none does more than its peak could be.
     assert all(0.1 < value < 1e5 for value in [found.peak_gflops, *found.read_gbytes.values()])
+    flags = machine_facts(Path("/proc/cpuinfo").read_text())["cpu_flags"]
+    assert set(found.int16_gops) == set(found.int8_gops) == {"avx2", "avx_vnni", "avx512_vnni"} & set(flags)
+    assert all(0.1 < value < 1e6 for value in [*found.int16_gops.values(), *found.int8_gops.values()])
 
 
 @pytest.mark.parametrize(("threads", "sizes"), [(0, [1]), (65, [1]), (1, [0])])
@@ -415,6 +459,21 @@ def test_openblas_core_fits_the_cpu() -> None:
     assert openblas_core_for(["avx2", "fma"]) == "Haswell"
     assert openblas_core_for(["avx2", "fma", "avx512f", "avx512bw", "avx512dq", "avx512vl"]) == "SkylakeX"
     assert openblas_core_for(["asimd"]) is None
+
+
+@pytest.mark.parametrize(
+    ("taken", "flags", "better"),
+    [
+        ("Prescott", ["avx2", "fma"], "Haswell"),
+        ("Haswell", ["avx2", "fma"], None),
+        ("Haswell", ["avx512f", "avx512bw", "avx512dq", "avx512vl"], "SkylakeX"),
+        ("Cooperlake", ["avx512f", "avx512bw", "avx512dq", "avx512vl"], None),
+        ("none", ["avx512f", "avx512bw", "avx512dq", "avx512vl"], None),
+        ("Prescott", [], None),
+    ],
+)
+def test_openblas_is_told_of_a_cpu_newer_than_itself(taken: str, flags: list[str], better: str | None) -> None:
+    assert better_openblas_core(taken, flags) == better
 
 
 @pytest.fixture
@@ -497,6 +556,17 @@ def test_the_cost_comes_from_the_report(fake_object: Callable[[str], CompiledPee
         peer.cost(Row(5, 1))
 
 
+@pytest.mark.parametrize(("precision", "integers"), [("f32", None), ("w8", "int16_macs"), ("w8a8", "int8_macs")])
+def test_the_blocks_products_are_of_integers(precision: str, integers: str | None, small_checkpoint: Path) -> None:
+    options = ["--precision", precision, "--chunk", "5", "--report", "--json"]
+    report = json.loads(run_compiler(small_checkpoint, *options).stdout)
+    sizes = report["model"]
+    blocks = 2 * sizes["dim"] * sizes["hidden"] * sizes["num_layers"]
+    assert 0 < blocks < report["macs_per_frame"]
+    cost = Cost(report["weight_bytes"], report["macs_per_frame"])
+    assert cost_of(report) == (replace(cost, **{integers: blocks}) if integers else cost)
+
+
 def inputs_in(directory: Path) -> Inputs:
     return Inputs(directory / "t.npz", directory / "mel.npy", directory, 10)
 
@@ -543,6 +613,19 @@ def test_peers_that_are_not_installed_are_named(tmp_path: Path) -> None:
     assert find_other_peers(args, inputs_in(tmp_path), [], missing) == []
     assert list(missing) == ["onnxruntime int8", "openvino"]
     assert "lacks onnx or openvino; .ci/setup bench" in missing["openvino"]
+    args = arguments(["model.ckpt", "--peers", "pytorch-pypi", "--torch-python", str(tmp_path / "python")])
+    assert find_other_peers(args, inputs_in(tmp_path), [], missing) == []
+    assert missing["pytorch pypi"] == f"{tmp_path}/python lacks torch; .ci/setup train brings it"
+
+
+def test_the_second_pytorch_runs_in_its_own_python(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 0\n")
+    python.chmod(0o755)
+    args = arguments(["model.ckpt", "--peers", "pytorch-pypi", "--torch-python", str(python)])
+    (peer,) = find_other_peers(args, inputs_in(tmp_path), [], {})
+    assert isinstance(peer, WorkerPeer)
+    assert (peer.name, peer.command) == ("pytorch pypi", [str(python), "-m", "bench.torch_worker"])
 
 
 def test_packages_are_looked_for() -> None:
@@ -823,11 +906,34 @@ def test_the_chart_takes_the_whole_utterance_as_one_chunk() -> None:
 def test_the_chart_is_the_same_every_time(tmp_path: Path) -> None:
     results = [result_of(Row(chunk, threads), 10, 2) for threads in (1, 2) for chunk in (1, 5, None)]
     data = {"date": "2026-01-01", "machine": {"cpu": "A CPU"}, "settings": {"frames": 162}, **as_json(results)}
-    for name in ("a.png", "b.png"):
-        chart.draw(data, tmp_path / name)
-    picture = (tmp_path / "a.png").read_bytes()
-    assert picture.startswith(b"\x89PNG")
-    assert picture == (tmp_path / "b.png").read_bytes()
+    for draw in (chart.draw_others, chart.draw_limits):
+        for name in ("a.png", "b.png"):
+            draw(data, tmp_path / name)
+        picture = (tmp_path / "a.png").read_bytes()
+        assert picture.startswith(b"\x89PNG")
+        assert picture == (tmp_path / "b.png").read_bytes()
+
+
+def test_the_limit_of_integers_is_drawn_if_it_was_measured() -> None:
+    data: dict[str, Any] = {"limits": [{"fma_gflops": {"avx2": 100.0}}]}
+    assert chart.knows_limit(data, "vocosc f32")
+    assert not chart.knows_limit(data, "vocosc w8"), "an older file, whose limit of integers is that of floats"
+    data["limits"][0]["int16_gops"] = {"avx2": 200.0}
+    assert chart.knows_limit(data, "vocosc w8")
+    assert not chart.knows_limit(data, "pytorch")
+
+
+def test_the_title_names_the_models_size() -> None:
+    limits = [asdict(Limits(1, {"avx2": 1.0}, {53_800_000: 25.0, 14_000_000: 80.0}))]
+    assert chart.weights_text({"limits": limits, "rows": [{"peers": {"vocosc f32": {}}}]}) == "model of 13.4 M weights"
+    assert chart.weights_text({"limits": limits, "rows": [{"peers": {"vocosc w8": {}}}]}) == ""
+
+
+def test_the_legend_says_which_pytorch_is_which() -> None:
+    facts = {"version": "2.15.0+cu132", "origin": "PyPI"}
+    assert chart.legend_name("pytorch pypi", facts) == "PyTorch 2.15 (PyPI)"
+    assert chart.legend_name("onnxruntime int8", {"version": "1.32.0"}) == "ONNX Runtime int8"
+    assert chart.legend_name("vocosc w8a8", {}) == "vocosc w8a8"
 
 
 # --- the rest

@@ -34,7 +34,7 @@ def test_another_architecture_compiles(tmp_path: Path, precision: str) -> None:
     write_checkpoint(tmp_path / "toy.ckpt", {**TINY, "dim": 20, "num_layers": 3})
     network = fold(without_up_projections(read_network(read_checkpoint(tmp_path / "toy.ckpt"), {})))
     compile_network(network, "0" * 64, [5], Options("toy", precision), tmp_path / "toy")
-    vocoder, mel = Vocoder(tmp_path / "toy", "toy"), some_mel(17, TINY["n_mels"])
+    vocoder, mel = Vocoder(tmp_path / "toy", "toy"), some_mel(17, int(TINY["n_mels"]))
     expected = exact_decode(plan(network, [5], precision), pack(network, precision), mel)
     for target in vocoder.targets:
         assert vocoder.selftest(target) == 0

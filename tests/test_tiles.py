@@ -1,51 +1,70 @@
-"""bench.tiles: which tiles it times, and what it says of them. The timing itself is no test's business."""
+"""bench.tiles: which tiles it times, that it calls them as they are, and what it says of them."""
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from bench.tiles import AHEAD, REGISTERS, Result, candidates, table, variants_header
-from compiler.emit import MatrixProduct
+from bench.report import this_machine
+from bench.tiles import AHEAD, REGISTERS, Product, Result, build, candidates, run, table, variants_header
+from compiler.formats import FORMATS
 from compiler.isa import AVX2, AVX512, Isa
-
-EXPAND = MatrixProduct("expand", "", 512, 528, 1552, "int8")
 
 
 @pytest.mark.parametrize("isa", [AVX2, AVX512])
 def test_the_chosen_tiles_are_among_those_timed(isa: Isa) -> None:
     timed = {(tile.rows, width) for tile in candidates(isa).tiles for width in tile.vectors}
     rows = {tile.rows for tile in candidates(isa).tiles}
-    chosen = {(tile.rows, tile.widths(weights)[0]) for tile in isa.tiles for weights in ("f32", "f16", "int8")}
+    chosen = {(tile.rows, tile.widths(found)[0]) for tile in isa.tiles for found in FORMATS.values()}
     assert {(row, width) for row, width in chosen if row in rows} <= timed
     assert all(rows * width < REGISTERS[isa.name] for rows, width in timed)
 
 
-def test_the_header_lists_each_tile_with_its_sizes() -> None:
-    lines = variants_header(candidates(AVX512), [EXPAND]).splitlines()
-    assert "#define INPUTS_expand 512" in lines
-    tiles = [line for line in lines if line.startswith("VARIANT")]
-    assert len(tiles) == sum(len(tile.vectors) for tile in candidates(AVX512).tiles)
-    # 16 biases and 16 scales in float, then 512 x 16 weights
-    assert "VARIANT(expand, 5, 64, int8_t, 128, 8320, (const int16_t *)x, row_scales, )" in tiles
+def test_the_header_lists_each_tile() -> None:
+    lines = variants_header(candidates(AVX512), [Product("expand", FORMATS["w8"])]).splitlines()
+    assert len(lines) == sum(len(tile.vectors) for tile in candidates(AVX512).tiles)
+    assert "VARIANT(expand, EXPAND, 5, 64)" in lines
+
+
+@pytest.mark.parametrize(("isa", "precision"), [(AVX2, "f32"), (AVX2, "w8a8"), (AVX512, "w8"), (AVX512, "w8a8")])
+def test_tiles_are_called_with_their_own_types_within_their_memory(
+    isa: Isa, precision: str, small_checkpoint: Path, tmp_path: Path
+) -> None:
+    """The lowest and the tallest, in every width and format. Every warning is an error, AddressSanitizer watches."""
+    every = candidates(isa)
+    some = replace(every, tiles=(every.tiles[0], every.tiles[-1]))
+    checks = ["-O1", "-g", "-fsanitize=address", "-fno-sanitize-recover=all"]
+    program, products, _ = build(small_checkpoint, some, precision, tmp_path, *checks)
+    if {*isa.cpu, *isa.integer_cpu} <= set(this_machine()["cpu_flags"]):
+        speeds = run(program, 512, 1 << 18, 1)
+        assert len(speeds) == len(products) * sum(len(tile.vectors) for tile in some.tiles)
+        assert all(speed > 0 for speed in speeds)
 
 
 def test_the_table_names_the_fastest_beside_the_chosen() -> None:
-    slow = Result("avx512", "w8", "expand", "int8", 5, 64, 512, dict.fromkeys(AHEAD, 100.0), 120.0)
-    fast = Result("avx512", "w8", "expand", "int8", 5, 32, 512, {**dict.fromkeys(AHEAD, 50.0), 2048: 140.0}, 90.0)
+    slow = Result("avx512", "w8", "expand", "w8", 5, 64, 512, dict.fromkeys(AHEAD, 100.0), 120.0)
+    fast = Result("avx512", "w8", "expand", "w8", 5, 32, 512, {**dict.fromkeys(AHEAD, 50.0), 2048: 140.0}, 90.0)
     (line,) = table([slow, fast], [AVX512]).splitlines()[1:]
     pattern = r"avx512 +w8 +expand +5 +5x64 +100\.0 +140\.0 by 5x32, 2048 ahead +120\.0 +120\.0 by 5x64"
     assert re.fullmatch(pattern, line), line
 
 
-def test_integers_have_tiles_of_their_own() -> None:
+def test_each_format_has_tiles_of_its_own() -> None:
     results = [
-        Result("avx2", "w8", product, weights, 3, columns, 512, dict.fromkeys(AHEAD, speed), speed)
-        for product, weights in (("embed", "f16"), ("expand", "int8"))
+        Result("avx2", precision, product, weights, 3, columns, 512, dict.fromkeys(AHEAD, speed), speed)
+        for precision, product, weights in (
+            ("w8", "embed", "f16"),
+            ("w8", "expand", "w8"),
+            ("w8a8", "expand", "w8a8"),
+        )
         for columns, speed in ((32, 90.0), (16, 80.0))
     ]
-    embed, expand = table(results, [AVX2]).splitlines()[1:]
+    embed, *expand = table(results, [AVX2]).splitlines()[1:]
     assert re.search(r" 3x32 +90\.0 .* 90\.0 +90\.0 by 3x32$", embed), embed
-    assert re.search(r" 3x16 +80\.0 .* 80\.0 +90\.0 by 3x32$", expand), expand
+    assert len(expand) == 2
+    for line in expand:
+        assert re.search(r" 3x16 +80\.0 .* 80\.0 +90\.0 by 3x32$", line), line
     for tile in AVX2.tiles:
-        (width,) = tile.widths("int8")
+        (width,) = tile.widths(FORMATS["w8"])
         assert tile.rows * width + width + 2 <= REGISTERS["avx2"], "sums, weights, an input and a product"

@@ -1,7 +1,7 @@
-"""f16: half weights, with a scale per output that is a power of two.
+"""f16: half weights, in panels of 16 outputs: [panel][16 biases, 16 scales in float; inputs, [16] in half].
 
-So the scale costs no accuracy, and the weights use the whole range of the halves: a small layer scale would else push
-them among the subnormals.
+y = scale * (bias + sum). Scales are powers of two: they cost no accuracy, and the weights use the whole range of the
+halves. A small layer scale would else push them among the subnormals.
 """
 
 from __future__ import annotations
@@ -43,8 +43,6 @@ class F16(Format):
 
 FORMAT = F16(
     name="f16",
-    text="Weights come in panels of 16 outputs: 16 biases and 16 scales in float, then [inputs][16] halves; y = "
-    "scale * (bias + sum), with scales that are powers of two.",
     weight_type="uint16_t",
     weight_bytes=2,
     header_rows=2,

@@ -1,4 +1,4 @@
-"""f32: float weights."""
+"""f32: float weights, in panels of 16 outputs: [panel][bias, inputs][16]."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ class F32(Format):
 
 FORMAT = F32(
     name="f32",
-    text="Weights come in panels of 16 outputs: [panel][1 + inputs][16], the bias first.",
     weight_type="float",
     weight_bytes=4,
 )

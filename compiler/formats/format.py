@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
@@ -47,7 +48,6 @@ class Format(ABC):
     """
 
     name: str
-    text: str  # of the layout, for the emitted tiles
     weight_type: str  # in C, of a table's elements
     weight_bytes: int
     header_rows: int = 1  # rows of 16 floats in front of a panel's weights
@@ -56,6 +56,11 @@ class Format(ABC):
     row_bytes: int = 4
     scale_floats: int = 0  # of a row's own scale: integers have one
     precise: str = "f32"  # the format of products that need precision
+
+    @property
+    def text(self) -> str:
+        """What it says of itself, for the emitted tiles."""
+        return (sys.modules[type(self).__module__].__doc__ or "").strip()
 
     @property
     def is_integer(self) -> bool:

@@ -1,4 +1,6 @@
-"""w8: int8 weights, in pairs of inputs, times rows of int16.
+"""w8: int8 weights, in pairs of inputs, times rows of int16 with a scale per row.
+
+[panel][16 biases, 16 scales in float; inputs / 2, [16][2] in int8]; y = bias + row scale * scale * sum.
 
 Inputs are kept within a limit that makes an overflow of the 32-bit sums impossible, whatever they are: limit * sum
 |weight| < 2^31 for every output.
@@ -33,9 +35,6 @@ def _quantise(x: Floats, limit: int) -> tuple[NDArray[np.int64], Floats]:
 
 FORMAT = W8(
     name="w8",
-    text="Weights are int8 and come in pairs of inputs, [inputs / 2][16][2], after 16 biases and 16 scales; x is "
-    "int16, with a scale per row, and y = bias + row scale * scale * sum, where the sum is an exact 32-bit integer: x "
-    "is kept so small that no sum of these weights can overflow (..._LIMIT).",
     weight_type="int8_t",
     weight_bytes=1,
     header_rows=2,

@@ -1,7 +1,10 @@
-"""w8a8: int8 weights, in fours of inputs, times rows of bytes.
+"""w8a8: int8 weights, in fours of inputs, times rows of bytes with a scale and a zero point per row.
+
+[panel][16 biases, 16 scales in float, 16 sums of weights in int32; inputs / 4, [16][4] in int8]; y = bias + row scale *
+scale * (sum - zero point * sum of weights).
 
 A byte stands for scale * (byte - zero point), both the row's own: so a panel's header has the sums of its outputs'
-weights as int32, to take off zero point times. 255 * sum |weight| < 2^31.
+weights, to take off zero point times. 255 * sum |weight| < 2^31.
 """
 
 from __future__ import annotations
@@ -45,9 +48,6 @@ def _quantise(x: Floats, *, symmetric: bool) -> tuple[NDArray[np.int64], Floats]
 
 FORMAT = W8A8(
     name="w8a8",
-    text="Weights are int8 and come in fours of inputs, [inputs / 4][16][4], after 16 biases, 16 scales and 16 sums of "
-    "an output's weights in int32; x is bytes, with a scale and a zero point per row, and y = bias + row scale * "
-    "scale * (sum - zero point * sum of weights), where all in brackets are exact 32-bit integers.",
     weight_type="int8_t",
     weight_bytes=1,
     header_rows=3,

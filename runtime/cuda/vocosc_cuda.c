@@ -1,12 +1,16 @@
 /*
  * The public functions of the GPU: the driver opened, memory laid out, work queued.
  *
- * A decode is a chain of launches (vocosc_cuda_launches). The first gets all that a call varies, by value, as its
- * parameter, and leaves a copy in the scratch memory; the others get three addresses that never change. So these others
- * are one CUDA graph, instantiated once in init, whose parameters need no update; and as nothing is copied from host
- * memory, any number of decodes may be queued. Or it is one cooperative launch (vocosc_cuda_single_launch), of at most
- * one block a multiprocessor: the driver refuses it, already in init, where blocks would have to wait for each other's
- * end. Its flags are in the scratch memory, which init clears.
+ * A decode is a list of steps. The first gets all that a call varies, by value, as its parameter, and leaves a copy in
+ * the scratch memory; the others get three addresses that never change. As nothing is copied from host memory, any
+ * number of decodes may be queued. There are three ways to decode, each with its own list:
+ *
+ *   vocosc_cuda_launches        a chain of kernels; all but the first are one CUDA graph, instantiated once in init,
+ *                               whose parameters need no update
+ *   vocosc_cuda_single_launch   one cooperative kernel, of at most one block per multiprocessor: the driver refuses it,
+ *                               already in init, where blocks would have to wait for each other's end. Its flags are in
+ *                               the scratch memory, which init clears
+ *   vocosc_cuda_library_steps   kernels, and cuBLAS and cuFFT between them
  */
 #include "vocosc_cuda.h"
 
@@ -16,7 +20,7 @@
 #include "vocosc_cuda_call.h"
 #include "vocosc_cuda_driver.h"
 #include "vocosc_cuda_model.h"
-#include "vocosc_network.h"
+#include "vocosc_values.h"
 #if VOCOSC_CUDA_LIBRARY_STEPS > 0
 #include "vocosc_cuda_libs.h"
 #endif
@@ -43,11 +47,11 @@ typedef struct {
   int device;
   int holds_primary; /* whether the context is the device's primary one, retained by init */
   struct CUmod_st *module;
-  struct CUfunc_st *steps[VOCOSC_CUDA_LAUNCHES];
-  struct CUfunc_st *single; /* all steps in one; null unless it is used */
+  const struct vocosc_cuda_step *steps; /* of a decode */
+  int step_count;
+  struct CUfunc_st *kernels[VOCOSC_CUDA_MOST_STEPS]; /* of the steps; null where a library does it */
   struct CUfunc_st *flush;
 #if VOCOSC_CUDA_LIBRARY_STEPS > 0
-  struct CUfunc_st *library_steps[VOCOSC_CUDA_LIBRARY_STEPS]; /* null where a library does it */
   vocosc_cuda_libs libs;
 #endif
   struct CUgraphExec_st *graph; /* the steps but the first; null without */
@@ -194,7 +198,7 @@ static int status_of(vocosc_cuda *cuda, int result) {
  */
 
 /* Queues one kernel, which has one parameter, with a CU_LAUNCH_ATTRIBUTE_..., or 0. */
-static int launch(vocosc_cuda *cuda, const struct vocosc_cuda_launch *step, struct CUfunc_st *function, void *parameter,
+static int launch(vocosc_cuda *cuda, const struct vocosc_cuda_step *step, struct CUfunc_st *function, void *parameter,
                   int attribute_id, vocosc_cuda_stream stream) {
   const unsigned processors = (unsigned)cuda->multiprocessors;
   const int one_each = attribute_id == CU_LAUNCH_ATTRIBUTE_COOPERATIVE && step->grid[0] > processors;
@@ -215,57 +219,41 @@ static int launch(vocosc_cuda *cuda, const struct vocosc_cuda_launch *step, stru
  * Queues the steps of a decode but the first. The second never overlaps the first: so whatever comes later finds the
  * first one's copy of the call.
  */
-static int launch_rest(vocosc_cuda *cuda, vocosc_cuda_stream stream) {
+static int queue_rest(vocosc_cuda *cuda, const struct vocosc_cuda_call *call, vocosc_cuda_stream stream) {
   core *core = core_of(cuda);
   int status = VOCOSC_OK;
-  for (int i = 1; i < VOCOSC_CUDA_LAUNCHES && status == VOCOSC_OK; i++) {
-    const struct vocosc_cuda_launch *step = &vocosc_cuda_launches[i];
+  for (int i = 1; i < core->step_count && status == VOCOSC_OK; i++) {
+    const struct vocosc_cuda_step *step = &core->steps[i];
     const int overlaps = cuda->uses_overlap && i > 1 && step->overlaps_previous;
     const int attribute = overlaps ? CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION : 0;
-    status = launch(cuda, step, core->steps[i], &core->memory, attribute, stream);
-  }
-  return status;
-}
-
 #if VOCOSC_CUDA_LIBRARY_STEPS > 0
-/* Queues a decode by kernels and libraries in turn. */
-static int launch_libraries(vocosc_cuda *cuda, struct vocosc_cuda_call *call, vocosc_cuda_stream stream) {
-  core *core = core_of(cuda);
-  int status = VOCOSC_OK;
-  for (int i = 0; i < VOCOSC_CUDA_LIBRARY_STEPS && status == VOCOSC_OK; i++) {
-    const struct vocosc_cuda_library_step *step = &vocosc_cuda_library_steps[i];
-    void *parameter = i == 0 ? (void *)call : (void *)&core->memory;
-    if (step->launch.block > 0) {
-      status = launch(cuda, &step->launch, core->library_steps[i], parameter, 0, stream);
-    } else if (vocosc_cuda_libs_queue(&core->libs, step, core->memory.scratch, core->memory.weights,
-                                      call->count * call->frames, stream) != 0) {
-      status = VOCOSC_CUDA_FAILED;
+    if (step->block == 0) {
+      const int failed = vocosc_cuda_libs_queue(&core->libs, step, &core->memory, call->count * call->frames, stream);
+      status = failed ? VOCOSC_CUDA_FAILED : VOCOSC_OK;
+      continue;
     }
+#endif
+    status = launch(cuda, step, core->kernels[i], &core->memory, attribute, stream);
   }
+  (void)call; /* of kernels alone: the first has left them a copy */
   return status;
 }
-#endif
 
 /* Queues a decode. Into a stream that is being captured no graph can be launched; the steps themselves can. */
 static int queue_decode(vocosc_cuda *cuda, struct vocosc_cuda_call *call, vocosc_cuda_stream stream) {
   core *core = core_of(cuda);
+  const int attribute = cuda->uses_single_kernel ? CU_LAUNCH_ATTRIBUTE_COOPERATIVE : 0;
   int capturing = CU_STREAM_CAPTURE_STATUS_NONE;
   int status = VOCOSC_OK;
-#if VOCOSC_CUDA_LIBRARY_STEPS > 0
-  if (cuda->uses_libraries) return launch_libraries(cuda, call, stream);
-#endif
-  if (core->single != NULL) {
-    return launch(cuda, &vocosc_cuda_single_launch, core->single, call, CU_LAUNCH_ATTRIBUTE_COOPERATIVE, stream);
-  }
   if (core->graph != NULL) status = status_of(cuda, core->driver.is_capturing(stream, &capturing));
-  if (status == VOCOSC_OK) status = launch(cuda, &vocosc_cuda_launches[0], core->steps[0], call, 0, stream);
+  if (status == VOCOSC_OK) status = launch(cuda, core->steps, core->kernels[0], call, attribute, stream);
   if (status != VOCOSC_OK) return status;
-  if (core->graph == NULL || capturing != CU_STREAM_CAPTURE_STATUS_NONE) return launch_rest(cuda, stream);
+  if (core->graph == NULL || capturing != CU_STREAM_CAPTURE_STATUS_NONE) return queue_rest(cuda, call, stream);
   return status_of(cuda, core->driver.launch_graph(core->graph, stream));
 }
 
 static int queue_flush(vocosc_cuda *cuda, struct vocosc_cuda_call *call, vocosc_cuda_stream stream) {
-  return launch(cuda, &vocosc_cuda_flush_launch, core_of(cuda)->flush, call, 0, stream);
+  return launch(cuda, vocosc_cuda_flush_launch, core_of(cuda)->flush, call, 0, stream);
 }
 
 static uint64_t slot_address(const core *core, int slot) {
@@ -408,7 +396,7 @@ static int load_kernels(vocosc_cuda *cuda) {
 }
 
 /* Finds a kernel in the module, and lets it have its shared memory; that also makes the driver load it now. */
-static int find_kernel(vocosc_cuda *cuda, const struct vocosc_cuda_launch *step, struct CUfunc_st **function) {
+static int find_kernel(vocosc_cuda *cuda, const struct vocosc_cuda_step *step, struct CUfunc_st **function) {
   const core *core = core_of(cuda);
   const int status = status_of(cuda, core->driver.function(function, core->module, step->kernel));
   if (status != VOCOSC_OK) return status;
@@ -418,25 +406,21 @@ static int find_kernel(vocosc_cuda *cuda, const struct vocosc_cuda_launch *step,
   return allowed == VOCOSC_CUDA_FAILED ? VOCOSC_CUDA_BAD_DEVICE : allowed; /* the GPU has not that much */
 }
 
+/* Chooses the steps, and finds their kernels. */
 static int find_kernels(vocosc_cuda *cuda) {
   core *core = core_of(cuda);
-  int status = find_kernel(cuda, &vocosc_cuda_flush_launch, &core->flush);
+  core->steps = cuda->uses_single_kernel ? vocosc_cuda_single_launch : vocosc_cuda_launches;
+  core->step_count = cuda->uses_single_kernel ? 1 : VOCOSC_CUDA_LAUNCHES;
 #if VOCOSC_CUDA_LIBRARY_STEPS > 0
-  for (int i = 0; i < VOCOSC_CUDA_LIBRARY_STEPS && status == VOCOSC_OK && cuda->uses_libraries; i++) {
-    const struct vocosc_cuda_launch *step = &vocosc_cuda_library_steps[i].launch;
-    if (step->block > 0) status = find_kernel(cuda, step, &core->library_steps[i]);
-  }
   if (cuda->uses_libraries) {
-    if (status != VOCOSC_OK) return status;
-    const int opened = vocosc_cuda_libs_open(&core->libs, VOCOSC_CUDA_BATCH * VOCOSC_MAX_FRAMES);
-    return opened == 0 ? VOCOSC_OK : VOCOSC_CUDA_NO_LIBRARY;
+    core->steps = vocosc_cuda_library_steps;
+    core->step_count = VOCOSC_CUDA_LIBRARY_STEPS;
+    if (vocosc_cuda_libs_open(&core->libs, VOCOSC_CUDA_BATCH * VOCOSC_MAX_FRAMES) != 0) return VOCOSC_CUDA_NO_LIBRARY;
   }
 #endif
-  if (status == VOCOSC_OK && cuda->uses_single_kernel) {
-    return find_kernel(cuda, &vocosc_cuda_single_launch, &core->single);
-  }
-  for (int i = 0; i < VOCOSC_CUDA_LAUNCHES && status == VOCOSC_OK; i++) {
-    status = find_kernel(cuda, &vocosc_cuda_launches[i], &core->steps[i]);
+  int status = find_kernel(cuda, vocosc_cuda_flush_launch, &core->flush);
+  for (int i = 0; i < core->step_count && status == VOCOSC_OK; i++) {
+    if (core->steps[i].block > 0) status = find_kernel(cuda, &core->steps[i], &core->kernels[i]);
   }
   return status;
 }
@@ -467,13 +451,13 @@ static int lay_out_memory(vocosc_cuda *cuda, const vocosc_cuda_options *options)
   return VOCOSC_OK;
 }
 
-/* Captures the steps but the first, which launch_rest queues, as a graph. */
-static int make_graph(vocosc_cuda *cuda, vocosc_cuda_stream stream) {
+/* Captures the steps but the first as a graph. */
+static int make_graph(vocosc_cuda *cuda, const struct vocosc_cuda_call *call, vocosc_cuda_stream stream) {
   core *core = core_of(cuda);
   struct CUgraph_st *graph = NULL;
   int status = status_of(cuda, core->driver.begin_capture(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
   if (status != VOCOSC_OK) return status;
-  status = launch_rest(cuda, stream);
+  status = queue_rest(cuda, call, stream);
   const int captured = status_of(cuda, core->driver.end_capture(stream, &graph));
   if (status == VOCOSC_OK) status = captured;
   if (status == VOCOSC_OK) status = status_of(cuda, core->driver.instantiate_graph(&core->graph, graph, 0));
@@ -492,7 +476,7 @@ static int prepare(vocosc_cuda *cuda, const vocosc_cuda_options *options, vocosc
     status = status_of(
         cuda, core->driver.copy_in(core->memory.weights, vocosc_cuda_weights, VOCOSC_CUDA_WEIGHT_BYTES, stream));
   }
-  if (status == VOCOSC_OK && cuda->uses_graph) status = make_graph(cuda, stream);
+  if (status == VOCOSC_OK && cuda->uses_graph) status = make_graph(cuda, &nothing, stream);
   if (status == VOCOSC_OK) status = queue_decode(cuda, &nothing, stream);
   if (status == VOCOSC_OK) status = queue_flush(cuda, &nothing, stream);
   return status == VOCOSC_OK ? status_of(cuda, core->driver.synchronize(stream)) : status;
@@ -613,34 +597,29 @@ int vocosc_cuda_release(vocosc_cuda *cuda, int slot) {
   return status;
 }
 
-int vocosc_cuda_save(vocosc_cuda *cuda, int slot, void *state, vocosc_cuda_stream stream) {
+/* Queues the copy of a slot's state to host memory or, where `to` is null, from there. */
+static int copy_state(vocosc_cuda *cuda, int slot, void *to, const void *from, vocosc_cuda_stream stream) {
   int pushed;
   int status = check_slot(cuda, slot, 1);
-  if (status == VOCOSC_OK && state == NULL) status = VOCOSC_BAD_ARGUMENT;
+  if (status == VOCOSC_OK && to == NULL && from == NULL) status = VOCOSC_BAD_ARGUMENT;
   if (status != VOCOSC_OK) return status;
   const core *core = core_of(cuda);
+  const uint64_t at = slot_address(core, slot);
   status = enter(cuda, &pushed);
   if (status == VOCOSC_OK) {
-    const int result = core->driver.copy_out(state, slot_address(core, slot), VOCOSC_CUDA_STATE_BYTES, stream);
-    status = status_of(cuda, result);
+    status = status_of(cuda, to != NULL ? core->driver.copy_out(to, at, VOCOSC_CUDA_STATE_BYTES, stream)
+                                        : core->driver.copy_in(at, from, VOCOSC_CUDA_STATE_BYTES, stream));
   }
   leave(core, pushed);
   return status;
 }
 
+int vocosc_cuda_save(vocosc_cuda *cuda, int slot, void *state, vocosc_cuda_stream stream) {
+  return copy_state(cuda, slot, state, NULL, stream);
+}
+
 int vocosc_cuda_restore(vocosc_cuda *cuda, int slot, const void *state, vocosc_cuda_stream stream) {
-  int pushed;
-  int status = check_slot(cuda, slot, 1);
-  if (status == VOCOSC_OK && state == NULL) status = VOCOSC_BAD_ARGUMENT;
-  if (status != VOCOSC_OK) return status;
-  const core *core = core_of(cuda);
-  status = enter(cuda, &pushed);
-  if (status == VOCOSC_OK) {
-    const int result = core->driver.copy_in(slot_address(core, slot), state, VOCOSC_CUDA_STATE_BYTES, stream);
-    status = status_of(cuda, result);
-  }
-  leave(core, pushed);
-  return status;
+  return copy_state(cuda, slot, NULL, state, stream);
 }
 
 int vocosc_cuda_wait(vocosc_cuda *cuda, vocosc_cuda_stream stream) {
@@ -711,13 +690,10 @@ static int queue_copies(vocosc_cuda *cuda, const request *request, int is_mel) {
   int result = CUDA_SUCCESS;
   for (int i = 0; i < request->count && result == CUDA_SUCCESS; i++) {
     const vocosc_cuda_chunk *chunk = &request->chunks[i];
-    if (is_mel) {
-      const size_t bytes = sizeof(float) * (size_t)request->frames * VOCOSC_MELS;
-      if (bytes > 0) result = core->driver.copy_in(staged_mel(core, i), chunk->mel, bytes, request->stream);
-    } else {
-      const size_t bytes = sizeof(float) * (size_t)request->samples;
-      if (bytes > 0) result = core->driver.copy_out(chunk->audio, staged_audio(core, i), bytes, request->stream);
-    }
+    const size_t bytes = sizeof(float) * (size_t)(is_mel ? request->frames * VOCOSC_MELS : request->samples);
+    if (bytes == 0) continue;
+    result = is_mel ? core->driver.copy_in(staged_mel(core, i), chunk->mel, bytes, request->stream)
+                    : core->driver.copy_out(chunk->audio, staged_audio(core, i), bytes, request->stream);
   }
   return status_of(cuda, result);
 }

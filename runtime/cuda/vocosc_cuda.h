@@ -36,6 +36,7 @@
 #include <stdint.h>
 
 #include "vocosc.h"
+
 /* ---- sizes of this model and build on a GPU -------------------------------------------------------------------- */
 
 #define VOCOSC_CUDA_BATCH ${device.batch} /* streams of a call, at most */
@@ -44,6 +45,7 @@
 #define VOCOSC_CUDA_WEIGHT_BYTES ${device.weight_bytes} /* of device memory, shared by all streams */
 #define VOCOSC_CUDA_LAUNCHES ${device.launches | length} /* kernels of a call */
 #define VOCOSC_CUDA_LIBRARY_STEPS ${device.library_steps | length} /* of a call by cuBLAS and cuFFT; 0: not built in */
+#define VOCOSC_CUDA_MOST_STEPS ${[device.launches | length, device.library_steps | length] | max} /* of these two */
 #define VOCOSC_CUDA_ARCHITECTURES_TEXT "${options.gpus | join(",")}" /* later ones take PTX */
 
 #ifdef __cplusplus
@@ -106,8 +108,7 @@ typedef struct {
   int uses_overlap;
   int uses_single_kernel;
   int uses_libraries;
-  uint64_t
-      private_words[58 + VOCOSC_CUDA_LAUNCHES + (VOCOSC_CUDA_LIBRARY_STEPS > 0 ? 10 : 0) + VOCOSC_CUDA_LIBRARY_STEPS];
+  uint64_t private_words[59 + VOCOSC_CUDA_MOST_STEPS + (VOCOSC_CUDA_LIBRARY_STEPS > 0 ? 10 : 0)];
 } vocosc_cuda;
 
 typedef struct {

@@ -5,8 +5,6 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "vocosc.h"
-
 enum { NOT_TRANSPOSED = 0, COMPLEX_TO_REAL = 0x2c }; /* CUBLAS_OP_N, CUFFT_C2R */
 
 static const struct {
@@ -49,7 +47,6 @@ int vocosc_cuda_libs_open(vocosc_cuda_libs *libs, int rows) {
   status = libs->make_plan(&libs->plan, 1, length, NULL, 1, VOCOSC_N_FFT / 2 + 1, NULL, 1, VOCOSC_N_FFT,
                            COMPLEX_TO_REAL, rows);
   libs->has_plan = status == 0;
-  if (status != 0) vocosc_cuda_libs_close(libs);
   return status;
 }
 
@@ -60,18 +57,19 @@ void vocosc_cuda_libs_close(const vocosc_cuda_libs *libs) {
 
 static float *at(uint64_t base, uint64_t floats) { return (float *)(uintptr_t)base + floats; }
 
-int vocosc_cuda_libs_queue(const vocosc_cuda_libs *libs, const struct vocosc_cuda_library_step *step, uint64_t scratch,
-                           uint64_t weights, int rows, struct CUstream_st *stream) {
+int vocosc_cuda_libs_queue(const vocosc_cuda_libs *libs, const struct vocosc_cuda_step *step,
+                           const struct vocosc_cuda_memory *memory, int rows, struct CUstream_st *stream) {
   const float one = 1.0f;
   if (step->inputs == 0) {
     const int status = libs->set_plan_stream(libs->plan, stream);
-    return status != 0 ? status : libs->transform(libs->plan, at(scratch, step->x), at(scratch, step->y));
+    return status != 0 ? status
+                       : libs->transform(libs->plan, at(memory->scratch, step->x), at(memory->scratch, step->y));
   }
   if (rows == 0) return 0;
   /* Row-major matrices are column-major ones, transposed: so the operands change places. */
   const int status = libs->set_stream(libs->blas, stream);
   if (status != 0) return status;
   return libs->multiply(libs->blas, NOT_TRANSPOSED, NOT_TRANSPOSED, (int)step->outputs, rows, (int)step->inputs, &one,
-                        at(weights + step->weights, 0), (int)step->outputs, at(scratch, step->x), (int)step->x_stride,
-                        &one, at(scratch, step->y), (int)step->y_stride);
+                        at(memory->weights + step->weights, 0), (int)step->outputs, at(memory->scratch, step->x),
+                        (int)step->x_stride, &one, at(memory->scratch, step->y), (int)step->y_stride);
 }

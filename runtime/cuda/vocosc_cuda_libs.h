@@ -7,6 +7,8 @@
 
 #include <stdint.h>
 
+#include "vocosc_cuda.h"
+#include "vocosc_cuda_call.h"
 #include "vocosc_cuda_model.h"
 
 struct CUstream_st;
@@ -29,12 +31,12 @@ typedef struct {
   int (*transform)(int plan, float *in, float *out);
 } vocosc_cuda_libs;
 
-/* Opens both for the current context, and plans inverse transforms of `rows`. Returns 0, or nothing is left open. */
+/* Opens both for the current context, and plans inverse transforms of `rows`. Returns 0; to be closed in any case. */
 int vocosc_cuda_libs_open(vocosc_cuda_libs *libs, int rows);
 void vocosc_cuda_libs_close(const vocosc_cuda_libs *libs);
 
 /* Queues a product for `rows` rows, or all transforms. Returns 0 or an error of the library's. */
-int vocosc_cuda_libs_queue(const vocosc_cuda_libs *libs, const struct vocosc_cuda_library_step *step, uint64_t scratch,
-                           uint64_t weights, int rows, struct CUstream_st *stream);
+int vocosc_cuda_libs_queue(const vocosc_cuda_libs *libs, const struct vocosc_cuda_step *step,
+                           const struct vocosc_cuda_memory *memory, int rows, struct CUstream_st *stream);
 
 #endif /* VOCOSC_CUDA_LIBS_H */

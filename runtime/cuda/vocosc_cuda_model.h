@@ -6,24 +6,21 @@
 
 #define VOCOSC_CUDA_IMAGES ${images | length}
 
-/* A kernel's launch; shared memory is what it takes beside its own arrays. */
-struct vocosc_cuda_launch {
+/* A step of a call: a kernel's launch or, where `block` is 0, a library's work. */
+struct vocosc_cuda_step {
   char kernel[112];
   uint32_t grid[3];
   uint32_t block;
-  uint32_t shared_bytes;
+  uint32_t shared_bytes; /* beside the kernel's own arrays */
   uint32_t overlaps_previous; /* may start before the one before it has finished, from sm_90 on */
-};
-
 //% if device.library_steps
-/* A step of a call by libraries: a kernel, if it has a block; else a product, if it has inputs; else the transforms. */
-struct vocosc_cuda_library_step {
-  struct vocosc_cuda_launch launch;
+
+  /* A product, if it has inputs, or the inverse transforms: floats in scratch, weights in bytes; see compiler/cuda.py. */
   uint32_t inputs, outputs;
-  uint64_t x, x_stride, weights, y, y_stride; /* floats in scratch, weights: bytes; see compiler/cuda.py */
+  uint64_t x, x_stride, weights, y, y_stride;
+//% endif
 };
 
-//% endif
 /* Code for one architecture (10 * major + minor), at an offset in vocosc_cuda_images; PTX ends in a NUL. */
 struct vocosc_cuda_image {
   uint32_t architecture;
@@ -33,11 +30,11 @@ struct vocosc_cuda_image {
 };
 
 #pragma GCC visibility push(hidden)
-extern const struct vocosc_cuda_launch vocosc_cuda_launches[${device.launches | length}];
-extern const struct vocosc_cuda_launch vocosc_cuda_single_launch; /* instead of them all; its grid is the largest */
-extern const struct vocosc_cuda_launch vocosc_cuda_flush_launch;
+extern const struct vocosc_cuda_step vocosc_cuda_launches[${device.launches | length}];
+extern const struct vocosc_cuda_step vocosc_cuda_single_launch[1]; /* instead of them all; its grid is the largest */
+extern const struct vocosc_cuda_step vocosc_cuda_flush_launch[1];
 //% if device.library_steps
-extern const struct vocosc_cuda_library_step vocosc_cuda_library_steps[${device.library_steps | length}];
+extern const struct vocosc_cuda_step vocosc_cuda_library_steps[${device.library_steps | length}];
 //% endif
 extern const struct vocosc_cuda_image vocosc_cuda_image_table[${images | length}];
 extern const unsigned char vocosc_cuda_images[${images_bytes}];

@@ -7,9 +7,9 @@
  *
  * A chunk of a few frames is bound by latency and by the bytes of the weights: all of its multiply-adds take a large
  * chip some 2 us (5 frames of 13.4 M; 132 multiprocessors do 128 each a cycle), so tensor cores would bring nothing.
- * Hence plain fused multiply-adds, few kernels, and every weight read once a chunk:
+ * Hence plain fused multiply-adds, few kernels, and every weight read once per chunk:
  *
- * - A matrix product is cut into about ${device.shards} shards of outputs, one a thread block. A lane holds 8 inputs' weights
+ * - A matrix product is cut into about ${device.products.contract.shards} shards of outputs, one per thread block. A lane holds 8 inputs' weights
  *   of up to 4 outputs in registers and uses them for all frames, ${device.rows} at a time, of all streams of its tile. It loads
  *   them before it waits for the kernel before: that one's last microsecond hides the memory's latency.
  * - The 32 lanes of a warp, and the warps that share an output, take different inputs; shuffles and then shared memory
@@ -21,7 +21,7 @@
  * Activations are float rows in scratch, [jobs * frames][channels]; weights are ${device.weights_text}, sums float32.
  * There are no atomics, and blocks of one kernel of the chain never talk to each other.
  *
- * The same steps also stand in one kernel, vocosc_chunk: a thread block a multiprocessor for the whole call, and flags
+ * The same steps also stand in one kernel, vocosc_chunk: one thread block per multiprocessor for the whole call, and flags
  * in memory between the steps in place of launches. Both ways give the same bits.
  */
 #include "vocosc_cuda_steps.cuh"
@@ -30,83 +30,85 @@
 #include "vocosc_cuda_library_steps.cuh"
 //% endif
 
-/* The first: it also leaves a copy of the call for the others, whose parameters never change. */
-KERNEL(embed_shard::THREADS) vocosc_embed(PARAMETER(vocosc_cuda_call) call) {
-  SHARED_FLOATS(arena, EMBED_FLOATS);
-  if (block_index() == 0 && tile_index() == 0) leave_copy<embed_shard::THREADS>(call);
-  embed(chain_block<embed_shard::THREADS>{call.memory, call}, arena);
-}
-KERNEL(start_shard::THREADS) vocosc_start(PARAMETER(vocosc_cuda_memory) memory) {
-  SHARED_FLOATS(arena, START_FLOATS);
-  start(chain_block<start_shard::THREADS>{memory, call_of(memory)}, arena);
-}
-//% for i in range(config.num_layers)
-//% set is_last = i + 1 == config.num_layers
-KERNEL(expand_shard::THREADS) vocosc_expand_${i}(PARAMETER(vocosc_cuda_memory) memory) {
-  SHARED_FLOATS(arena, EXPAND_FLOATS);
-  expand(chain_block<expand_shard::THREADS>{memory, call_of(memory)}, arena, TABLE_EXPAND_${i},
-         TABLE_EXPAND_${i}_WEIGHTS);
-}
-KERNEL(contract_shard::THREADS) vocosc_contract_${i}(PARAMETER(vocosc_cuda_memory) memory) {
-  SHARED_FLOATS(arena, CONTRACT_FLOATS);
-  contract(chain_block<contract_shard::THREADS>{memory, call_of(memory)}, arena, TABLE_CONTRACT_${i},
-//% if is_last
-           TABLE_CONTRACT_${i}_WEIGHTS, false, 0, 0);
+//% macro call(part, step, tables="", histories="", convolves="true")
+${step.kernel}(${part}, arena
+//%- if step.products
+, TABLE_${step.name | upper}${tables}
+//%- endif
+//%- if step.norm
+, TABLE_${step.norm.name | upper}
+//%- endif
+//%- if step.kernel == "contract"
+, ${convolves if step.conv else "false, 0, 0"}
+//%- endif
+//%- if step.conv
+, TABLE_${step.conv.name | upper}${tables}, SLOT_${step.conv.name | upper}${histories}
+//%- endif
+)
+//%- endmacro
+/* The first kernel also leaves a copy of the call for the others, whose parameters never change. */
+//% for step in device.steps
+//% set threads = step.kernel ~ "_shard::THREADS"
+KERNEL(${threads}) vocosc_${step.name}(PARAMETER(${"vocosc_cuda_call) call" if loop.first else "vocosc_cuda_memory) memory"}) {
+  ${"SHARED_FLOATS_OF_LAUNCH" if step.kernel == "synthesis" else "SHARED_FLOATS"}(arena, ${step.kernel | upper}_FLOATS);
+//% if loop.first
+  if (block_index() == 0 && tile_index() == 0) leave_copy<${threads}>(call);
+  const chain_block<${threads}> part = {call.memory, call};
 //% else
-           TABLE_CONTRACT_${i}_WEIGHTS, true, TABLE_CONV_${i + 1}, ${i + 1} * CONTEXT * DIM);
+  const chain_block<${threads}> part = {memory, call_of(memory)};
 //% endif
+  ${call("part", step)};
 }
 //% endfor
-KERNEL(head_shard::THREADS) vocosc_head(PARAMETER(vocosc_cuda_memory) memory) {
-  SHARED_FLOATS(arena, HEAD_FLOATS);
-  head(chain_block<head_shard::THREADS>{memory, call_of(memory)}, arena);
-}
-KERNEL(${device.synthesis_threads}) vocosc_synthesis(PARAMETER(vocosc_cuda_memory) memory) {
-  SHARED_FLOATS_OF_LAUNCH(arena, ARENA_FLOATS);
-  synthesis(chain_block<${device.synthesis_threads}>{memory, call_of(memory)}, arena);
-}
 
 /*
  * All steps. A block may have no shard of a step, and then does not wait for the one before; it has done its part all
- * the same. The layers are a loop: its code is fetched once.
+ * the same. Steps that repeat are a loop: its code is fetched once.
  */
 KERNEL(SINGLE_THREADS) vocosc_chunk(PARAMETER(vocosc_cuda_call) call) {
-  static_assert(EMBED_FLOATS <= SINGLE_FLOATS && START_FLOATS <= SINGLE_FLOATS && EXPAND_FLOATS <= SINGLE_FLOATS, "");
-  static_assert(CONTRACT_FLOATS <= SINGLE_FLOATS && HEAD_FLOATS <= SINGLE_FLOATS && ARENA_FLOATS <= SINGLE_FLOATS, "");
-//% set last = config.num_layers - 1
-  enum { LAYERS = ${config.num_layers}, LAYER_BYTES = ${device.layer_bytes} };
-  static_assert(TABLE_CONTRACT_0_WEIGHTS + ${last} * LAYER_BYTES == TABLE_CONTRACT_${last}_WEIGHTS, "layers are alike");
+//% for kernel in device.kernels
+  static_assert(${kernel | upper}_FLOATS <= SINGLE_FLOATS, "");
+//% endfor
   SHARED_FLOATS_OF_LAUNCH(arena, SINGLE_FLOATS);
   uint32_t *flags = (uint32_t *)scratch(call.memory, SCRATCH_FLAGS);
   single_block part = {call.memory, call, flags, flags[block_index()], 0};
-#define EVERY_SHARD(count) for (part.turn = block_index(); part.turn < (count); part.turn += block_count())
-  EVERY_SHARD(${device.products.embed.shards}) embed(part, arena);
+#define EVERY_SHARD(shard) for (part.turn = block_index(); part.turn < shard::SHARDS; part.turn += block_count())
+//% for run, period in device.loops
+//% set count = (run | length) // period
+//% if count == 1
+  EVERY_SHARD(${run[0].kernel}_shard) ${call("part", run[0])};
+//% if not loop.last
   part.done();
-  EVERY_SHARD(${device.start.shards + 1}) start(part, arena);
-  part.done();
+//% endif
+//% else
 #pragma unroll 1
-  for (int layer = 0; layer < LAYERS; layer++) {
+  for (int layer = 0; layer < ${count}; layer++) {
+    enum { LAYER_BYTES = TABLE_${run[period].name | upper} - TABLE_${run[0].name | upper} };
+//% for step in run[period:]
+//% set first, nth = run[loop.index0 % period], loop.index0 // period + 1
+    static_assert(TABLE_${first.name | upper} + ${nth} * LAYER_BYTES == TABLE_${step.name | upper}, "layers are alike");
+//% if step.conv
+    static_assert(TABLE_${first.conv.name | upper} + ${nth} * LAYER_BYTES == TABLE_${step.conv.name | upper}, "layers are alike");
+    static_assert(SLOT_${first.conv.name | upper} + ${nth} * LEFT * DIM == SLOT_${step.conv.name | upper}, "layers are alike");
+//% endif
+//% endfor
     const size_t tables = (size_t)layer * LAYER_BYTES;
-    EVERY_SHARD(${device.products.expand.shards}) {
-      expand(part, arena, TABLE_EXPAND_0 + tables, TABLE_EXPAND_0_WEIGHTS + tables);
+//% for step in run[:period]
+    EVERY_SHARD(${step.kernel}_shard) {
+      ${call("part", step, " + tables", " + layer * LEFT * DIM", "layer < %d" % (run | selectattr("conv") | list | length))};
     }
     part.done();
-    EVERY_SHARD(${device.products.contract.shards}) {
-      contract(part, arena, TABLE_CONTRACT_0 + tables, TABLE_CONTRACT_0_WEIGHTS + tables, layer + 1 < LAYERS,
-               TABLE_CONV_0 + tables + LAYER_BYTES, (layer + 1) * CONTEXT * DIM);
-    }
-    part.done();
+//% endfor
   }
-  EVERY_SHARD(${device.products.head.shards}) head(part, arena);
-  part.done();
-  EVERY_SHARD(VOCOSC_CUDA_BATCH) synthesis(part, arena);
+//% endif
+//% endfor
 #undef EVERY_SHARD
 }
 
 /* The overlap's tail, which nothing will be added to any more. The slot stays as it is: the host resets it. */
-KERNEL(${device.flush_threads}) vocosc_flush(PARAMETER(vocosc_cuda_call) call) {
+KERNEL(${device.flush.block}) vocosc_flush(PARAMETER(vocosc_cuda_call) call) {
   if (block_index() >= call.count) return;
   const float *overlap = slot(call.memory, call, block_index()) + SLOT_OVERLAP;
   float *audio = (float *)call.jobs[block_index()].audio;
-  for (int i = thread_index(); i < OVERLAP; i += ${device.flush_threads}) audio[i] = overlap[i];
+  for (int i = thread_index(); i < OVERLAP; i += ${device.flush.block}) audio[i] = overlap[i];
 }

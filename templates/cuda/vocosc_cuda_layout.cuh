@@ -10,6 +10,7 @@
 
 enum {
   LANES = 32, /* of a warp */
+  ALIGNMENT_FLOATS = ${device.alignment // 4}, /* tables, and the parts of one, begin at multiples of it */
   ROWS = ${device.rows}, /* frames that a thread block takes at a time, all of one stream */
   PASSES = ${device.passes}, /* such passes of a call, at most */
   TILE_JOBS = ${device.tile_jobs}, /* streams that it takes in turn */
@@ -17,27 +18,24 @@ enum {
   N_FFT = ${config.n_fft},
   HOP = ${config.hop_length},
   OVERLAP = ${plan.overlap_floats},
-  BINS = ${plan.bins},
-  MELS = ${config.n_mels},
-  DIM = ${config.dim},
-  TAPS = ${config.kernel_size},
-  CONTEXT = ${plan.context}, /* frames before the first that a convolution sees */
+  TAPS = ${plan.left + 1}, /* frames that a convolution sees */
+  LEFT = ${plan.left}, /* those before the current one */
 
-  /* Floats from one frame's row to the next: whole float4. */
-  MELS_STRIDE = ${device.mels_stride},
-  DIM_STRIDE = ${device.dim_stride},
-  HIDDEN_STRIDE = ${device.hidden_stride},
-  BINS_STRIDE = ${device.bins_stride},
+  /* Channels of a frame's row, and floats from one row to the next: whole float4. */
+//% for name, width in device.widths.items()
+  ${name} = ${width},
+  ${name}_STRIDE = ${device.strides[name]},
+//% endfor
 
   /* A stream's slot, offsets in floats */
   SLOT_FLOATS = ${device.state_bytes // 4},
-  SLOT_MEL_HISTORY = ${device.slot_mel_history}, /* [CONTEXT][MELS] */
-  SLOT_HISTORY = ${device.slot_history}, /* [blocks][CONTEXT][DIM] */
-  SLOT_OVERLAP = ${device.slot_overlap}, /* [OVERLAP] */
+//% for state in device.slot
+  SLOT_${state.name | upper} = ${state.offset}, /* ${state.layout} */
+//% endfor
 
   /* Scratch, offsets in floats; the call's copy is in front. */
 //% for buffer in device.scratch
-  SCRATCH_${buffer.name} = ${buffer.offset}, /* ${buffer.layout} */
+  SCRATCH_${buffer.name | upper} = ${buffer.offset}, /* ${buffer.layout} */
 //% endfor
 
   /* Tables, offsets in bytes */
@@ -46,18 +44,16 @@ enum {
 //% endfor
 };
 
-#define NORM_EPSILON 1e-6f
-#define MAX_MAGNITUDE 100.0f
-#define SILENT_MEL (${silent_mel}f)
+#define NORM_EPSILON ${norm_epsilon | literal}
+#define MAX_MAGNITUDE ${max_magnitude | literal} /* of a bin of the spectrum */
+#define SILENT_MEL ${silent_mel | literal}
 #define FLOAT_MAX 0x1.fffffep127f
 
 typedef vocosc_cuda_memory device_memory;
 typedef vocosc_cuda_call device_call;
 
-/* A table of floats, or of whatever it is. */
-static const char *bytes(const device_memory &memory, size_t offset) { return (const char *)memory.weights + offset; }
 static const float *table(const device_memory &memory, size_t offset) {
-  return (const float *)bytes(memory, offset);
+  return (const float *)((const char *)memory.weights + offset);
 }
 static float *scratch(const device_memory &memory, size_t offset) { return (float *)memory.scratch + offset; }
 static float *slot(const device_memory &memory, const device_call &call, int job) {

@@ -44,36 +44,49 @@ static void widen(const lane_weights &weights, float w[8]) {
 
 /*
  * A shard of a matrix product: WIDTH outputs, in GROUPS of COLUMNS. A group has SPLITS warps; each takes 256 of the
- * inputs, of which a lane has 4 in the first half and 4 in the second, so that the loads of a warp are in one piece and
- * hit every bank of shared memory once. A table is [shards][WIDTH] biases and as many scales; another one has
- * [shards][group][split][column] weights of 256 inputs. An output is scale * (bias + sum).
+ * inputs, of which a lane has 4 in the first half and 4 in the second, so that the loads of a warp are contiguous and
+ * hit every bank of shared memory once. A table is [bias, scale][SHARDS][WIDTH] and, aligned, the weights
+ * [SHARDS][group][split][column] of 256 inputs. An output is scale * (bias + sum).
+ *
+ * After the sums of some rows a thread finishes the output `output` of row `row` of them; where PARTS products are
+ * multiplied as one, that output of each: a shard has PART_WIDTH outputs of the first product, then those of the next.
  */
-template <int INPUTS, int COLUMNS, int GROUPS, int SPLITS>
+template <int INPUTS, int COLUMNS, int GROUPS, int SPLITS, int SHARD_COUNT, int PARTS>
 struct shard {
+  static constexpr int SHARDS = SHARD_COUNT;
   static constexpr int WIDTH = COLUMNS * GROUPS;
+  static constexpr int PART_WIDTH = WIDTH / PARTS;
   static constexpr int WARPS = GROUPS * SPLITS;
   static constexpr int THREADS = WARPS * LANES;
   static constexpr int SUMS = COLUMNS * ROWS;
   static constexpr int PADDED_SUMS = SUMS > 16 ? 32 : SUMS > 8 ? 16 : SUMS > 4 ? 8 : SUMS > 2 ? 4 : SUMS;
   static constexpr int PARTIAL_FLOATS = WARPS * PADDED_SUMS; /* of shared memory */
+  static constexpr int HEADER_FLOATS = (2 * SHARDS * WIDTH + ALIGNMENT_FLOATS - 1) / ALIGNMENT_FLOATS * ALIGNMENT_FLOATS;
   static_assert(SUMS <= LANES, "a lane holds a sum at the end");
+  int row, output, channel; /* of this thread; channel is that of the first output among all shards' */
   lane_weights weights[COLUMNS];
-
-  /* Whether this thread has weights: a block may have more threads than the shard. */
-  template <typename block>
-  static bool has_part() {
-    return block::THREADS == THREADS || thread_index() < THREADS;
-  }
+  float bias[PARTS], scale[PARTS];
 
   template <typename block>
-  void load(const block &part, size_t table) {
+  void load(const block &part, size_t offset) {
     const int warp = thread_index() / LANES;
     const int lane = thread_index() % LANES;
     const int column_bytes = LANES * LANE_WEIGHT_BYTES;
-    const char *from = bytes(part.memory, table) + ((size_t)part.shard() * WARPS + warp) * COLUMNS * column_bytes;
-    if (!has_part<block>()) return;
+    const float *header = table(part.memory, offset);
+    const char *from = (const char *)(header + HEADER_FLOATS) + ((size_t)part.shard() * WARPS + warp) * COLUMNS * column_bytes;
+    row = thread_index() / PART_WIDTH;
+    output = thread_index() % PART_WIDTH;
+    channel = part.shard() * PART_WIDTH + output;
+    if (thread_index() < THREADS) { /* a block may have more threads than the shard */
 #pragma unroll
-    for (int c = 0; c < COLUMNS; c++) weights[c] = load_weights(from + c * column_bytes, lane);
+      for (int c = 0; c < COLUMNS; c++) weights[c] = load_weights(from + c * column_bytes, lane);
+    }
+    const float *own = header + part.shard() * WIDTH + output;
+#pragma unroll
+    for (int i = 0; i < PARTS; i++) {
+      bias[i] = own[i * PART_WIDTH];
+      scale[i] = own[SHARDS * WIDTH + i * PART_WIDTH];
+    }
   }
 
   /* This lane's sums for the first `rows` of COUNT rows of x, `stride` apart: [row][column]. */
@@ -116,7 +129,7 @@ struct shard {
     const int lane = thread_index() % LANES;
     const int warp = thread_index() / LANES;
     float sums[PADDED_SUMS] = {};
-    if (!has_part<block>()) return;
+    if (thread_index() >= THREADS) return;
     if (rows == 1) {
       sum_rows<1>(x, stride, rows, sums);
     } else {
@@ -127,25 +140,19 @@ struct shard {
     if (lane % lanes_of_a_sum == 0) partial[warp * PADDED_SUMS + lane / lanes_of_a_sum] = sums[0];
   }
 
-  /* The whole sum of one output of the shard. */
-  static float sum(shared_floats partial, int row, int output) {
-    const int first = output / COLUMNS * SPLITS * PADDED_SUMS + row * COLUMNS + output % COLUMNS;
-    float whole = partial[first];
+  /* This thread's output of a part, finished. */
+  float finish(shared_floats partial, int i) const {
+    const int at = i * PART_WIDTH + output;
+    const int first = at / COLUMNS * SPLITS * PADDED_SUMS + row * COLUMNS + at % COLUMNS;
+    float sum = partial[first];
 #pragma unroll
-    for (int split = 1; split < SPLITS; split++) whole += partial[first + split * PADDED_SUMS];
-    return whole;
+    for (int split = 1; split < SPLITS; split++) sum += partial[first + split * PADDED_SUMS];
+    return scale[i] * (bias[i] + sum);
   }
 };
 
-/* The bias and the scale of one output. */
-struct output_header {
-  float bias, scale;
-  void load(const float *table, int shards, int width, int shard, int output) {
-    const float *from = table + shard * width + output;
-    bias = from[0];
-    scale = from[shards * width];
-  }
-  float finish(float sum) const { return scale * (bias + sum); }
-};
+//% for kernel, p in device.products.items()
+typedef shard<${p.inputs}, ${p.columns}, ${p.groups}, ${p.splits}, ${p.shards}, ${p.parts}> ${kernel}_shard;
+//% endfor
 
 #endif /* VOCOSC_CUDA_PRODUCT_CUH */

@@ -4,7 +4,7 @@
 
 #include "vocosc_cuda_block.cuh"
 
-/* LayerNorm without its affine part: `count` rows of x to shared rows, a row a warp; the padding becomes zero. */
+/* LayerNorm without its affine part: `count` rows of x to shared rows, one row per warp; the padding becomes zero. */
 template <typename block>
 static void normalise(const block &, const float *x, shared_floats rows, int count) {
   enum { SHARE = (DIM_STRIDE + 4 * LANES - 1) / (4 * LANES) }; /* of a lane, in float4 */
@@ -58,7 +58,7 @@ static float clean(float value) {
 
 /* A frame of mel; those before the first are in the stream's history. */
 static const float *mel_frame(const float *mels, const float *history, int frame) {
-  return frame < 0 ? history + (CONTEXT + frame) * MELS : mels + frame * MELS;
+  return frame < 0 ? history + (LEFT + frame) * MELS : mels + frame * MELS;
 }
 
 /* The weights of one channel of a depthwise convolution; the table is [bias, taps, oldest first][DIM]. */
@@ -72,52 +72,54 @@ struct channel_taps {
 };
 
 /*
- * The end of a pass over `rows` frames of x for the channels of this block, of which each thread brings one value of
- * one channel (`column`) and row, or none (row >= rows): stores x, convolves it to y, and keeps the last CONTEXT frames
- * of x, in `window` [channels][CONTEXT + ROWS] for the next pass or, at the chunk's end, in the stream's history.
+ * The end of a pass over `rows` frames of x, the residual, from row `first` of scratch on, for the channels of this
+ * block, of which each thread brings one value of one channel (`column`) and row, or none (row >= rows): stores x,
+ * convolves it, and keeps the last LEFT frames of x, in `window` [channels][LEFT + ROWS] for the next pass or, at the
+ * chunk's end, in the stream's history.
  */
 template <int WIDTH, typename block>
 static void convolve(const block &part, const channel_taps &taps, shared_floats window, float value, int column,
-                     int row, int rows, bool is_last, float *x, float *y, float *history) {
+                     int row, int rows, bool is_last, size_t first, float *history) {
   const int first_channel = part.shard() * WIDTH;
   const int channel = first_channel + column;
+  const size_t at = (first + row) * DIM_STRIDE + channel;
   const bool is_used = row < rows && channel < DIM;
-  const shared_floats own = window + column * (CONTEXT + ROWS);
+  const shared_floats own = window + column * (LEFT + ROWS);
   if (is_used) {
-    own[CONTEXT + row] = value;
-    x[row * DIM_STRIDE + channel] = value;
+    own[LEFT + row] = value;
+    scratch(part.memory, SCRATCH_RESIDUAL)[at] = value;
   }
   barrier();
   if (is_used) {
     float sum = taps.bias;
 #pragma unroll
     for (int tap = 0; tap < TAPS; tap++) sum = fma_float(own[row + tap], taps.taps[tap], sum);
-    y[row * DIM_STRIDE + channel] = sum;
+    scratch(part.memory, SCRATCH_CONVOLVED)[at] = sum;
   }
   if (is_last) {
-    for (int i = thread_index(); i < WIDTH * CONTEXT; i += block::THREADS) {
+    for (int i = thread_index(); i < WIDTH * LEFT; i += block::THREADS) {
       const int c = i % WIDTH;
       const int from = i / WIDTH;
-      if (first_channel + c < DIM) history[from * DIM + first_channel + c] = window[c * (CONTEXT + ROWS) + rows + from];
+      if (first_channel + c < DIM) history[from * DIM + first_channel + c] = window[c * (LEFT + ROWS) + rows + from];
     }
   }
   barrier();
   if (!is_last) {
     for (int c = thread_index(); c < WIDTH; c += block::THREADS) {
-      const shared_floats moved = window + c * (CONTEXT + ROWS);
-      for (int i = 0; i < CONTEXT; i++) moved[i] = moved[rows + i];
+      const shared_floats moved = window + c * (LEFT + ROWS);
+      for (int i = 0; i < LEFT; i++) moved[i] = moved[rows + i];
     }
   }
 }
 
-/* The window's first CONTEXT frames, from a stream's history. */
+/* The window's first LEFT frames, from a stream's history. */
 template <int WIDTH, typename block>
 static void load_window(const block &part, shared_floats window, const float *history) {
   const int first_channel = part.shard() * WIDTH;
-  for (int i = thread_index(); i < WIDTH * CONTEXT; i += block::THREADS) {
+  for (int i = thread_index(); i < WIDTH * LEFT; i += block::THREADS) {
     const int c = i % WIDTH;
     const int from = i / WIDTH;
-    if (first_channel + c < DIM) window[c * (CONTEXT + ROWS) + from] = history[from * DIM + first_channel + c];
+    if (first_channel + c < DIM) window[c * (LEFT + ROWS) + from] = history[from * DIM + first_channel + c];
   }
 }
 

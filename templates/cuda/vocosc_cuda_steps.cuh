@@ -5,200 +5,198 @@
 #include "vocosc_cuda_product.cuh"
 #include "vocosc_cuda_rows.cuh"
 
-//% macro shard_type(p)
-shard<${p.inputs}, ${p.columns}, ${p.groups}, ${p.splits}>
-//%- endmacro
-
-/*
- * What a step does to its streams' rows: body(job, frame, rows, first) for up to ROWS frames of a stream at a time, from
- * `frame` on, whose rows in scratch begin with `first`. The bounds of the loops are the build's, so that they unroll.
- */
+/* Runs body(job) for each stream of the thread block. The bounds of the loops are the build's, so that they unroll. */
 template <typename block, typename function>
-static void for_each_pass(const block &part, int count, int frames, function body) {
+static void for_each_job(const block &part, int count, function body) {
   for (int turn = 0; turn < block::JOBS; turn++) {
     const int job = part.first_job() + turn;
     if (job >= count) break;
+    body(job);
+  }
+}
+
+/* Runs body(job, frame, rows, first) for up to ROWS frames at a time, from `frame` on; `first` is their row in scratch. */
+template <typename block, typename function>
+static void for_each_pass(const block &part, int count, int frames, function body) {
+  for_each_job(part, count, [&](int job) {
     for (int pass = 0; pass < PASSES; pass++) {
       const int frame = pass * ROWS;
       if (frame >= frames) break;
       body(job, frame, least(ROWS, frames - frame), (size_t)(job * frames + frame));
     }
-  }
-}
-
-/* The embedding of each job's mel. */
-//% set p = device.products.embed
-typedef ${shard_type(p)} embed_shard;
-enum { MEL_WINDOW_FLOATS = (CONTEXT + ROWS) * MELS_STRIDE };
-enum { EMBED_FLOATS = MEL_WINDOW_FLOATS + embed_shard::PARTIAL_FLOATS };
-template <typename block>
-static void embed(const block &part, shared_floats arena) {
-  enum { WINDOW_SHARE = (MEL_WINDOW_FLOATS + block::THREADS - 1) / block::THREADS };
-  const shared_floats mels = slice(arena, 0, MEL_WINDOW_FLOATS);
-  const shared_floats partial = slice(arena, MEL_WINDOW_FLOATS, embed_shard::PARTIAL_FLOATS);
-  const device_memory &memory = part.memory;
-  const device_call &call = part.call;
-  const int thread = thread_index();
-  embed_shard product;
-  product.load(part, TABLE_EMBED_WEIGHTS);
-  const int row = thread / embed_shard::WIDTH;
-  const int output = thread % embed_shard::WIDTH;
-  output_header header;
-  header.load(table(memory, TABLE_EMBED), ${p.shards}, embed_shard::WIDTH, part.shard(), output);
-  const int channel = part.shard() * embed_shard::WIDTH + output;
-  const int count = call.count;
-  const int frames = call.frames;
-  part.wait_for_nothing();
-  for_each_pass(part, count, frames, [&](int job, int frame, int rows, size_t first) {
-    const float *history = slot(memory, call, job) + SLOT_MEL_HISTORY;
-    const float *mels_of_job = (const float *)call.jobs[job].mel;
-    /* First all loads, then the stores: so they are under way together. */
-    float values[WINDOW_SHARE];
-#pragma unroll
-    for (int i = 0; i < WINDOW_SHARE; i++) {
-      const int at = least(thread + i * block::THREADS, (CONTEXT + rows) * MELS_STRIDE - 1);
-      const float *from = mel_frame(mels_of_job, history, frame + at / MELS_STRIDE - CONTEXT);
-      values[i] = from[least(at % MELS_STRIDE, MELS - 1)];
-    }
-#pragma unroll
-    for (int i = 0; i < WINDOW_SHARE; i++) {
-      const int at = thread + i * block::THREADS;
-      if (at < MEL_WINDOW_FLOATS) mels[at] = at % MELS_STRIDE < MELS ? clean(values[i]) : 0.0f;
-    }
-    barrier();
-    product.multiply(part, mels, MELS_STRIDE, rows, partial);
-    barrier();
-    if (row < rows && channel < DIM) {
-      float *to = scratch(memory, SCRATCH_EMBEDDED) + (first + row) * DIM_STRIDE;
-      to[channel] = header.finish(embed_shard::sum(partial, row, output));
-    }
   });
 }
 
-/* The step before the blocks: channels of a shard, and its threads. */
+/*
+ * A step around a product. For each pass prepare(inputs, job, frame, rows, first) fills FLOATS of shared memory with
+ * rows of inputs, STRIDE apart; then every thread that has an output calls epilogue(product, partial, its row in
+ * scratch).
+ */
+template <typename shard, int FLOATS, int STRIDE, bool IS_FIRST, typename block, typename preparation,
+          typename function>
+static void multiply_rows(const block &part, shared_floats arena, size_t table, preparation prepare, function epilogue) {
+  const shared_floats inputs = slice(arena, 0, FLOATS);
+  const shared_floats partial = slice(arena, FLOATS, shard::PARTIAL_FLOATS);
+  shard product;
+  product.load(part, table);
+  const int count = part.call.count;
+  const int frames = part.call.frames;
+  if (IS_FIRST) {
+    part.wait_for_nothing();
+  } else {
+    part.wait();
+  }
+  for_each_pass(part, count, frames, [&](int job, int frame, int rows, size_t first) {
+    prepare(inputs, job, frame, rows, first);
+    barrier();
+    product.multiply(part, inputs, STRIDE, rows, partial);
+    barrier();
+    if (product.row < rows) epilogue(product, partial, first + product.row);
+  });
+}
+
+/* The embedding of each job's mel. */
+enum { MEL_WINDOW_FLOATS = (LEFT + ROWS) * MELS_STRIDE };
+enum { EMBED_FLOATS = MEL_WINDOW_FLOATS + embed_shard::PARTIAL_FLOATS };
+template <typename block>
+static void embed(const block &part, shared_floats arena, size_t table) {
+  enum { WINDOW_SHARE = (MEL_WINDOW_FLOATS + block::THREADS - 1) / block::THREADS };
+  const device_memory &memory = part.memory;
+  const device_call &call = part.call;
+  const int thread = thread_index();
+  multiply_rows<embed_shard, MEL_WINDOW_FLOATS, MELS_STRIDE, true>(
+      part, arena, table,
+      [&](shared_floats window, int job, int frame, int rows, size_t) {
+        const float *history = slot(memory, call, job) + SLOT_EMBED;
+        const float *mels = (const float *)call.jobs[job].mel;
+        /* First all loads, then the stores: so they are under way together. */
+        float values[WINDOW_SHARE];
+#pragma unroll
+        for (int i = 0; i < WINDOW_SHARE; i++) {
+          const int at = least(thread + i * block::THREADS, (LEFT + rows) * MELS_STRIDE - 1);
+          const float *from = mel_frame(mels, history, frame + at / MELS_STRIDE - LEFT);
+          values[i] = from[least(at % MELS_STRIDE, MELS - 1)];
+        }
+#pragma unroll
+        for (int i = 0; i < WINDOW_SHARE; i++) {
+          const int at = thread + i * block::THREADS;
+          if (at < MEL_WINDOW_FLOATS) window[at] = at % MELS_STRIDE < MELS ? clean(values[i]) : 0.0f;
+        }
+      },
+      [&](const embed_shard &product, shared_floats partial, size_t row) {
+        float *to = scratch(memory, SCRATCH_EMBEDDED) + row * DIM_STRIDE;
+        if (product.channel < DIM) to[product.channel] = product.finish(partial, 0);
+      });
+}
+
+/* The channels of a thread block of `start`, and its threads. */
 struct start_shard {
+  static constexpr int SHARDS = ${device.start.shards + 1}; /* the last one keeps the mels */
   static constexpr int WIDTH = ${device.start.width};
   static constexpr int THREADS = ${device.start.threads};
 };
 
-/* A stream's mel history after the chunk: a mel a thread, whose frames are all read before one is written. */
+/* The streams' mel history after the chunk: one mel per thread, whose frames are all read before one is written. */
 template <typename block>
-static void keep_mels(const block &part, int job) {
+static void keep_mels(const block &part) {
   const device_call &call = part.call;
-  float *history = slot(part.memory, call, job) + SLOT_MEL_HISTORY;
-  const float *mels = (const float *)call.jobs[job].mel;
-  const int frames = call.frames;
-  for (int mel = thread_index(); mel < MELS; mel += block::THREADS) {
-    float kept[CONTEXT + 1]; /* one at least */
+  for_each_job(part, call.count, [&](int job) {
+    float *history = slot(part.memory, call, job) + SLOT_EMBED;
+    const float *mels = (const float *)call.jobs[job].mel;
+    for (int mel = thread_index(); mel < MELS; mel += block::THREADS) {
+      float kept[LEFT + 1]; /* one at least */
 #pragma unroll
-    for (int i = 0; i < CONTEXT; i++) kept[i] = mel_frame(mels, history, frames - CONTEXT + i)[mel];
+      for (int i = 0; i < LEFT; i++) kept[i] = mel_frame(mels, history, call.frames - LEFT + i)[mel];
 #pragma unroll
-    for (int i = 0; i < CONTEXT; i++) history[i * MELS + mel] = clean(kept[i]);
-  }
-}
-
-/*
- * The norm of the embedding, with its affine part, to x; the first block's convolution. One shard more keeps the mels.
- */
-enum { ROWS_FLOATS = ROWS * DIM_STRIDE, START_WINDOW_FLOATS = start_shard::WIDTH * (CONTEXT + ROWS) };
-enum { START_FLOATS = ROWS_FLOATS + START_WINDOW_FLOATS };
-template <typename block>
-static void start(const block &part, shared_floats arena) {
-  const shared_floats normalised = slice(arena, 0, ROWS_FLOATS);
-  const shared_floats window = slice(arena, ROWS_FLOATS, START_WINDOW_FLOATS);
-  const device_memory &memory = part.memory;
-  const device_call &call = part.call;
-  const int thread = thread_index();
-  const int row = thread / start_shard::WIDTH;
-  const int column = thread % start_shard::WIDTH;
-  const int channel = part.shard() * start_shard::WIDTH + column;
-  float scale = 0.0f;
-  float shift = 0.0f;
-  channel_taps taps = {};
-  if (channel < DIM) {
-    scale = table(memory, TABLE_EMBED_NORM)[channel];
-    shift = table(memory, TABLE_EMBED_NORM)[DIM + channel];
-    taps.load(table(memory, TABLE_CONV_0), channel);
-  }
-  const int count = call.count;
-  const int frames = call.frames;
-  part.wait();
-  for (int turn = 0; turn < block::JOBS; turn++) {
-    const int job = part.first_job() + turn;
-    if (job >= count) break;
-    if (part.shard() == ${device.start.shards}) {
-      keep_mels(part, job);
-      continue;
-    }
-    float *history = slot(memory, call, job) + SLOT_HISTORY;
-    load_window<start_shard::WIDTH>(part, window, history);
-    for (int pass = 0; pass < PASSES; pass++) {
-      const int frame = pass * ROWS;
-      if (frame >= frames) break;
-      const int rows = least(ROWS, frames - frame);
-      const size_t first = (size_t)(job * frames + frame) * DIM_STRIDE;
-      normalise(part, scratch(memory, SCRATCH_EMBEDDED) + first, normalised, rows);
-      barrier();
-      float value = 0.0f;
-      if (row < rows && channel < DIM) value = fma_float(normalised[row * DIM_STRIDE + channel], scale, shift);
-      convolve<start_shard::WIDTH>(part, taps, window, value, column, row, rows, frame + ROWS >= frames,
-                                   scratch(memory, SCRATCH_RESIDUAL) + first,
-                                   scratch(memory, SCRATCH_CONVOLVED) + first, history);
-    }
-  }
-}
-
-/* A block's norm, first layer and GELU. */
-//% set p = device.products.expand
-typedef ${shard_type(p)} expand_shard;
-enum { EXPAND_FLOATS = ROWS_FLOATS + expand_shard::PARTIAL_FLOATS };
-template <typename block>
-static void expand(const block &part, shared_floats arena, size_t headers, size_t weights) {
-  const shared_floats normalised = slice(arena, 0, ROWS_FLOATS);
-  const shared_floats partial = slice(arena, ROWS_FLOATS, expand_shard::PARTIAL_FLOATS);
-  const device_memory &memory = part.memory;
-  const device_call &call = part.call;
-  expand_shard product;
-  product.load(part, weights);
-  const int row = thread_index() / expand_shard::WIDTH;
-  const int output = thread_index() % expand_shard::WIDTH;
-  output_header header;
-  header.load(table(memory, headers), ${p.shards}, expand_shard::WIDTH, part.shard(), output);
-  const int channel = part.shard() * expand_shard::WIDTH + output;
-  const int count = call.count;
-  const int frames = call.frames;
-  part.wait();
-  for_each_pass(part, count, frames, [&](int, int, int rows, size_t first) {
-    normalise(part, scratch(memory, SCRATCH_CONVOLVED) + first * DIM_STRIDE, normalised, rows);
-    barrier();
-    product.multiply(part, normalised, DIM_STRIDE, rows, partial);
-    barrier();
-    if (row < rows && channel < HIDDEN_STRIDE) {
-      float *to = scratch(memory, SCRATCH_HIDDEN) + (first + row) * HIDDEN_STRIDE;
-      to[channel] = vec_gelu(header.finish(expand_shard::sum(partial, row, output)));
+      for (int i = 0; i < LEFT; i++) history[i * MELS + mel] = clean(kept[i]);
     }
   });
 }
 
+/*
+ * The convolution of x, of which value(rows, first) is one value per thread. The shards are those of `start`, of which
+ * the last one keeps the mels.
+ */
+enum { START_WINDOW_FLOATS = start_shard::WIDTH * (LEFT + ROWS) };
+template <typename block, typename function>
+static void convolve_rows(const block &part, shared_floats window, size_t conv, int history_offset, function value) {
+  const device_memory &memory = part.memory;
+  const device_call &call = part.call;
+  const int row = thread_index() / start_shard::WIDTH;
+  const int column = thread_index() % start_shard::WIDTH;
+  const int channel = part.shard() * start_shard::WIDTH + column;
+  channel_taps taps = {};
+  if (channel < DIM) taps.load(table(memory, conv), channel);
+  const int count = call.count;
+  const int frames = call.frames;
+  part.wait();
+  if (part.shard() == start_shard::SHARDS - 1) return keep_mels(part);
+  for_each_pass(part, count, frames, [&](int job, int frame, int rows, size_t first) {
+    float *history = slot(memory, call, job) + history_offset;
+    if (frame == 0) load_window<start_shard::WIDTH>(part, window, history);
+    const float x = value(rows, first);
+    convolve<start_shard::WIDTH>(part, taps, window, x, column, row, rows, frame + ROWS >= frames, first, history);
+  });
+}
+
+/* The norm of the embedding, with its affine part, to x, and the first convolution. */
+enum { ROWS_FLOATS = ROWS * DIM_STRIDE, START_FLOATS = ROWS_FLOATS + START_WINDOW_FLOATS };
+template <typename block>
+static void start(const block &part, shared_floats arena, size_t norm, size_t conv, int history) {
+  const shared_floats normalised = slice(arena, 0, ROWS_FLOATS);
+  const int row = thread_index() / start_shard::WIDTH;
+  const int channel = part.shard() * start_shard::WIDTH + thread_index() % start_shard::WIDTH;
+  float scale = 0.0f;
+  float shift = 0.0f;
+  if (channel < DIM) {
+    scale = table(part.memory, norm)[channel];
+    shift = table(part.memory, norm)[DIM + channel];
+  }
+  convolve_rows(part, slice(arena, ROWS_FLOATS, START_WINDOW_FLOATS), conv, history, [&](int rows, size_t first) {
+    normalise(part, scratch(part.memory, SCRATCH_EMBEDDED) + first * DIM_STRIDE, normalised, rows);
+    barrier();
+    return row < rows && channel < DIM ? fma_float(normalised[row * DIM_STRIDE + channel], scale, shift) : 0.0f;
+  });
+}
+
+/* A product of the norm of some rows. */
+template <typename shard, typename block, typename function>
+static void multiply_norm(const block &part, shared_floats arena, size_t table, size_t from, function epilogue) {
+  multiply_rows<shard, ROWS_FLOATS, DIM_STRIDE, false>(
+      part, arena, table,
+      [&](shared_floats normalised, int, int, int rows, size_t first) {
+        normalise(part, scratch(part.memory, from) + first * DIM_STRIDE, normalised, rows);
+      },
+      epilogue);
+}
+
+/* A block's norm, first layer and GELU. */
+enum { EXPAND_FLOATS = ROWS_FLOATS + expand_shard::PARTIAL_FLOATS };
+template <typename block>
+static void expand(const block &part, shared_floats arena, size_t table) {
+  multiply_norm<expand_shard>(part, arena, table, SCRATCH_CONVOLVED,
+                              [&](const expand_shard &product, shared_floats partial, size_t row) {
+                                float *to = scratch(part.memory, SCRATCH_HIDDEN) + row * HIDDEN_STRIDE;
+                                if (product.channel < HIDDEN_STRIDE) {
+                                  to[product.channel] = vec_gelu(product.finish(partial, 0));
+                                }
+                              });
+}
+
 /* A block's second layer, onto x; the next block's convolution, with its history, if there is a next. */
-//% set p = device.products.contract
-typedef ${shard_type(p)} contract_shard;
-enum { CONTRACT_WINDOW_FLOATS = contract_shard::WIDTH * (CONTEXT + ROWS) };
+enum { CONTRACT_WINDOW_FLOATS = contract_shard::WIDTH * (LEFT + ROWS) };
 enum { CONTRACT_FLOATS = CONTRACT_WINDOW_FLOATS + contract_shard::PARTIAL_FLOATS };
 template <typename block>
-static void contract(const block &part, shared_floats arena, size_t headers, size_t weights, bool has_next,
-                     size_t next_conv, int next_history) {
+static void contract(const block &part, shared_floats arena, size_t layer, bool has_next, size_t next_conv,
+                     int next_history) {
   const shared_floats window = slice(arena, 0, CONTRACT_WINDOW_FLOATS);
   const shared_floats partial = slice(arena, CONTRACT_WINDOW_FLOATS, contract_shard::PARTIAL_FLOATS);
   const device_memory &memory = part.memory;
   const device_call &call = part.call;
   contract_shard product;
-  product.load(part, weights);
-  const int row = thread_index() / contract_shard::WIDTH;
-  const int output = thread_index() % contract_shard::WIDTH;
-  output_header header;
-  header.load(table(memory, headers), ${p.shards}, contract_shard::WIDTH, part.shard(), output);
-  const int channel = part.shard() * contract_shard::WIDTH + output;
+  product.load(part, layer);
+  const int row = product.row;
+  const int channel = product.channel;
   channel_taps taps = {};
   if (has_next && row < ROWS && channel < DIM) taps.load(table(memory, next_conv), channel);
   const int count = call.count;
@@ -206,76 +204,48 @@ static void contract(const block &part, shared_floats arena, size_t headers, siz
   /* No other step of the chunk writes this history: the first stream's may be read before the wait. */
   const int first_job = part.first_job();
   if (has_next && first_job < count) {
-    load_window<contract_shard::WIDTH>(part, window, slot(memory, call, first_job) + SLOT_HISTORY + next_history);
+    load_window<contract_shard::WIDTH>(part, window, slot(memory, call, first_job) + next_history);
   }
   part.wait();
-  for (int turn = 0; turn < block::JOBS; turn++) {
-    const int job = part.first_job() + turn;
-    if (job >= count) break;
-    float *history = slot(memory, call, job) + SLOT_HISTORY + next_history;
-    if (has_next && turn > 0) load_window<contract_shard::WIDTH>(part, window, history);
-    for (int pass = 0; pass < PASSES; pass++) {
-      const int frame = pass * ROWS;
-      if (frame >= frames) break;
-      const int rows = least(ROWS, frames - frame);
-      const size_t first = (size_t)(job * frames + frame);
-      float *x = scratch(memory, SCRATCH_RESIDUAL) + first * DIM_STRIDE;
-      const float *hidden = scratch(memory, SCRATCH_HIDDEN) + first * HIDDEN_STRIDE;
-      const bool is_used = row < rows && channel < DIM;
-      float value = is_used ? x[row * DIM_STRIDE + channel] : 0.0f;
-      product.multiply(part, hidden, HIDDEN_STRIDE, rows, partial);
+  for_each_pass(part, count, frames, [&](int job, int frame, int rows, size_t first) {
+    float *history = slot(memory, call, job) + next_history;
+    float *x = scratch(memory, SCRATCH_RESIDUAL) + (first + row) * DIM_STRIDE + channel;
+    const bool is_used = row < rows && channel < DIM;
+    if (has_next && frame == 0 && job > first_job) load_window<contract_shard::WIDTH>(part, window, history);
+    float value = is_used ? *x : 0.0f;
+    product.multiply(part, scratch(memory, SCRATCH_HIDDEN) + first * HIDDEN_STRIDE, HIDDEN_STRIDE, rows, partial);
+    barrier();
+    if (is_used) value += product.finish(partial, 0);
+    if (has_next) {
+      convolve<contract_shard::WIDTH>(part, taps, window, value, product.output, row, rows, frame + ROWS >= frames,
+                                      first, history);
+    } else {
+      if (is_used) *x = value;
       barrier();
-      if (is_used) value += header.finish(contract_shard::sum(partial, row, output));
-      if (has_next) {
-        convolve<contract_shard::WIDTH>(part, taps, window, value, output, row, rows, frame + ROWS >= frames, x,
-                                        scratch(memory, SCRATCH_CONVOLVED) + first * DIM_STRIDE, history);
-      } else {
-        if (is_used) x[row * DIM_STRIDE + channel] = value;
-        barrier();
-      }
-    }
-  }
-}
-
-/*
- * The last norm; magnitude and phase of a bin, and from them its real and imaginary part. A shard has the magnitudes of
- * its bins first, then their phases.
- */
-//% set p = device.products.head
-typedef ${shard_type(p)} head_shard;
-enum { HEAD_FLOATS = ROWS_FLOATS + head_shard::PARTIAL_FLOATS };
-template <typename block>
-static void head(const block &part, shared_floats arena) {
-  enum { WIDTH = head_shard::WIDTH / 2 };
-  const shared_floats normalised = slice(arena, 0, ROWS_FLOATS);
-  const shared_floats partial = slice(arena, ROWS_FLOATS, head_shard::PARTIAL_FLOATS);
-  const device_memory &memory = part.memory;
-  const device_call &call = part.call;
-  head_shard product;
-  product.load(part, TABLE_HEAD_WEIGHTS);
-  const int row = thread_index() / WIDTH;
-  const int output = thread_index() % WIDTH;
-  output_header magnitude, phase;
-  magnitude.load(table(memory, TABLE_HEAD), ${p.shards}, head_shard::WIDTH, part.shard(), output);
-  phase.load(table(memory, TABLE_HEAD), ${p.shards}, head_shard::WIDTH, part.shard(), WIDTH + output);
-  const int bin = part.shard() * WIDTH + output;
-  const int count = call.count;
-  const int frames = call.frames;
-  part.wait();
-  for_each_pass(part, count, frames, [&](int, int, int rows, size_t first) {
-    normalise(part, scratch(memory, SCRATCH_RESIDUAL) + first * DIM_STRIDE, normalised, rows);
-    barrier();
-    product.multiply(part, normalised, DIM_STRIDE, rows, partial);
-    barrier();
-    if (row < rows && bin < BINS) {
-      float *to = scratch(memory, SCRATCH_SPECTRUM) + (first + row) * 2 * BINS_STRIDE;
-      const float size = vec_min(vec_exp(magnitude.finish(head_shard::sum(partial, row, output))), MAX_MAGNITUDE);
-      float sine, cosine;
-      vec_sincos(phase.finish(head_shard::sum(partial, row, WIDTH + output)), &sine, &cosine);
-      to[bin] = size * cosine;
-      to[BINS_STRIDE + bin] = size * sine;
     }
   });
+}
+
+/* A bin of the spectrum, from its log-magnitude and its phase. */
+static void polar(float log_magnitude, float phase, float *re, float *im) {
+  const float size = vec_min(vec_exp(log_magnitude), MAX_MAGNITUDE);
+  float sine, cosine;
+  vec_sincos(phase, &sine, &cosine);
+  *re = size * cosine;
+  *im = size * sine;
+}
+
+/* The last norm; magnitude and phase of a bin, and from them its real and imaginary part. */
+enum { HEAD_FLOATS = ROWS_FLOATS + head_shard::PARTIAL_FLOATS };
+template <typename block>
+static void head(const block &part, shared_floats arena, size_t table) {
+  multiply_norm<head_shard>(part, arena, table, SCRATCH_RESIDUAL,
+                            [&](const head_shard &product, shared_floats partial, size_t row) {
+                              float *to = scratch(part.memory, SCRATCH_SPECTRUM) + row * 2 * BINS_STRIDE + product.channel;
+                              if (product.channel < BINS) {
+                                polar(product.finish(partial, 0), product.finish(partial, 1), to, to + BINS_STRIDE);
+                              }
+                            });
 }
 
 #endif /* VOCOSC_CUDA_STEPS_CUH */

@@ -13,7 +13,7 @@ enum {
   TABLES_START = TABLE_TWIDDLE_COSINES,
   ARENA_OVERLAP = ${device.synthesis_table_floats},
   ARENA_BUFFERS = ARENA_OVERLAP + ${device.synthesis_overlap_floats},
-  ARENA_FLOATS = ${device.synthesis_shared_bytes // 4},
+  SYNTHESIS_FLOATS = ${device.synthesis_shared_bytes // 4},
 };
 ${constants() | chomp}
 
@@ -38,7 +38,12 @@ static void overlap_add(samples_pointer samples, int count, pointer window, over
   }
 }
 
-/* A stream a shard: the inverse FFTs of its frames side by side, then their overlap-add. */
+struct synthesis_shard {
+  static constexpr int SHARDS = VOCOSC_CUDA_BATCH;
+  static constexpr int THREADS = ${device.synthesis_threads};
+};
+
+/* One stream per shard: the inverse FFTs of its frames side by side, then their overlap-add. */
 template <typename block>
 static void synthesis(const block &part, shared_floats arena) {
   const device_memory &memory = part.memory;
