@@ -24,7 +24,7 @@ ARGS ?=
 # C as it is written: what the compiler renders is formatted when it is emitted.
 c_files = $(shell find runtime tests bench examples \( -name '*.[ch]' -o -name '*.cpp' \) -not -path '*/build/*' | xargs grep -LE '^ *//%|\$$\{')
 
-.PHONY: help demo test test-all mutations test-gpu fuzz lint lint-python lint-c object bench bench-gpu tiles quality \
+.PHONY: help demo test test-all test-gpu fuzz lint lint-python lint-c object bench bench-gpu tiles quality \
   corpus train test-train clean setup-build setup-test setup-bench setup-quality setup-train setup-corpus
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -40,9 +40,6 @@ test: setup-test lint ## lint, then the tests, on all cores
 
 test-all: setup-test lint ## the same, with every case of every test
 	@VOCOSC_TEST_ALL=1 $(pytest) tests
-
-mutations: setup-test ## break the sources in many ways, one by one: the tests must notice
-	@$(python) -m tests.mutations
 
 fuzz: setup-test ## [SECONDS=3600]: run each fuzzer for so long
 	@$(python) -m tests.fuzz --seconds $(SECONDS)
