@@ -6,6 +6,7 @@ bench_python := /usr/bin/python3
 train_python := .venv-train/bin/python
 quality_python := .venv-quality/bin/python
 demo_model := examples/model/demo.ckpt
+pytest := $(python) -m pytest -q -n auto --dist worksteal
 
 CKPT ?=
 TORCH_PYTHON ?= python3
@@ -18,11 +19,13 @@ SECONDS ?= 3600
 SPEECH ?= examples/speech
 CONFIG ?= train/configs/demo.yaml
 RUN ?= build/run
+ARGS ?=
 
-c_files = $(shell find runtime tests bench examples -name '*.[ch]' -o -name '*.cpp')
+# C as it is written: what the compiler renders is formatted when it is emitted.
+c_files = $(shell find runtime tests bench examples \( -name '*.[ch]' -o -name '*.cpp' \) -not -path '*/build/*' | xargs grep -LE '^ *//%|\$$\{')
 
-.PHONY: help demo test test-gpu fuzz lint lint-python lint-c object bench bench-gpu tiles quality corpus train test-train \
-  clean setup-build setup-test setup-bench setup-quality setup-train
+.PHONY: help demo test test-all mutations test-gpu fuzz lint lint-python lint-c object bench bench-gpu tiles quality \
+  corpus train test-train clean setup-build setup-test setup-bench setup-quality setup-train setup-corpus
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -32,8 +35,14 @@ help: ## this list
 demo: setup-build ## compile a model, let it speak a sentence, show speed, audio and picture; CKPT=FILE for one of yours
 	@$(python) examples/demo.py $(if $(CKPT),--checkpoint "$(abspath $(CKPT))")
 
-test: setup-test lint ## lint, then every test
-	@$(python) -m pytest -q tests
+test: setup-test lint ## lint, then the tests, on all cores
+	@$(pytest) tests
+
+test-all: setup-test lint ## the same, with every case of every test
+	@VOCOSC_TEST_ALL=1 $(pytest) tests
+
+mutations: setup-test ## break the sources in many ways, one by one: the tests must notice
+	@$(python) -m tests.mutations
 
 fuzz: setup-test ## [SECONDS=3600]: run each fuzzer for so long
 	@$(python) -m tests.fuzz --seconds $(SECONDS)
@@ -68,12 +77,12 @@ quality: setup-quality ## [CKPT=FILE] [SPEECH=DIR]: what each precision does to 
 	@mkdir -p bench/results
 	@for file in quality.json quality.md quality.png; do cp build/$$file bench/results/$$file; done
 
-corpus: setup-train ## synthesise speech to train on, into build/corpus
+corpus: setup-corpus ## synthesise speech to train on, into build/corpus
 	@$(train_python) -m train.synthesise build/corpus
 
-train: setup-train ## [CONFIG=FILE] [RUN=DIR]: train a model, or go on with it; the demo's by default
+train: setup-train ## [CONFIG=FILE] [RUN=DIR] [ARGS="--init-from CKPT ..."]: train a model, or go on with it; the demo's by default
 	@if [ -e "$(RUN)/last.ckpt" ]; then $(train_python) -m train resume "$(RUN)"; \
-	  else $(train_python) -m train fit "$(CONFIG)" --out "$(RUN)"; fi
+	  else $(train_python) -m train fit "$(CONFIG)" --out "$(RUN)" $(ARGS); fi
 
 test-train: setup-train ## the tests of training, which need PyTorch
 	@$(train_python) -m pytest -q tests/test_train.py
@@ -83,7 +92,7 @@ clean: ## remove all that was built; .venv stays
 	@find generated -mindepth 1 ! -name README.md -delete
 	@find . -name __pycache__ -not -path './.venv*' -exec rm -rf {} +
 
-setup-build setup-test setup-bench setup-quality setup-train: setup-%:
+setup-build setup-test setup-bench setup-quality setup-train setup-corpus: setup-%:
 	@.ci/setup $*
 
 lint-python:

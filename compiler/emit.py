@@ -144,9 +144,12 @@ def emit(
         "limits": limits,
         "tables": tables,
         "weight_bytes": weight_bytes,
-        "stack_bytes": stack_bound(options),
         "fetch": fetch_of(weight_bytes),
-        "code": objects("network/", network) + [f"network/{name}_network_{isa.name}.o" for isa in isas if isa.lanes],
+        "code": [
+            *objects("network/", network),
+            *(f"network/{name}_network_{isa.name}.o" for isa in isas if isa.lanes),
+            *([f"network/{name}_weights.o"] if options.weights == "c" else []),
+        ],
         "data": objects("network/", network, ".S"),
         "tool": objects("tool/", tool) + objects("", top),
         "libraries": " ".join(
@@ -181,11 +184,6 @@ def emit(
         files[f"network/{name}_cuda_images.bin"] = images_bytes(images)
         files[f"network/{name}_cuda_weights.bin"] = device.weights
     return dict(sorted(files.items()))
-
-
-def stack_bound(options: Options) -> int:
-    """Bytes that no call takes more than; 0 with libraries, which nobody knows."""
-    return max(isa.stack_bytes for isa in options.isas)
 
 
 def _network_sources(plan: Plan, options: Options) -> list[Path]:

@@ -80,7 +80,8 @@ class Isa:
     tiles: tuple[Tile, ...] = ()
     block_panels: int = 0
     code_bytes: int = 0  # about, of the kernels for each height of tile
-    stack_bytes: int = 0  # a bound on the deepest call, as GCC compiles it
+    stack_bytes: tuple[int, int, int] = (0, 0, 0)  # bounds on the deepest call, as GCC compiles it, for weights in
+    # float, half and integers
     flags: tuple[str, ...] = ()
     gcc_flags: tuple[str, ...] = ()  # which clang does not know, nor need
     cpu: tuple[str, ...] = ()
@@ -120,7 +121,7 @@ PORTABLE = Isa(
     tiles=tuple(Tile(rows, (4,)) for rows in range(1, 5)),
     block_panels=4,
     code_bytes=13_500,
-    stack_bytes=1280,
+    stack_bytes=(896, 896, 1024),
     flags=("-fno-tree-vectorize",),  # vectorised it would be no faster, but with integer weights four times as large
 )
 AVX2 = Isa(
@@ -135,7 +136,7 @@ AVX2 = Isa(
     ),
     block_panels=2,
     code_bytes=12_000,
-    stack_bytes=2688,
+    stack_bytes=(1280, 1856, 2176),
     flags=("-mavx2", "-mfma", "-mf16c"),
     cpu=("fma", "f16c", "avx2"),
 )
@@ -152,7 +153,7 @@ AVX512 = Isa(
     ),
     block_panels=4,
     code_bytes=17_000,
-    stack_bytes=2688,
+    stack_bytes=(1280, 1856, 2176),
     flags=("-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mfma"),
     cpu=("fma", "f16c", "avx2", "avx512f", "avx512dq", "avx512bw", "avx512vl"),
     integer_flags=("-mavx512vnni",),
@@ -172,7 +173,7 @@ NEON = Isa(
     ),
     block_panels=4,
     code_bytes=12_000,
-    stack_bytes=1920,
+    stack_bytes=(768, 992, 1600),
     # It would move all loads of a tile to the front, and spill accumulators.
     gcc_flags=("-fno-schedule-insns",),
 )
@@ -180,6 +181,7 @@ NEON = Isa(
 # An integer has two sums: one of its inputs' low bytes, one of the high ones.
 NEON_DOT_PRODUCT = dataclasses.replace(
     NEON,
+    stack_bytes=(768, 992, 1088),
     tiles=(
         Tile(1, (16, 4), integer=(8, 4)),
         *(Tile(rows, (8, 4), integer=(4,)) for rows in (2, 3)),

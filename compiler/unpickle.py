@@ -1,73 +1,96 @@
-"""Reads a pickle, executing nothing.
+"""Reads a pickle, executing nothing, in time and memory in proportion to it.
 
-A pickle is a program for a small stack machine, and the standard one may call anything that it names. The machine here
-runs the same opcodes but holds no reference to any importable thing: a global is only a pair of names to it, an
-instance of an unknown class only a record, and the few calls that tensors and plain containers need are its own
-functions (`_CALLS`). Every other call is refused.
+A pickle is a program for a small stack machine, and the standard library's may call anything that it names. Here that
+machine is given nothing to call: a global is only its name, an instance of an unknown class only a record, and the few
+calls that tensors and plain containers need are this module's own functions (`_CALLS`). Every other call is refused.
+
+It is the library's machine in Python, as that in C copies arguments and hashes keys of any kind by itself: a pickle of
+a few kilobytes can name one tuple thousands of times. Here arguments, containers and states are shared, and keys text.
 """
 
 import io
+import pickle
 import pickletools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
-from .errors import CompileError
+from .errors import CompileError, one_line
+
+_MAX_OPCODES = 1 << 20  # real pickles have some 40 for each tensor
+_MAX_BITS = 1024  # of an integer
+_MAX_NAME = 400  # characters of a global
+_MAX_AXES = 64  # of a tensor: torch's own limit
+_NOT_NEEDED = ("DICT", "EXT1", "EXT2", "EXT4", "INST", "NEXT_BUFFER", "OBJ", "READONLY_BUFFER")
 
 
 def load(data: bytes) -> Any:
-    """The value that a pickle describes, made of plain containers, scalars and the classes below (sets are lists).
+    """The value that a pickle describes, made of scalars, lists, tuples and the classes below (sets are lists).
 
     Raises CompileError for a call that is not known and for a malformed pickle.
     """
     try:
-        return _Machine().run(data)
-    except (ValueError, RecursionError, MemoryError) as error:
+        _check(data)
+        return _Unpickler(io.BytesIO(data), encoding="latin1").load()
+    except CompileError:
+        raise
+    except Exception as error:  # the library may raise any
         raise CompileError(f"malformed pickle: {one_line(error)}") from error
 
 
-def one_line(value: object) -> str:
-    """A printable line of moderate length about something that came out of a file."""
-    if not isinstance(value, str | int | float | Exception | Global):
-        value = type(value).__name__  # the text of a nested container could be endless
-    text = " ".join((str(value) or type(value).__name__).split())
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return text if len(text) <= 200 else text[:200] + "..."
+def _check(data: bytes) -> None:
+    """Refuse what the machine would take on trust: lengths beyond the end, huge numbers, what others registered."""
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):
+        if count == _MAX_OPCODES:
+            raise CompileError(f"the pickle has more than {_MAX_OPCODES} opcodes")
+        if opcode.name in _NOT_NEEDED:
+            raise CompileError(f"refused: the pickle uses opcode {opcode.name}, which no checkpoint needs")
+        if isinstance(argument, int) and argument.bit_length() > _MAX_BITS:
+            raise CompileError(f"malformed pickle: an integer of {argument.bit_length()} bits")
+        # The memo is a dict: numbers chosen at will could all collide
+        if opcode.name.endswith("PUT") and (argument or 0) > count:
+            raise CompileError(f"malformed pickle: {opcode.name} {argument} after {count} opcodes")
 
 
 # ---- the inert values of a pickle --------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Global:
-    """A class or function that a pickle names. Only the names: nothing is imported."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        """The dotted name."""
-        return f"{self.module}.{self.name}"
+class Global(str):
+    """A class or function that a pickle names. Only the name: nothing is imported."""
 
 
-@dataclass(eq=False)
-class Object:
-    """Stands for an instance of a class that is not known here."""
+class Dict(dict[str, Any]):
+    """A mapping. Keys become text: the hash of nested tuples could take for ever, those of numbers all collide."""
 
-    cls: Global
-    args: Sequence[Any] = ()
-    attributes: dict[Any, Any] = field(default_factory=dict)
-    items: dict[Any, Any] = field(default_factory=dict)
-    elements: list[Any] = field(default_factory=list)
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Add an item."""
+        super().__setitem__(key if isinstance(key, str) else one_line(key), value)
+
+
+class Object(Dict):
+    """Stands for an instance of a class that is not known here; its items are the mapping's."""
+
+    def __init__(self, cls: Any, args: Any = ()) -> None:
+        if not isinstance(cls, Global) or not isinstance(args, tuple):
+            raise CompileError("malformed pickle: an instance of something that is no class")
+        self.args = args
+        self.elements: list[Any] = []
+        self.state: Any = None
+
+    def append(self, value: Any) -> None:
+        """Add an element."""
+        self.elements.append(value)
 
 
 @dataclass(frozen=True)
 class Storage:
     """The flat buffer behind tensors: an entry `data/KEY` of the zip.
 
-    `dtype` is torch's name for that of its elements, or `uint8` where the storage has none; `length` is in elements.
+    `dtype` is torch's name for that of its elements, such as float32 or long, or `uint8` where it has none; `length` is
+    in elements.
     """
 
     key: str
@@ -77,456 +100,163 @@ class Storage:
 
 @dataclass(frozen=True)
 class Tensor:
-    """A strided view of a storage, not read yet; offset and strides in elements of `dtype`.
-
-    `note` says why it cannot be read, where that is so.
-    """
+    """A strided view of a storage, not read yet; offset and strides in elements of `dtype`."""
 
     storage: Storage
     dtype: str
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
-    note: str = ""
-
-
-_STORAGE_DTYPES = {
-    "FloatStorage": "float32",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "DoubleStorage": "float64",
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "ShortStorage": "int16",
-    "CharStorage": "int8",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
-    "ComplexFloatStorage": "complex64",
-    "ComplexDoubleStorage": "complex128",
-    "UntypedStorage": "uint8",
-    "_UntypedStorage": "uint8",
-}
 
 
 # ---- the calls that are known ------------------------------------------------------------------
 
 
 def _integers(value: Any) -> tuple[int, ...]:
-    """A tuple of integers of 64 bits, checked."""
-    if not isinstance(value, tuple | list) or not all(type(item) is int and abs(item) < 1 << 63 for item in value):
+    if not isinstance(value, tuple | list) or len(value) > _MAX_AXES:
+        raise CompileError("malformed pickle: a size or stride that is no short tuple")
+    if not all(type(item) is int and abs(item) < 1 << 63 for item in value):
         raise CompileError("malformed pickle: an offset, size or stride that is no 64-bit integer")
     return tuple(value)
 
 
-def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> Tensor | Object:
-    """A tensor; `rest` is requires_grad, hooks, and, in newer files, a dict that says what else to do to it."""
-    if isinstance(storage, Object):  # a storage of a kind that we do not know: no tensor of the decoder
-        return storage
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *more: Any) -> Tensor:
+    """A tensor; `more` may hold its dtype, where the storage has none, and a dict that says what else to do to it."""
     if not isinstance(storage, Storage):
         raise CompileError("malformed pickle: a tensor without a storage")
-    note = ""
-    if len(rest) > 2 and isinstance(rest[2], dict) and any(rest[2].values()):
-        note = "is lazily negated or conjugated: save a plain copy of it"
-    (offset,) = _integers((offset,))
-    return Tensor(storage, storage.dtype, offset, _integers(size), _integers(stride), note)
-
-
-def _tensor_v3(*args: Any) -> Tensor | Object:
-    """A tensor whose storage has no type: its own comes behind the hooks."""
-    *first, dtype = args[:7]
-    tensor = _tensor(*first, *args[7:])
-    name = dtype.name if isinstance(dtype, Global) else "of no type"
-    return replace(tensor, dtype=name) if isinstance(tensor, Tensor) else tensor
-
-
-def _parameter(data: Any, *_: Any) -> Any:
-    return data
+    dtype = next((item.removeprefix("torch.") for item in more if isinstance(item, Global)), storage.dtype)
+    if any(isinstance(item, dict) and (item.get("neg") or item.get("conj")) for item in more):
+        dtype += ", lazily negated or conjugated"
+    (start,) = _integers((offset,))
+    return Tensor(storage, dtype, start, _integers(size), _integers(stride))
 
 
 def _typed(function: Any, _cls: Any, args: Any, _state: Any) -> Any:
+    """A tensor of a subclass: what it would be without one."""
+    if function == "torch._tensor._rebuild_from_type_v2":
+        raise CompileError("malformed pickle: a tensor's subclass inside another")
     return _call(function, args)
 
 
-def _dict(pairs: Any = ()) -> dict[Any, Any]:
-    made: dict[Any, Any] = {}
-    for key, value in pairs.items() if isinstance(pairs, dict) else pairs:
-        made[_key(key)] = value
-    return made
-
-
-def _defaultdict(_factory: Any = None, pairs: Any = ()) -> dict[Any, Any]:
-    return _dict(pairs)
-
-
-def _list(values: Any = ()) -> list[Any]:
-    if not isinstance(values, list | tuple | dict):
-        raise CompileError("malformed pickle: a sequence is made of something else")
-    return list(values)
-
-
-def _size(values: Any = ()) -> tuple[Any, ...]:
-    return tuple(_list(values))
-
-
-def _encode(text: Any, encoding: Any = "latin1") -> bytes:
-    if not isinstance(text, str) or encoding not in ("latin1", "utf-8", "ascii"):
-        raise CompileError("malformed pickle: bytes are made of something else")
-    return text.encode(encoding)
+def _bytes(text: Any, _encoding: Any = None) -> Any:
+    """Bytes, as protocol 2 writes them. Only those of a number are needed; others stay text."""
+    return text.encode("latin1") if isinstance(text, str) and len(text) <= 8 else text
 
 
 def _scalar(dtype: Any, data: Any = b"") -> Any:
-    """A numpy scalar, where it is a plain number; otherwise an inert object."""
+    """A numpy scalar, where it is a plain number."""
     code = dtype.args[0] if isinstance(dtype, Object) and dtype.args else None
-    order = dtype.attributes.get("order", "<") if isinstance(dtype, Object) else "<"
-    if not isinstance(code, str) or not isinstance(data, bytes) or code not in _SCALARS:
-        return Object(Global("numpy", "generic"))
-    return np.frombuffer(data, np.dtype((">" if order == ">" else "<") + code), 1)[0].item()
-
-
-_SCALARS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
-
-
-def _path(*parts: Any) -> str:
-    if not all(isinstance(part, str) for part in parts) or sum(map(len, parts)) > 1 << 16:
-        raise CompileError("malformed pickle: a path of something else")
-    return "/".join(parts).replace("//", "/")
-
-
-def _reconstructor(cls: Any, _base: Any = None, state: Any = None) -> Object:
-    return _new(cls, () if state is None else (state,))
-
-
-def _newobj(cls: Any, *args: Any) -> Object:
-    return _new(cls, args)
-
-
-def _none_type(value: Any) -> Global:
-    if value is not None:
-        raise CompileError("refused: the pickle tries to call builtins.type")
-    return Global("builtins", "NoneType")
+    if code not in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"):
+        return None
+    order = dtype.state[1] if isinstance(dtype.state, tuple) else "<"
+    return np.frombuffer(data, (">" if order == ">" else "<") + code, 1)[0].item()
 
 
 _CALLS: dict[str, Callable[..., Any]] = {
-    "_codecs.encode": _encode,
-    "builtins.dict": _dict,
-    "builtins.frozenset": _list,
-    "builtins.list": _list,
-    "builtins.set": _list,
-    "builtins.tuple": _size,
-    "builtins.type": _none_type,
-    "collections.Counter": _dict,
-    "collections.OrderedDict": _dict,
-    "collections.defaultdict": _defaultdict,
-    "collections.deque": lambda values=(), _maxlen=None: _list(values),
-    "copyreg.__newobj__": _newobj,
-    "copyreg._reconstructor": _reconstructor,
+    "_codecs.encode": _bytes,
+    **dict.fromkeys(
+        ("builtins.dict", "collections.Counter", "collections.OrderedDict"), lambda items=None: items or Dict()
+    ),
+    **dict.fromkeys(
+        ("builtins.frozenset", "builtins.list", "builtins.set", "builtins.tuple", "collections.deque", "torch.Size"),
+        lambda values=None, _maxlen=None: values or [],
+    ),
+    "collections.defaultdict": lambda _factory=None, items=None: items or Dict(),
+    "copyreg.__newobj__": lambda cls, *args: Object(cls, args),
+    "copyreg._reconstructor": lambda cls, _base=None, state=None: Object(cls, () if state is None else (state,)),
     "numpy._core.multiarray.scalar": _scalar,
-    "numpy.core.multiarray.scalar": _scalar,
-    "torch.Size": _size,
     "torch._tensor._rebuild_from_type_v2": _typed,
-    "torch._utils._rebuild_parameter": _parameter,
-    "torch._utils._rebuild_parameter_with_state": _parameter,
-    "torch._utils._rebuild_tensor": _tensor,
-    "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_tensor_v3": _tensor_v3,
-    **{
-        f"pathlib{part}.{name}": _path
-        for part in ("", "._local")
-        for name in ("Path", "PosixPath", "PurePosixPath", "PureWindowsPath", "WindowsPath")
-    },
+    "torch._utils._rebuild_parameter": lambda data, *_: data,
+    "torch._utils._rebuild_parameter_with_state": lambda data, *_: data,
+    **dict.fromkeys((f"torch._utils._rebuild_tensor{version}" for version in ("", "_v2", "_v3")), _tensor),
 }
 
 # Calls whose result a training run may leave in a file and that nothing here needs: they make an inert object
-_INERT_CALLS = frozenset(
-    {
-        "builtins.bytearray",
-        "builtins.complex",
-        "builtins.range",
-        "builtins.slice",
-        "datetime.date",
-        "datetime.datetime",
-        "datetime.timedelta",
-        "datetime.timezone",
-        "decimal.Decimal",
-        "fractions.Fraction",
-        "functools.partial",
-        "numpy._core.multiarray._reconstruct",
-        "numpy.core.multiarray._reconstruct",
-        "numpy.dtype",
-        "numpy.random._pickle.__bit_generator_ctor",
-        "numpy.random._pickle.__generator_ctor",
-        "numpy.random._pickle.__randomstate_ctor",
-        "torch._utils._rebuild_device_tensor_from_numpy",
-        "torch._utils._rebuild_meta_tensor_no_storage",
-        "torch._utils._rebuild_nested_tensor",
-        "torch._utils._rebuild_qtensor",
-        "torch._utils._rebuild_sparse_tensor",
-        "torch.device",
-        "torch.serialization._get_layout",
-        "types.SimpleNamespace",
-    }
+_INERT_CALLS = re.compile(
+    r"builtins\.(bytearray|complex|range|slice|type)|datetime\.(date|datetime|timedelta|timezone)|decimal\.Decimal"
+    r"|fractions\.Fraction|functools\.partial|numpy\.dtype|numpy\._core\.multiarray\._reconstruct"
+    r"|numpy\.random\._pickle\.__(bit_generator|generator|randomstate)_ctor|pathlib\.(Pure)?(Posix|Windows)?Path"
+    r"|torch\.device|torch\.serialization\._get_layout|types\.SimpleNamespace"
+    r"|torch\._utils\._rebuild_(device_tensor_from_numpy|meta_tensor_no_storage|nested_tensor|qtensor|sparse_tensor)"
 )
-
-
-def _canonical(function: Global) -> str:
-    """The name of a global in today's Python: protocol 2 writes the names of Python 2."""
-    module = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(function.module, function.module)
-    return f"{module}.{function.name}"
 
 
 def _call(function: Any, args: Any) -> Any:
     """What the pickle's call stands for, if it is one of the few that are known."""
     if not isinstance(function, Global) or not isinstance(args, tuple):
         raise CompileError("refused: the pickle tries to call something that is no global")
-    name = _canonical(function)
-    if name in _CALLS:
-        return _CALLS[name](*args)
-    if name in _INERT_CALLS:
+    if function in _CALLS and len(args) <= 16:
+        return _CALLS[function](*args)
+    if _INERT_CALLS.fullmatch(function):
         return Object(function, args)
     raise CompileError(
         f"refused: the pickle tries to call {one_line(function)}; nothing was run. Save the state_dict alone instead"
     )
 
 
-def _new(cls: Any, args: Any) -> Object:
-    """An instance of a class that is not known; nothing of it exists here but the names."""
-    if not isinstance(cls, Global) or not isinstance(args, tuple):
-        raise CompileError("malformed pickle: an instance of something that is no class")
-    return Object(cls, args)
-
-
-def _key(key: Any) -> Any:
-    """A key of a dict, checked: the hash of deeply nested tuples could take for ever."""
-    scalars = (str, int, float, bytes, Global, Object, Storage, type(None))
-    if isinstance(key, scalars) or (isinstance(key, tuple) and all(isinstance(item, scalars) for item in key)):
-        return key
-    raise CompileError(f"malformed pickle: a {type(key).__name__} as a key")
-
-
-def _storage(identity: Any) -> Storage | Object:
-    """The storage that a persistent id stands for: ('storage', class, key, location, elements)."""
-    if not isinstance(identity, tuple) or len(identity) < 5 or identity[0] != "storage":
-        raise CompileError("malformed pickle: a persistent id that is no storage")
-    kind, key, length = identity[1], identity[2], identity[4]
-    if not isinstance(kind, Global) or not isinstance(key, str) or type(length) is not int or length < 0:
-        raise CompileError("malformed pickle: a storage without class, key or length")
-    if kind.module not in ("torch", "torch.storage", "torch.cuda") or kind.name not in _STORAGE_DTYPES:
-        return Object(kind)
-    return Storage(key, _STORAGE_DTYPES[kind.name], length)
-
-
 # ---- the machine -------------------------------------------------------------------------------
 
+_OTHER_MODULES = {  # of Python 2, as protocol 2 writes them, and of other versions
+    "__builtin__": "builtins",
+    "copy_reg": "copyreg",
+    "numpy.core.multiarray": "numpy._core.multiarray",
+    "pathlib._local": "pathlib",
+}
+_STORAGES = {"Float": "float32", "Half": "float16", "BFloat16": "bfloat16", "Double": "float64", "Untyped": "uint8"}
 
-class _Machine:
-    """Runs the opcodes of a pickle on inert values."""
 
-    def __init__(self) -> None:
-        self.stack: list[Any] = []
-        self.marks: list[list[Any]] = []
-        self.memo: dict[int, Any] = {}
+class _Unpickler(pickle._Unpickler):
+    """The library's machine, on inert values: what it would call, set or hash by itself, it does here."""
 
-    def run(self, data: bytes) -> Any:
-        """The value that the pickle describes."""
-        for opcode, arg, position in pickletools.genops(io.BytesIO(data)):
-            name = opcode.name
-            try:
-                if name == "STOP":
-                    return self.stack.pop()
-                if name in _PUSH:
-                    self.stack.append(arg)
-                elif name in _CONSTANTS:
-                    self.stack.append(_CONSTANTS[name])
-                else:
-                    handler = getattr(self, "op_" + name.lower(), None)
-                    if handler is None:
-                        raise CompileError(f"refused: the pickle uses opcode {name}, which no checkpoint needs")
-                    handler(arg)
-            except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-                raise CompileError(f"malformed pickle: {name} at byte {position}: {one_line(error)}") from error
-        raise CompileError("malformed pickle: it has no end")
+    stack: list[Any]
 
-    def pop_mark(self) -> list[Any]:
-        """The values above the last mark, taken off the stack."""
-        values = self.stack
-        self.stack = self.marks.pop()
-        return values
+    def find_class(self, module: str, name: str) -> Global:
+        """The name, and no more."""
+        if len(module) + len(name) > _MAX_NAME:
+            raise CompileError(f"malformed pickle: a global with a name of {len(module) + len(name)} characters")
+        return Global(f"{_OTHER_MODULES.get(module, module)}.{name}")
 
-    def set_items(self, values: list[Any]) -> None:
-        target = self.stack[-1]
-        items = target.items if isinstance(target, Object) else target
-        if not isinstance(items, dict):
-            raise TypeError("items for something that is no dict")
-        for key, value in zip(values[::2], values[1::2], strict=True):
-            items[_key(key)] = value
+    def persistent_load(self, pid: Any) -> Storage:
+        """The storage that a persistent id stands for: ('storage', class, key, location, elements)."""
+        if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage":
+            raise CompileError("malformed pickle: a persistent id that is no storage")
+        kind, key, length = pid[1], pid[2], pid[4]
+        if not isinstance(kind, Global) or not isinstance(key, str) or type(length) is not int or length < 0:
+            raise CompileError("malformed pickle: a storage without class, key or length")
+        name = kind.rpartition(".")[2].removesuffix("Storage").lstrip("_")
+        return Storage(key, _STORAGES.get(name, name.lower()), length)
 
-    def extend(self, values: list[Any]) -> None:
-        target = self.stack[-1]
-        elements = target.elements if isinstance(target, Object) else target
-        if not isinstance(elements, list):
-            raise TypeError("elements for something that is no list")
-        elements.extend(values)
+    def _reduce(self) -> None:
+        args = self.stack.pop()
+        self.stack[-1] = _call(self.stack[-1], args)
 
-    # Structure
-    def op_proto(self, version: int) -> None:
-        if version > 5:
-            raise CompileError(f"the pickle's protocol {version} is unknown")
+    def _newobj(self) -> None:
+        args = self.stack.pop()
+        self.stack[-1] = Object(self.stack[-1], args)
 
-    def op_frame(self, _: Any) -> None:
-        pass
+    def _newobj_ex(self) -> None:
+        del self.stack[-1]  # keywords
+        self._newobj()
 
-    def op_mark(self, _: Any) -> None:
-        self.marks.append(self.stack)
-        self.stack = []
-
-    def op_pop(self, _: Any) -> None:
-        if self.stack:
-            self.stack.pop()
-        else:
-            self.pop_mark()
-
-    def op_pop_mark(self, _: Any) -> None:
-        self.pop_mark()
-
-    def op_dup(self, _: Any) -> None:
-        self.stack.append(self.stack[-1])
-
-    def op_get(self, index: int) -> None:
-        self.stack.append(self.memo[index])
-
-    def op_put(self, index: int) -> None:
-        self.memo[index] = self.stack[-1]
-
-    def op_memoize(self, _: Any) -> None:
-        self.memo[len(self.memo)] = self.stack[-1]
-
-    op_binget = op_long_binget = op_get
-    op_binput = op_long_binput = op_put
-
-    # Containers
-    def op_empty_list(self, _: Any) -> None:
-        self.stack.append([])
-
-    def op_empty_dict(self, _: Any) -> None:
-        self.stack.append({})
-
-    op_empty_set = op_empty_list
-
-    def op_list(self, _: Any) -> None:
-        values = self.pop_mark()
-        self.stack.append(values)
-
-    op_frozenset = op_list
-
-    def op_tuple(self, _: Any) -> None:
-        values = self.pop_mark()
-        self.stack.append(tuple(values))
-
-    def op_dict(self, _: Any) -> None:
-        values = self.pop_mark()
-        self.stack.append({})
-        self.set_items(values)
-
-    def op_tuple1(self, _: Any) -> None:
-        self.stack[-1:] = [(self.stack[-1],)]
-
-    def op_tuple2(self, _: Any) -> None:
-        self.stack[-2:] = [(self.stack[-2], self.stack[-1])]
-
-    def op_tuple3(self, _: Any) -> None:
-        self.stack[-3:] = [(self.stack[-3], self.stack[-2], self.stack[-1])]
-
-    def op_append(self, _: Any) -> None:
-        value = self.stack.pop()
-        self.extend([value])
-
-    def op_appends(self, _: Any) -> None:
-        self.extend(self.pop_mark())
-
-    op_additems = op_appends
-
-    def op_setitem(self, _: Any) -> None:
-        value, key = self.stack.pop(), self.stack.pop()
-        self.set_items([key, value])
-
-    def op_setitems(self, _: Any) -> None:
-        self.set_items(self.pop_mark())
-
-    # Names, instances, calls
-    def op_global(self, arg: str) -> None:
-        module, name = arg.split(" ", 1)
-        self.stack.append(Global(module, name))
-
-    def op_stack_global(self, _: Any) -> None:
-        name, module = self.stack.pop(), self.stack.pop()
-        if not isinstance(name, str) or not isinstance(module, str):
-            raise TypeError("a name that is no string")
-        self.stack.append(Global(module, name))
-
-    def op_reduce(self, _: Any) -> None:
-        args, function = self.stack.pop(), self.stack.pop()
-        self.stack.append(_call(function, args))
-
-    def op_newobj(self, _: Any) -> None:
-        args, cls = self.stack.pop(), self.stack.pop()
-        self.stack.append(_new(cls, args))
-
-    def op_newobj_ex(self, _: Any) -> None:
-        _keywords, args, cls = self.stack.pop(), self.stack.pop(), self.stack.pop()
-        self.stack.append(_new(cls, args))
-
-    def op_inst(self, arg: str) -> None:
-        args = tuple(self.pop_mark())
-        module, name = arg.split(" ", 1)
-        self.stack.append(_call(Global(module, name), args))
-
-    def op_obj(self, _: Any) -> None:
-        function, *args = self.pop_mark()
-        self.stack.append(_call(function, tuple(args)))
-
-    def op_build(self, _: Any) -> None:
+    def _build(self) -> None:
         state, target = self.stack.pop(), self.stack[-1]
-        if isinstance(target, Tensor | dict | list):
-            return  # hooks of a parameter, `_metadata` of a state_dict: not needed
-        if not isinstance(target, Object):
-            raise TypeError("a state for something that is no object")
-        if _canonical(target.cls) == "numpy.dtype" and isinstance(state, tuple):
-            target.attributes["order"] = state[1]
-            return
-        for part in state if isinstance(state, tuple) else (state,):
-            if isinstance(part, dict):
-                target.attributes.update(part)
+        if isinstance(target, Object):
+            target.state = state
+        elif not isinstance(target, Tensor | Dict | list):  # of those, hooks or `_metadata`: not needed
+            raise CompileError("malformed pickle: a state for something that is no object")
 
-    def op_persid(self, _: Any) -> None:
-        raise CompileError("malformed pickle: a persistent id that is no storage")
+    def _empty_dict(self) -> None:
+        self.stack.append(Dict())
 
-    def op_binpersid(self, _: Any) -> None:
-        self.stack.append(_storage(self.stack.pop()))
-
-
-# Opcodes whose argument is the value
-_PUSH = frozenset(
-    {
-        "INT",
-        "BININT",
-        "BININT1",
-        "BININT2",
-        "LONG",
-        "LONG1",
-        "LONG4",
-        "FLOAT",
-        "BINFLOAT",
-        "STRING",
-        "BINSTRING",
-        "SHORT_BINSTRING",
-        "BINBYTES",
-        "SHORT_BINBYTES",
-        "BINBYTES8",
-        "BYTEARRAY8",
-        "UNICODE",
-        "BINUNICODE",
-        "SHORT_BINUNICODE",
-        "BINUNICODE8",
+    dispatch: ClassVar[dict[int, Any]] = {
+        **pickle._Unpickler.dispatch,
+        pickle.REDUCE[0]: _reduce,
+        pickle.NEWOBJ[0]: _newobj,
+        pickle.NEWOBJ_EX[0]: _newobj_ex,
+        pickle.BUILD[0]: _build,
+        pickle.EMPTY_DICT[0]: _empty_dict,
+        # Sets are lists, so that nothing hashes their elements
+        pickle.EMPTY_SET[0]: pickle._Unpickler.dispatch[pickle.EMPTY_LIST[0]],
+        pickle.FROZENSET[0]: pickle._Unpickler.dispatch[pickle.LIST[0]],
+        pickle.ADDITEMS[0]: pickle._Unpickler.dispatch[pickle.APPENDS[0]],
     }
-)
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}

@@ -48,7 +48,8 @@
 #define VOCOSC_MEL_STATE_BYTES ${plan.mel_state_bytes} /* of a vocosc_mel_stream */
 #define VOCOSC_SCRATCH_BYTES ${4 * plan.scratch_floats} /* of a vocosc_scratch */
 #define VOCOSC_MACS_PER_FRAME ${plan.macs_per_frame}
-#define VOCOSC_STACK_BYTES ${stack_bytes} /* a bound on the deepest call; ${options.name}.json has the measured size */
+#define VOCOSC_FLASH_BYTES 0 /* code and read-only data of the object; 0 where the compiler has not built it */
+#define VOCOSC_STACK_BYTES 0 /* the deepest call, by the C compiler's call graph; 0 likewise */
 
 #define VOCOSC_STATE_FLOATS ${plan.state_floats}
 #define VOCOSC_SCRATCH_FLOATS ${plan.scratch_floats}

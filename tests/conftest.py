@@ -1,66 +1,61 @@
-"""Compiled models, each built once a session."""
+"""The models that many tests ask for."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.make_checkpoint import write_checkpoint
-from tests.objects import Vocoder, compile_model, config
+from tests import builds, vocoders
+from tests.objects import Vocoder
 
 
-def _checkpoint(factory: pytest.TempPathFactory, name: str) -> Path:
-    path = factory.mktemp("checkpoint") / f"{name}.ckpt"
-    write_checkpoint(path, config(name))
-    return path
-
-
-def _object(factory: pytest.TempPathFactory, checkpoint: Path, chunks: str) -> Path:
-    return compile_model(checkpoint, factory.mktemp("object") / "out", checkpoint.stem, "--chunk", chunks)
+@pytest.fixture(scope="session", autouse=True)
+def _shared_builds(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """One folder for all processes: each has a base folder of its own, beside the others'."""
+    base = tmp_path_factory.getbasetemp()
+    builds.share((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "builds")
 
 
 @pytest.fixture(scope="session")
-def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _checkpoint(tmp_path_factory, "small")
+def loaded() -> Iterator[vocoders.Vocoders]:
+    found = vocoders.Vocoders()
+    with found.stack:
+        yield found
+
+
+@pytest.fixture(params=vocoders.HERE)
+def vocoder(request: pytest.FixtureRequest, loaded: vocoders.Vocoders) -> Vocoder:
+    """A model of tests/vocoders.py: on this CPU, `small` and `odd`, unless a test is decorated for others."""
+    return loaded.get(request.param)
 
 
 @pytest.fixture(scope="session")
-def odd_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _checkpoint(tmp_path_factory, "odd")
+def small(loaded: vocoders.Vocoders) -> Vocoder:
+    return loaded.get("small")
 
 
 @pytest.fixture(scope="session")
-def full_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _checkpoint(tmp_path_factory, "full")
+def odd(loaded: vocoders.Vocoders) -> Vocoder:
+    return loaded.get("odd")
 
 
 @pytest.fixture(scope="session")
-def small_object(tmp_path_factory: pytest.TempPathFactory, small_checkpoint: Path) -> Path:
-    """The directory that holds the compiled `small`, for at most 16 frames."""
-    return _object(tmp_path_factory, small_checkpoint, "5,16")
+def full(loaded: vocoders.Vocoders) -> Vocoder:
+    """The published sizes."""
+    return loaded.get("full")
 
 
 @pytest.fixture(scope="session")
-def odd_object(tmp_path_factory: pytest.TempPathFactory, odd_checkpoint: Path) -> Path:
-    """The directory that holds the compiled `odd`, for at most 16 frames."""
-    return _object(tmp_path_factory, odd_checkpoint, "3,16")
+def small_checkpoint() -> Path:
+    return builds.checkpoint("small")
 
 
 @pytest.fixture(scope="session")
-def full_object(tmp_path_factory: pytest.TempPathFactory, full_checkpoint: Path) -> Path:
-    """The directory that holds the compiled `full`, for at most 16 frames."""
-    return _object(tmp_path_factory, full_checkpoint, "1,5,16")
+def odd_checkpoint() -> Path:
+    return builds.checkpoint("odd")
 
 
 @pytest.fixture(scope="session")
-def small(small_object: Path) -> Vocoder:
-    return Vocoder(small_object, "small")
-
-
-@pytest.fixture(scope="session")
-def odd(odd_object: Path) -> Vocoder:
-    return Vocoder(odd_object, "odd")
-
-
-@pytest.fixture(scope="session")
-def full(full_object: Path) -> Vocoder:
-    return Vocoder(full_object, "full")
+def full_checkpoint() -> Path:
+    return builds.checkpoint("full")

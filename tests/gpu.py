@@ -12,9 +12,11 @@ from compiler.cuda import plan_device
 from compiler.cuda_libs import add_libraries
 from compiler.emit import KERNELS, Options, emit_kernels
 from compiler.plan import plan
-from tests.objects import ROOT, TINY, Floats, folded, run_ok
+from tests import builds
+from tests.objects import ROOT, TINY, Floats, folded, run_ok, source
 
 SHIM = ROOT / "tests" / "cuda"
+DRIVER_HEADER = source(ROOT / "runtime", "vocosc_cuda_driver.h")
 ALIGNMENT = 256
 GUARD = 1024  # bytes before and behind a buffer
 GUARD_BYTE = 0xFF  # NaN: what is read there spoils the audio
@@ -49,21 +51,24 @@ def kernel_sources(
     return layout, device, {file: data.decode() for file, data in files.items()}
 
 
-def build_shim(files: Mapping[str, str], name: str, build: Path) -> Path:
+def build_shim(files: Mapping[str, str], name: str) -> Path:
     """A shared library of the kernels, with shim_launch, from the CUDA sources (name to text)."""
-    build.mkdir(parents=True, exist_ok=True)
-    for file, text in files.items():
-        (build / file).write_text(text)
-    machine = f"{name.upper()}_CUDA_MACHINE_H"
-    return _build(build / f"{name}_{KERNELS}", machine, build / f"{name}_shim.so")
+
+    def make(build: Path) -> None:
+        for file, text in files.items():
+            (build / file).write_text(text)
+        _build(build / f"{name}_{KERNELS}", f"{name.upper()}_CUDA_MACHINE_H", build / "shim.so")
+
+    return builds.once(("shim", name, sorted(files.items())), make) / "shim.so"
 
 
-def build_faults(build: Path) -> Path:
+def build_faults() -> Path:
     """The faulty kernels, with shim_launch."""
-    return _build(SHIM / "faults.cu", "VOCOSC_CUDA_MACHINE_H", build / "faults.so")
+    source = SHIM / "faults.cu"
+    return builds.once("faults", lambda build: _build(source, "VOCOSC_CUDA_MACHINE_H", build / "shim.so")) / "shim.so"
 
 
-def _build(source: Path, machine: str, library: Path) -> Path:
+def _build(source: Path, machine: str, library: Path) -> None:
     """Builds kernels with the shim in the place of the machine's header, which has the include guard `machine`."""
     run_ok(
         [
@@ -73,7 +78,6 @@ def _build(source: Path, machine: str, library: Path) -> Path:
             *("-shared", "-o", library, "-x", "c++", source, SHIM / "shim.cpp"),
         ]
     )
-    return library
 
 
 class Buffer:
@@ -100,12 +104,12 @@ class Buffer:
 class Gpu:
     """A checkpoint's kernels, and the memory that a host would give them; `slots` streams at silence."""
 
-    def __init__(self, checkpoint: Path, name: str, build: Path, chunks: Sequence[int], **options: Any) -> None:
+    def __init__(self, checkpoint: Path, name: str, chunks: Sequence[int], **options: Any) -> None:
         self.slots: int = options.pop("slots", options.get("batch", 1))
         self.plan, self.device, files = kernel_sources(checkpoint, name, chunks, **options)
-        library = build_shim(files, name, build)
+        self.shim = build_shim(files, name)
         self.name = name
-        self._library = ctypes.CDLL(str(library))
+        self._library = ctypes.CDLL(str(self.shim))
         self._library.shim_try_launch.restype = ctypes.c_char_p
         self.hop, self.mels = self.plan.config.hop_length, self.plan.config.n_mels
         self.weights = Buffer(self.device.weight_bytes)

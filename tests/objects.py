@@ -2,14 +2,16 @@
 
 import ctypes
 import json
+import mmap
 import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,8 @@ SENTENCE = ROOT / "examples" / "speech" / "bdl_arctic_a0001.wav"
 BAD_ARGUMENT, BAD_INPUT, BAD_STREAM, BAD_TARGET, BAD_WEIGHTS, BAD_SELFTEST = -1, -2, -3, -4, -5, -6
 TARGETS = {"best": 0, **{isa.name: isa.number for isa in ISAS}}
 ISA_FLAGS = {isa.name: [*isa.flags, f"-DVOCOSC_ISA_{isa.name.upper()}"] for isa in ISAS if isa.lanes}
+# The least model of all, for tests of a transform; it lacks n_fft and hop_length.
+LEAST = {"sample_rate": 8000, "n_mels": 1, "dim": 1, "mlp_ratio": 1.0, "kernel_size": 1, "num_layers": 1, "seed": 1}
 # The least model that has everything: for tests of files and commands, not of arithmetic.
 TINY = {
     "sample_rate": 8000,
@@ -45,8 +49,20 @@ CFLAGS = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wconversion", "-Wer
 # As in the object's own makefile: what the kernels' bits depend on.
 KERNEL_FLAGS = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+# Unoptimised, it is built in a tenth of the time, and no access that the sources make is optimised away.
+SANITIZED = [f"EXTRA_CFLAGS=-O0 -g {' '.join(SANITIZERS)}"]
+WRAPPED = [f"-Wl,--wrap={function}" for function in ("malloc", "calloc", "realloc", "free")]
+
+# `make test-all` sets it: every case is tested, and not only some of those that are alike.
+ALL = os.environ.get("VOCOSC_TEST_ALL") == "1"
 
 Floats = NDArray[np.float32]
+T = TypeVar("T")
+
+
+def every(cases: T, few: T) -> T:
+    """The cases of `make test-all`, and the few of `make test`."""
+    return cases if ALL else few
 
 
 # ---- models ----
@@ -73,6 +89,15 @@ def some_mel(frames: int, mels: int, seed: int = 1) -> Floats:
     rng = np.random.default_rng(seed)
     phase = rng.uniform(0, 2 * np.pi, mels) + np.arange(frames)[:, None] * rng.uniform(0.05, 0.3, mels)
     return np.asarray(-4.5 + 4.5 * np.sin(phase), np.float32)
+
+
+def random_splits(frames: int, largest: int, seed: int) -> list[int]:
+    """Chunk sizes of 1 .. largest that add up to `frames`."""
+    rng = np.random.default_rng(seed)
+    sizes: list[int] = []
+    while sum(sizes) < frames:
+        sizes.append(min(int(rng.integers(1, largest + 1)), frames - sum(sizes)))
+    return sizes
 
 
 def some_audio(samples: int, seed: int = 1) -> Floats:
@@ -121,6 +146,32 @@ def make_library(directory: Path, name: str, *variables: str) -> Path:
     command = ["make", "-s", f"-j{os.cpu_count()}", "-f", f"{name}.mk", f"lib{name}.a", *variables]
     run_ok(command, cwd=directory)
     return directory / f"lib{name}.a"
+
+
+def source(directory: Path, name: str) -> Path:
+    """A source of a compiled model, wherever it is below the directory."""
+    (found,) = directory.rglob(name)
+    return found
+
+
+def sources(directory: Path, pattern: str) -> list[Path]:
+    """The sources of a compiled model that are named so."""
+    return sorted(directory.rglob(pattern))
+
+
+def include_flags(directory: Path) -> list[str]:
+    """The flags by which a program finds every header of a compiled model."""
+    return [f"-I{folder}" for folder in sorted({directory, *(path.parent for path in directory.rglob("*.h"))})]
+
+
+def weights_file(directory: Path, name: str) -> Path | None:
+    """The file of a compiled model's weights; none if they were baked as C."""
+    return next(directory.rglob(f"{name}_weights.bin"), None)
+
+
+def team_and_library(directory: Path, name: str) -> list[Path]:
+    """What a program links that runs a compiled model on several threads."""
+    return [source(directory, f"{name}_team_pthread.c"), directory / f"lib{name}.a"]
 
 
 def declared_functions(header: Path, prefix: str) -> set[str]:
@@ -181,8 +232,7 @@ def build_c(
             *standard,
             *kernel,
             *flags,
-            *("-I", build, "-I", directory, "-I", directory / "network"),
-            f'-DWEIGHTS_FILE="{directory / name}_weights.bin"',
+            *("-I", build, *include_flags(directory), f'-DWEIGHTS_FILE="{weights_file(directory, name)}"'),
             *("-o", executable, build / program),
             *([directory / f"lib{name}.a"] if inputs is None else inputs),
             *("-lcmocka", *libraries, "-lpthread", "-lm"),
@@ -208,17 +258,21 @@ class Vocoder:
     """The library libNAME.a of a compiled model, loaded. Counts and status codes come back as they are."""
 
     def __init__(self, directory: Path, name: str, libraries: Sequence[str] = ()) -> None:
-        shared = directory / f"{name}.so"
-        archive = directory / f"lib{name}.a"
-        whole = ["-Wl,--whole-archive", archive, "-Wl,--no-whole-archive"]
-        run_ok(["cc", "-shared", "-Wl,-z,defs", "-o", shared, *whole, *libraries])
+        with tempfile.TemporaryDirectory() as folder:  # loaded, it need not stay
+            shared = Path(folder) / f"{name}.so"
+            whole = ["-Wl,--whole-archive", directory / f"lib{name}.a", "-Wl,--no-whole-archive"]
+            run_ok(["cc", "-shared", "-Wl,-z,defs", "-o", shared, *whole, *libraries])
+            self._library = ctypes.CDLL(str(shared))
+        self._describe(directory, name)
+
+    def _describe(self, directory: Path, name: str) -> None:
+        """What the report and the calls themselves say."""
         self.name = name
         self.directory = directory
         self.report: dict[str, Any] = json.loads((directory / f"{name}.json").read_text())
         model = self.report["model"]
         self.mels, self.hop, self.n_fft = int(model["n_mels"]), int(model["hop_length"]), int(model["n_fft"])
         self.tail = self.n_fft - self.hop
-        self._library = ctypes.CDLL(str(shared))
         self.max_frames = self.call("max_frames")
         self.stream_bytes = self.call("stream_bytes")
         self.mel_stream_bytes = self.call("mel_stream_bytes")
@@ -300,6 +354,38 @@ class Vocoder:
         count = self.call("mel_flush", stream, self._scratch, frames)
         assert count in (0, 1)
         return np.concatenate([*parts, frames[:count]])
+
+
+class Separate(Vocoder):
+    """A model whose weights are not in the object: streams get those of the memory `weights`."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        super().__init__(directory, name)
+        file = weights_file(directory, name)
+        assert file is not None
+        self.file = file
+        self.weights = self.mapped()
+
+    def mapped(self) -> NDArray[np.uint8]:
+        """The file in memory that faults when it is written to."""
+        with self.file.open("rb") as file:
+            return np.frombuffer(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ), np.uint8)
+
+    def init(
+        self,
+        weights: NDArray[np.uint8] | None,
+        size: int,
+        stream: NDArray[np.uint8] | None = None,
+        target: str = "best",
+    ) -> int:
+        """The status of init_weights."""
+        stream = np.zeros(self.stream_bytes, np.uint8) if stream is None else stream
+        return self.call("init_weights", stream, TARGETS[target], weights, size)
+
+    def stream(self, target: str = "best") -> NDArray[np.uint8]:
+        stream = np.full(self.stream_bytes, 0xA5, np.uint8)
+        assert self.init(self.weights, self.weights.size, stream, target) == 0
+        return stream
 
 
 def symbols(path: Path) -> dict[str, list[str]]:

@@ -1,13 +1,12 @@
 """Models of any size, through the whole chain, against the float64 reference."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.make_checkpoint import write_checkpoint
-from tests.objects import Vocoder, compile_sources, make_library, some_audio, some_mel, truth
+from tests import builds
+from tests.objects import Vocoder, some_audio, some_mel, truth
 from tests.reference import MEL_FLOOR, log_mel, snr_db
 
 BASE: dict[str, Any] = {"sample_rate": 16000, "n_fft": 64, "hop_length": 20, "n_mels": 9, "dim": 24, "seed": 5}
@@ -36,17 +35,13 @@ MODELS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", list(MODELS))
-def test_any_architecture(tmp_path: Path, name: str) -> None:
+def test_any_architecture(name: str) -> None:
     changes, chunks = MODELS[name]
     sizes = {**BASE, **changes}
-    checkpoint = tmp_path / "model.ckpt"
-    write_checkpoint(checkpoint, sizes)
     options = ["--chunk", chunks, "--target", "portable"]
     for limit in ("f_min", "f_max"):
         options += [f"--{limit.replace('_', '-')}", str(sizes[limit])] if limit in sizes else []
-    directory = compile_sources(checkpoint, tmp_path / "out", "model", *options)
-    make_library(directory, "model", "EXTRA_CFLAGS=-O1")
-    vocoder = Vocoder(directory, "model")
+    vocoder = Vocoder(builds.library(builds.checkpoint(sizes), "model", *options), "model")
     assert vocoder.max_frames == max(map(int, chunks.split(",")))
 
     assert vocoder.selftest() == 0, "the compiler's arithmetic is not the object's"

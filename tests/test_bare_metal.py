@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from compiler.build import stack_bytes
+from tests import builds
 from tests.counts import build_counter, check_equal, counted
-from tests.make_checkpoint import write_checkpoint
-from tests.objects import ROOT, TINY, Vocoder, compile_sources, copy_programs, golden, run_ok
+from tests.objects import ROOT, TINY, Vocoder, copy_programs, golden, run_ok
 
 EXAMPLE = ROOT / "examples" / "bare_metal"
 
@@ -36,36 +36,28 @@ BOARDS = {
     "riscv64": Board("riscv64-unknown-elf-", "qemu-system-riscv64", "portable", ("portable",)),
 }
 
-Sources = Callable[[str, str], Path]
-
 
 @pytest.fixture(scope="module")
-def utterance(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def utterance() -> Path:
     """The golden mel of `small`, as raw float32."""
-    path = tmp_path_factory.mktemp("utterance") / "mel.f32"
-    golden("small", "mel").tofile(path)
-    return path
+    return builds.once("utterance", lambda folder: golden("small", "mel").tofile(folder / "mel.f32")) / "mel.f32"
+
+
+def sources(target: str, precision: str) -> Path:
+    """The directory of the sources of `small`, named vocos."""
+    options = ("--chunk", 5, "--target", target, "--precision", precision)
+    return builds.sources(builds.checkpoint("small"), "vocos", *options)
 
 
 @pytest.fixture(scope="module")
-def sources(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Sources:
-    """The directory of the sources of `small`, named vocos, by target and precision."""
-
-    @cache
-    def compiled(target: str, precision: str) -> Path:
-        options = ("--chunk", 5, "--target", target, "--precision", precision)
-        return compile_sources(small_checkpoint, tmp_path_factory.mktemp("sources") / "out", "vocos", *options)
-
-    return compiled
-
-
-@pytest.fixture(scope="module")
-def desk_line(sources: Sources, utterance: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+def desk_line(utterance: Path) -> Callable[[str], str]:
     """What the desk prints for the portable target, by precision."""
 
     @cache
     def printed(precision: str) -> str:
-        return run_board("desk", sources("portable", precision), utterance, tmp_path_factory.mktemp("desk"))
+        model = sources("portable", precision)
+        build = builds.once(("desk", model), lambda out: build_board("desk", model, utterance, out))
+        return run_board("desk", model, utterance, build)
 
     return printed
 
@@ -99,7 +91,7 @@ def test_the_desk_prints_the_crc_of_the_golden_audio(small: Vocoder, desk_line: 
 
 @pytest.mark.parametrize("case", [*(f"{name} f32" for name in BOARDS), "cortex_m7 w8"])
 def test_a_board_gives_the_bits_of_the_desk(
-    sources: Sources, desk_line: Callable[[str], str], utterance: Path, tmp_path: Path, case: str
+    desk_line: Callable[[str], str], utterance: Path, tmp_path: Path, case: str
 ) -> None:
     name, precision = case.split()
     board = BOARDS[name]
@@ -123,9 +115,8 @@ def test_the_count_of_instructions_does_not_depend_on_the_input(tmp_path: Path, 
     name, precision = case.split()
     board = BOARDS[name]
     need(board)
-    write_checkpoint(tmp_path / "tiny.ckpt", TINY)
     options = ("--chunk", "1,3", "--target", board.target, "--precision", precision)
-    model = compile_sources(tmp_path / "tiny.ckpt", tmp_path / "sources", "vocos", *options)
+    model = builds.sources(builds.checkpoint(TINY), "vocos", *options)
     program = copy_programs(tmp_path / "program", "vocos") / "test_time.c"
     no_utterance = tmp_path / "empty"
     no_utterance.touch()
@@ -133,7 +124,7 @@ def test_the_count_of_instructions_does_not_depend_on_the_input(tmp_path: Path, 
     check_equal(counted(build_board(name, model, no_utterance, tmp_path / "out", *flags)), board.runs)
 
 
-def test_an_image_that_faults_says_so(sources: Sources, utterance: Path, tmp_path: Path) -> None:
+def test_an_image_that_faults_says_so(utterance: Path, tmp_path: Path) -> None:
     need(BOARDS["cortex_m7"])
     example = tmp_path / "bare_metal"
     shutil.copytree(EXAMPLE, example)

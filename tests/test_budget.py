@@ -7,23 +7,21 @@ from typing import Any
 
 import pytest
 
-from tests.make_checkpoint import write_checkpoint
-from tests.objects import TINY, compile_model, run_compiler
+from tests import builds
+from tests.objects import TINY, run_compiler
 
 PORTABLE = ("--target", "portable", "--chunk", "1,3", "--name", "tiny")
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tiny") / "tiny.ckpt"
-    write_checkpoint(path, TINY)
-    return path
+@pytest.fixture
+def checkpoint() -> Path:
+    return builds.checkpoint(TINY)
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> dict[str, Any]:
+@pytest.fixture
+def built(checkpoint: Path) -> dict[str, Any]:
     """The report of the built object."""
-    directory = compile_model(checkpoint, tmp_path_factory.mktemp("built") / "out", "tiny", *PORTABLE[:4])
+    directory = builds.model(checkpoint, "tiny", *PORTABLE[:4])
     figures: dict[str, Any] = json.loads((directory / "tiny.json").read_text())
     return figures
 

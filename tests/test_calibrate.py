@@ -13,7 +13,8 @@ from compiler.network import Network
 from compiler.pack import input_limits, pack
 from compiler.quantise import Moments, quantise
 from compiler.tensors import Array
-from tests.objects import Vocoder, compile_model, folded, golden, linear, run_compiler
+from tests import builds
+from tests.objects import Vocoder, folded, golden, linear, run_compiler
 from tests.reference import snr_db
 
 
@@ -28,7 +29,7 @@ def calibrated(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("calibrated")
     np.save(folder / "mel.npy", golden("small", "mel")[:81])
     options = ("--chunk", "16", "--precision", "w8", "--calibrate", folder / "mel.npy")
-    return Vocoder(compile_model(small_checkpoint, folder / "out", "small", *options), "small")
+    return Vocoder(builds.model(small_checkpoint, "small", *options), "small")
 
 
 @pytest.mark.parametrize("name", ["small", "odd"])

@@ -180,7 +180,7 @@ def test_what_torch_and_lightning_leave_in_a_file(tmp_path: Path) -> None:
         "rate": 8000,
         "flag": 5,
         "old": {},
-        "path": "/data/x",
+        "path": ["/", "data", "x"],
         "set": [1, 2],
         "default": {"k": [1]},
         "partial": "torch.optim.adamw.AdamW",
@@ -326,14 +326,14 @@ MALICIOUS: dict[str, tuple[Callable[[str, str], bytes], str]] = {
     "reduce": (lambda shell, _: b"\x80\x02cos\nsystem\n" + text(shell) + b"\x85R.", "os.system"),
     "posix": (lambda shell, _: b"\x80\x02cposix\nsystem\n" + text(shell) + b"\x85R.", "posix.system"),
     "eval": (lambda _, code: b"\x80\x02cbuiltins\neval\n" + text(code) + b"\x85R.", "builtins.eval"),
-    "python 2": (lambda _, code: b"\x80\x02c__builtin__\neval\n" + text(code) + b"\x85R.", "__builtin__.eval"),
+    "python 2": (lambda _, code: b"\x80\x02c__builtin__\neval\n" + text(code) + b"\x85R.", "builtins.eval"),
     "stack global": (
         lambda shell, _: b"\x80\x04" + text("os") + text("system") + b"\x93" + text(shell) + b"\x85R.",
         "os.",
     ),
-    "inst": (lambda shell, _: b"(" + text(shell) + b"ios\nsystem\n.", "os.system"),
-    "inst of nothing": (lambda *_: b"(ievil_module\nrun\n.", "evil_module.run"),
-    "obj": (lambda shell, _: b"\x80\x02(cos\nsystem\n" + text(shell) + b"o.", "os.system"),
+    "inst": (lambda shell, _: b"(" + text(shell) + b"ios\nsystem\n.", "INST"),
+    "inst of nothing": (lambda *_: b"(ievil_module\nrun\n.", "INST"),
+    "obj": (lambda shell, _: b"\x80\x02(cos\nsystem\n" + text(shell) + b"o.", "OBJ"),
     "getattr": (
         lambda shell, _: (
             b"\x80\x02c__builtin__\ngetattr\ncos\nos\n" + text("system") + b"\x86R" + text(shell) + b"\x85R."
@@ -361,8 +361,8 @@ MALICIOUS: dict[str, tuple[Callable[[str, str], bytes], str]] = {
     ),
     "build on a string": (lambda *_: text("abc") + b"}b.", "no object"),
     "build on a global": (lambda *_: b"cos\nenviron\n}b.", "no object"),
-    "setitem on a global": (lambda *_: b"cos\nenviron\n" + text("A") + text("B") + b"s.", "no dict"),
-    "append on a global": (lambda *_: b"csys\npath\n" + text("A") + b"a.", "no list"),
+    "setitem on a global": (lambda *_: b"cos\nenviron\n" + text("A") + text("B") + b"s.", "item assignment"),
+    "append on a global": (lambda *_: b"csys\npath\n" + text("A") + b"a.", "append"),
     "extension": (lambda *_: b"\x80\x02\x82\x01)R.", "EXT1"),
     "extension 2": (lambda *_: b"\x80\x02\x83\x01\x00)R.", "EXT2"),
     "extension 4": (lambda *_: b"\x80\x02\x84\x01\x00\x00\x00)R.", "EXT4"),
@@ -373,7 +373,7 @@ MALICIOUS: dict[str, tuple[Callable[[str, str], bytes], str]] = {
         lambda shell, _: b"(" + text("storage") + b"cos\nsystem\n" + text(shell) * 3 + b"tQ.",
         "storage",
     ),
-    "key without end": (lambda *_: b"}N\x85" + b"2\x86" * 200 + b"Ns.", "key"),
+    "key without end": (lambda *_: b"}N\x85" + b"2\x86" * 200 + b"Ns.", "no decoder"),
 }
 
 
@@ -516,7 +516,7 @@ def test_views_outside_their_storage(tmp_path: Path, offset: int, shape: Any, st
 def test_tensors_that_are_none(tmp_path: Path) -> None:
     path = tmp_path / "a.pt"
     with_tensor(path, make.plain_tensor(np.ones(14), "int64"))
-    refused(path, "decoder.1.out.bias", "int64")
+    refused(path, "decoder.1.out.bias", "long")
     with_tensor(path, 5)
     refused(path, "decoder.1.out.bias", "no dense tensor")
     with_tensor(path, Call(Global("torch._utils", "_rebuild_sparse_tensor"), (1, 2)))
@@ -544,7 +544,116 @@ def test_hyper_parameters_without_end(tmp_path: Path) -> None:
     # A cycle is cut
     data = bytes(writer.out) + text("hyper_parameters") + b"}q\x00" + text("a") + b"h\x00ss."
     make.write_zip(path, data, writer.storages)
-    assert read_checkpoint(path).hyper_parameters == {"a": "dict"}
+    assert read_checkpoint(path).hyper_parameters == {"a": "Dict"}
+
+
+# ---- bombs: files of 250 KB that would take minutes or gigabytes ---------------------------------
+
+SIZE = 250_000
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from compiler.checkpoint import read_checkpoint
+from compiler.errors import CompileError
+from compiler.network import read_network
+memory = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + (512 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+for path in map(Path, sys.argv[1:]):
+    seconds = sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) + 2
+    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds + 0.5), resource.RLIM_INFINITY))
+    try:
+        read_network(read_checkpoint(path), {"hop_length": 4})
+        print("a model", flush=True)
+    except CompileError as error:
+        print(error, flush=True)
+"""
+
+
+def defused(*paths: Path) -> list[str]:
+    """What reading says of each of some files, a line each, within 2 seconds of the CPU and 512 MB."""
+    assert all(path.stat().st_size < 300_000 for path in paths)
+    command = [sys.executable, "-c", LIMITED, *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent)
+    lines = done.stdout.splitlines()
+    at = paths[min(len(lines), len(paths) - 1)]
+    assert (done.returncode, done.stderr) == (0, ""), f"{at}: {done.returncode} {done.stderr[-500:]}"
+    assert len(lines) == len(paths) and max(map(len, lines)) < 1000 and "MemoryError" not in done.stdout
+    return lines
+
+
+def called(name: str) -> bytes:
+    module, _, function = name.rpartition(".")
+    return f"c{module}\n{function}\n".encode()
+
+
+def shared(value: bytes, other: bytes, part: bytes) -> bytes:
+    """A list of a part as often as it fits, which may take two values from the memo, h\0 and h\1."""
+    return value + b"q\0000" + other + b"q\0010](" + part * ((SIZE - len(value)) // len(part)) + b"e"
+
+
+def copies(value: bytes, function: str) -> bytes:
+    """A list of calls of a function with one and the same value."""
+    return shared(value + b"\x85", called(function), b"h\1h\0R")
+
+
+def colliding(count: int) -> list[int]:
+    """Integers of one hash."""
+    return [i * (2**61 - 1) for i in range(count)]
+
+
+NONES = b"](" + b"N" * 120_000 + b"e"
+ONES = b"(" + b"K\1" * 60_000 + b"t"
+ITEMS = b"}(" + b"".join(text(str(i)) + b"N" for i in range(11_000)) + b"u"
+FROM_TYPE = called("torch._tensor._rebuild_from_type_v2")
+STORAGE = b"(" + text("storage") + called("torch.FloatStorage") + text("0") + text("cpu") + b"K\1tQ"
+BOMBS = {
+    **{name: copies(NONES, name) for name in ("builtins.list", "builtins.tuple", "builtins.set", "torch.Size")},
+    **{name: copies(ITEMS, name) for name in ("builtins.dict", "collections.OrderedDict")},
+    "_codecs.encode": copies(text("x" * 120_000) + text("latin1"), "_codecs.encode").replace(b"\x85", b"\x86", 1),
+    "pathlib.Path": copies(2 * text("x" * 30_000), "pathlib.Path").replace(b"\x85", b"\x86", 1),
+    "copyreg.__newobj__": shared(called("a.A") + ONES[1:], called("copyreg.__newobj__"), b"h\1h\0R").replace(
+        b"c", b"(c", 1
+    ),
+    "one list, many times": shared(NONES, b"N", b"h\0"),
+    "one dict, many times": shared(ITEMS, b"N", b"h\0"),
+    "one state of many objects": shared(ITEMS, called("a.A"), b"h\1)\x81h\0b"),
+    "one tuple of arguments": shared(ONES, called("a.A"), b"h\1h\0\x81"),
+    "one long key": shared(b"}" + text("x" * 120_000) + b"Ns", b"N", b"h\0"),
+    "one size of many tensors": shared(
+        b"(" + STORAGE + b"K\0" + ONES + b")t", called("torch._utils._rebuild_tensor"), b"h\1h\0R0"
+    ),
+    "calls within calls": shared(
+        FROM_TYPE + b"q\0020" + b"(h\2N" * 400 + b"(" + called("collections.OrderedDict") + b"N)Nt" + b"Nt" * 400,
+        b"h\2",
+        b"h\1h\0R",
+    ),
+    "colliding keys": b"}(" + b"".join(b"\x8a\x0a" + i.to_bytes(10, "little") + b"N" for i in colliding(19_000)) + b"u",
+    "colliding memo": b"N" + b"".join(b"p%d\n" % i for i in colliding(11_500)),
+    "long names": shared(text("x" * 120_000), b"N", b"h\0h\0\x93"),
+    "deep tuples": b"N" + b"\x85" * SIZE,
+    "deep lists": b"]" * (SIZE // 2) + b"a" * (SIZE // 2 - 1),
+    "deep objects": called("a.A") + b"q\0)" + b"\x81\x85q\0010h\0h\1" * (SIZE // 10) + b"\x81",
+    "200 000 bytes of a number": b"\x8b" + struct.pack("<i", 200_000) + b"\x7f" * 200_000,
+    "5000 digits of a number": b"\x8b" + struct.pack("<i", 2000) + b"\x7f" * 2000,
+    "200 000 digits of a number": b"L" + b"7" * 200_000 + b"L\n",
+    "bytes beyond the end": b"\x96" + struct.pack("<Q", 1 << 40),
+    "a string beyond the end": b"\x8d" + struct.pack("<Q", 1 << 40),
+    "a frame beyond the end": b"\x95" + struct.pack("<Q", (1 << 63) - 1) + b"N",
+}
+
+
+def test_bombs_in_a_pickle(tmp_path: Path) -> None:
+    writer = Pickler()
+    writer.write(make.lightning(TINY, views(), "dict"))
+    paths = []
+    for name, bomb in BOMBS.items():
+        # Among what nobody needs, and as a hyper-parameter that a message would show
+        shown = text("hyper_parameters") + b"}" + text("sample_rate") + bomb + b"s"
+        for place, data in (("baggage", text("callbacks") + bomb), ("hyper-parameter", shown)):
+            paths.append(tmp_path / f"{name}, {place}.ckpt")
+            make.write_zip(paths[-1], bytes(writer.out) + data + b"s.", writer.storages)
+    for path, line in zip(paths, defused(*paths), strict=True):
+        print(path.name, "->", line.removeprefix(str(path)))
 
 
 def survives(path: Path) -> Checkpoint | None:

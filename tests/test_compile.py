@@ -9,19 +9,32 @@ from pathlib import Path
 
 import pytest
 
+from tests import builds
 from tests.make_checkpoint import write_checkpoint
-from tests.objects import ROOT, TINY, compile_model, compile_sources, config, make_library, run_compiler, run_ok
+from tests.objects import (
+    ROOT,
+    TINY,
+    Vocoder,
+    compile_model,
+    compile_sources,
+    config,
+    make_library,
+    run_compiler,
+    run_ok,
+    source,
+    sources,
+    weights_file,
+)
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tiny") / "tiny.ckpt"
-    write_checkpoint(path, TINY)
-    return path
+@pytest.fixture
+def checkpoint() -> Path:
+    return builds.checkpoint(TINY)
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    files = (path for path in sorted(directory.rglob("*")) if path.is_file())
+    """Every file below a directory, by its path there."""
+    files = [path for path in sorted(directory.rglob("*")) if path.is_file()]
     return {str(path.relative_to(directory)): path.read_bytes() for path in files}
 
 
@@ -44,11 +57,11 @@ def test_sources_are_a_function_of_checkpoint_and_options(checkpoint: Path, tmp_
     results = []
     copy = tmp_path / "another name.ckpt"
     shutil.copy(checkpoint, copy)
-    for seed, zone, cwd, source in (("0", "UTC", ROOT, checkpoint), ("1", "Asia/Tokyo", tmp_path, copy)):
+    for seed, zone, cwd, file in (("0", "UTC", ROOT, checkpoint), ("1", "Asia/Tokyo", tmp_path, copy)):
         output = tmp_path / f"a{seed}" / ("b" * int(seed) * 40 + "out")
         environment = {**os.environ, "PYTHONHASHSEED": seed, "TZ": zone, "PYTHONPATH": str(ROOT), "LC_ALL": "C"}
         command = ["--sources-only", "--chunk", "3,1", "--weights", weights, "--name", "tiny"]
-        done = run_compiler(source, "-o", output, *command, env=environment, cwd=cwd)
+        done = run_compiler(file, "-o", output, *command, env=environment, cwd=cwd)
         assert done.returncode == 0, done.stderr
         results.append(contents(output))
     assert list(results[0]) == list(results[1])
@@ -60,7 +73,7 @@ def test_sources_are_a_function_of_checkpoint_and_options(checkpoint: Path, tmp_
 
 def test_the_object_is_a_function_of_its_sources(checkpoint: Path, tmp_path: Path) -> None:
     options = ("--chunk", "3,1", "--target", "portable")
-    first = compile_model(checkpoint, tmp_path / "first", "tiny", *options)
+    first = builds.model(checkpoint, "tiny", *options)
     second = compile_model(checkpoint, tmp_path / "a longer way" / "to" / "second", "tiny", *options)
     one, two = contents(first), contents(second)
     assert list(one) == list(two)
@@ -72,7 +85,7 @@ def test_the_object_is_a_function_of_its_sources(checkpoint: Path, tmp_path: Pat
 
 def test_the_makefile_builds_the_same_object(checkpoint: Path, tmp_path: Path) -> None:
     """A user who has the sources alone gets what the compiler would have built."""
-    built = compile_model(checkpoint, tmp_path / "built", "tiny", "--target", "portable")
+    built = builds.model(checkpoint, "tiny", "--chunk", "3,1", "--target", "portable")
     moved = tmp_path / "moved"
     shutil.copytree(built, moved)
     for path in [moved / "tiny", *moved.glob("*.[oa]")]:
@@ -82,51 +95,41 @@ def test_the_makefile_builds_the_same_object(checkpoint: Path, tmp_path: Path) -
 
 
 def test_weights_as_c_are_the_same_bytes(odd_checkpoint: Path, tmp_path: Path) -> None:
-    baked = []
+    files, baked = [], []
     for weights in ("incbin", "c"):
-        directory = compile_sources(
-            odd_checkpoint, tmp_path / weights, "odd", "--target", "portable", "--weights", weights
-        )
-        make_library(directory, "odd", "EXTRA_CFLAGS=-O0")
+        options = ("--target", "portable", "--weights", weights)
+        directory = builds.library(odd_checkpoint, "odd", *options, make=["EXTRA_CFLAGS=-O0"])
         out = tmp_path / "section"
         run_ok(["objcopy", f"--dump-section=.rodata.odd.weights={out}", directory / "odd.o", tmp_path / "ignored.o"])
         baked.append(out.read_bytes())
-    assert baked == 2 * [(tmp_path / "incbin" / "network" / "odd_weights.bin").read_bytes()]
-    assert not list((tmp_path / "c").rglob("odd_weights.bin"))
+        files.append(weights_file(directory, "odd"))
+    assert files[0] is not None and files[1] is None
+    assert baked == 2 * [files[0].read_bytes()]
 
 
-def test_other_options_give_other_files_but_the_same_weights(checkpoint: Path, tmp_path: Path) -> None:
-    one = contents(compile_sources(checkpoint, tmp_path / "one", "tiny", "--chunk", "1"))
-    two = contents(compile_sources(checkpoint, tmp_path / "two", "tiny", "--chunk", "9"))
-    assert one["network/tiny_weights.bin"] == two["network/tiny_weights.bin"]
-    assert one["tiny.h"] != two["tiny.h"]
+def test_other_options_give_other_files_but_the_same_weights(checkpoint: Path) -> None:
+    one = builds.sources(checkpoint, "tiny", "--chunk", "1")
+    two = builds.sources(checkpoint, "tiny", "--chunk", "9")
+    assert source(one, "tiny_weights.bin").read_bytes() == source(two, "tiny_weights.bin").read_bytes()
+    assert (one / "tiny.h").read_bytes() != (two / "tiny.h").read_bytes()
 
 
 # ---- what the sources say ----
 
 
-@pytest.mark.parametrize("name", ["myVOCOSC", "vocosc", "VOCOSC_vocosc", "isa", "loop"])
-def test_a_name_may_hold_anything(checkpoint: Path, tmp_path: Path, name: str) -> None:
-    """The prefix that the sources bear, for one, and words of the templates."""
-    directory = compile_sources(checkpoint, tmp_path / "out", name, "--chunk", "1", "--target", "portable")
-    make_library(directory, name, "EXTRA_CFLAGS=-O0")
-    header = (directory / f"{name}.h").read_text()
-    assert f"int {name}_decode({name}_stream *stream" in header and f"#define {name.upper()}_HOP " in header
-
-
-def test_every_source_has_its_banner(odd_object: Path, odd_checkpoint: Path) -> None:
+def test_every_source_has_its_banner(odd: Vocoder, odd_checkpoint: Path) -> None:
     sha256 = run_ok(["sha256sum", odd_checkpoint]).split()[0]
-    sources = [path for path in odd_object.rglob("*.*") if path.suffix in (".c", ".h", ".S", ".mk")]
-    assert len(sources) > 20
-    for path in sources:
+    texts = sources(odd.directory, "*.[chS]") + sources(odd.directory, "*.mk")
+    assert len(texts) > 20
+    for path in texts:
         head = "\n".join(path.read_text().splitlines()[:6])
         assert f"Checkpoint: sha256 {sha256}" in head, path.name
         assert "--name odd --chunk 3,16 --precision f32" in head, path.name
         assert "Generated by vocosc 0" in head or "Generated by vocosc 1" in head, path.name
 
 
-def test_every_table_names_its_source_shape_and_layout(odd_object: Path) -> None:
-    weights = (odd_object / "network" / "odd_model.h").read_text()
+def test_every_table_names_its_source_shape_and_layout(odd: Vocoder) -> None:
+    weights = source(odd.directory, "odd_model.h").read_text()
     for words in (
         "0.embed.conv.conv, weight norm folded: [panels: 5][bias, inputs: 106][outputs: 16]",
         "0.convnext.2.dwconv.conv.conv, weight norm folded: [bias, taps: 6][80]",
@@ -137,12 +140,11 @@ def test_every_table_names_its_source_shape_and_layout(odd_object: Path) -> None
         assert words in weights
 
 
-def test_no_placeholder_is_left(odd_object: Path) -> None:
-    for path in odd_object.rglob("*.*"):
-        if path.suffix in (".c", ".h", ".S", ".mk"):
-            text = path.read_text().split("\n", 2)[2]  # the banner names the generator
-            for left in ("vocosc_", "VOCOSC_", "${", "//%", "<%"):
-                assert left not in text, f"{path.name} holds {left}"
+def test_no_placeholder_is_left(odd: Vocoder) -> None:
+    for path in sources(odd.directory, "*.[chS]") + sources(odd.directory, "*.mk"):
+        text = path.read_text().split("\n", 2)[2]  # the banner names the generator
+        for left in ("vocosc_", "VOCOSC_", "${", "//%", "<%"):
+            assert left not in text, f"{path.name} holds {left}"
 
 
 def test_the_memory_map_is_printed(checkpoint: Path, tmp_path: Path) -> None:
@@ -179,13 +181,13 @@ def test_the_memory_map_is_printed(checkpoint: Path, tmp_path: Path) -> None:
         (["--target", "nonsense"], ["--target", "nonsense", "portable"]),
         (["--precision", "f8"], ["--precision", "f8"]),
         (["--weights", "paper"], ["--weights", "paper"]),
-        (["--n-fft", "14"], ["tiny.ckpt", "n_fft 14"]),
-        (["--hop-length", "13"], ["tiny.ckpt", "hop_length 13"]),
-        (["--hop-length", "0"], ["tiny.ckpt", "hop_length"]),
+        (["--n-fft", "14"], ["model.ckpt", "n_fft 14"]),
+        (["--hop-length", "13"], ["model.ckpt", "hop_length 13"]),
+        (["--hop-length", "0"], ["model.ckpt", "hop_length"]),
         (["--hop-length", "x"], ["--hop-length", "x"]),
-        (["--sample-rate", "-1"], ["tiny.ckpt", "sample_rate"]),
-        (["--f-max", "5000"], ["tiny.ckpt", "5000"]),
-        (["--f-min", "nan"], ["tiny.ckpt", "f_min"]),
+        (["--sample-rate", "-1"], ["model.ckpt", "sample_rate"]),
+        (["--f-max", "5000"], ["model.ckpt", "5000"]),
+        (["--f-min", "nan"], ["model.ckpt", "f_min"]),
         (["--colour", "red"], ["--colour"]),
     ],
     ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else None,

@@ -26,8 +26,8 @@ from compiler.pack import pack, pack_matrices
 from compiler.plan import plan
 from compiler.report import report, to_json
 from compiler.weights import build_weights
-from tests.gpu import CALL_BYTES, JOB_BYTES, SHAPES, Gpu
-from tests.make_checkpoint import write_checkpoint
+from tests import builds
+from tests.gpu import CALL_BYTES, DRIVER_HEADER, JOB_BYTES, SHAPES, Gpu
 from tests.objects import CFLAGS, ROOT, TINY, Floats, build_c, declared_functions, folded, run_ok, some_mel, symbols
 
 CHUNKS = (3, 4)
@@ -62,8 +62,9 @@ class Chain:
         return audio
 
 
-def build_chain(checkpoint: Path, directory: Path, precision: str, link: str = "none") -> Chain:
-    name = checkpoint.stem
+def build_chain(name: str, precision: str, link: str = "none") -> Chain:
+    """Of one of the shapes of tests/gpu.py."""
+    checkpoint = builds.checkpoint(SHAPES[name])
     sha256 = read_checkpoint(checkpoint).sha256
     network = folded(checkpoint)
     layout = plan(network, CHUNKS, precision, libraries=link == "libs")
@@ -71,28 +72,23 @@ def build_chain(checkpoint: Path, directory: Path, precision: str, link: str = "
     if link == "libs":
         device = add_libraries(device, layout)
     options = Options(name=name, precision=precision, target="portable", gpus=(90,), batch=BATCH, link=link)
-    images = [Image(90, False, b"no machine code".ljust(64, b"\0"))]
-    tables = pack_matrices(network) if link == "libs" else pack(network, precision)
-    weights = build_weights(layout, tables, golden_hash=0)
-    for file, data in emit(layout, tables, weights, sha256, options, device=device, images=images).items():
-        (directory / file).parent.mkdir(parents=True, exist_ok=True)
-        (directory / file).write_bytes(data)
-    figures = report(layout, tables, sha256, options, device=device, images=images)
-    (directory / f"{name}.json").write_text(to_json(figures))
-    run_ok(["make", "-s", f"-j{os.cpu_count()}", "-f", f"{name}.mk", "EXTRA_CFLAGS=-O1", name], cwd=directory)
-    Gpu(checkpoint, name, directory / "kernels", CHUNKS, precision=precision, batch=BATCH, link=link)
-    library = directory / "driver" / "libcuda.so.1"
-    library.parent.mkdir()
-    fake, runtime = ROOT / "tests" / "cuda" / "fake" / "fake_driver.c", ROOT / "runtime" / "cuda"
-    run_ok(["cc", *CFLAGS, "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", "-I", runtime, fake, "-o", library])
-    if link == "libs":
-        libs = ROOT / "tests" / "cuda" / "fake" / "fake_libs.c"
-        blas, fft = library.with_name("libcublas.so.13"), library.with_name("libcufft.so.12")
-        run_ok(["cc", *CFLAGS, "-shared", "-fPIC", "-I", runtime, libs, library, "-lm", "-o", blas])
-        fft.symlink_to(blas.name)
+
+    def make(directory: Path) -> None:
+        images = [Image(90, False, b"no machine code".ljust(64, b"\0"))]
+        tables = pack_matrices(network) if link == "libs" else pack(network, precision)
+        weights = build_weights(layout, tables, golden_hash=0)
+        for file, data in emit(layout, tables, weights, sha256, options, device=device, images=images).items():
+            (directory / file).parent.mkdir(parents=True, exist_ok=True)
+            (directory / file).write_bytes(data)
+        figures = report(layout, tables, sha256, options, device=device, images=images)
+        (directory / f"{name}.json").write_text(to_json(figures))
+        run_ok(["make", "-s", f"-j{os.cpu_count()}", "-f", f"{name}.mk", "EXTRA_CFLAGS=-O1", name], cwd=directory)
+
+    directory = builds.once(("chain", name, precision, link), make)
+    gpu = Gpu(checkpoint, name, CHUNKS, precision=precision, batch=BATCH, link=link)
     environment = {
-        "LD_LIBRARY_PATH": str(library.parent),
-        "FAKE_CUDA_SHIM": str(directory / "kernels" / f"{name}_shim.so"),
+        "LD_LIBRARY_PATH": str(builds.once("fake driver", build_fakes)),
+        "FAKE_CUDA_SHIM": str(gpu.shim),
         "FAKE_CUDA_CALL_KERNELS": " ".join(
             f"{name}_{launch.step}"
             for launch in (device.launches[0], device.single, device.flush, *device.library_steps[:1])
@@ -102,12 +98,19 @@ def build_chain(checkpoint: Path, directory: Path, precision: str, link: str = "
     return Chain(checkpoint, directory, name, environment, layout.overlap_floats)
 
 
+def build_fakes(folder: Path) -> None:
+    """The driver, and cuBLAS and cuFFT over it."""
+    fakes, library = ROOT / "tests" / "cuda" / "fake", ["cc", *CFLAGS, "-shared", "-fPIC", "-I", DRIVER_HEADER.parent]
+    driver, blas = folder / "libcuda.so.1", folder / "libcublas.so.13"
+    run_ok([*library, "-Wl,-soname,libcuda.so.1", fakes / "fake_driver.c", "-o", driver])
+    run_ok([*library, fakes / "fake_libs.c", driver, "-lm", "-o", blas])
+    (folder / "libcufft.so.12").symlink_to(blas.name)
+
+
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
+def chain() -> Chain:
     """The least model, with halves for weights."""
-    checkpoint = tmp_path_factory.mktemp("checkpoint") / "tiny.ckpt"
-    write_checkpoint(checkpoint, TINY)
-    return build_chain(checkpoint, tmp_path_factory.mktemp("chain") / "out", "f16")
+    return build_chain("tiny", "f16")
 
 
 @pytest.fixture
@@ -189,9 +192,7 @@ def test_the_program_of_make_test_gpu(chain: Chain, tmp_path: Path) -> None:
 @pytest.fixture(scope="module", params=["no_multiples", "one_tap"])
 def libs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Chain, Path]:
     """Two layers, context and an even transform, or none and an odd one; and the program of `make test-gpu`."""
-    checkpoint = tmp_path_factory.mktemp("checkpoint") / f"{request.param}.ckpt"
-    write_checkpoint(checkpoint, SHAPES[request.param])
-    chain = build_chain(checkpoint, tmp_path_factory.mktemp("libs") / "out", "f32", "libs")
+    chain = build_chain(request.param, "f32", "libs")
     build = tmp_path_factory.mktemp("program")
     libraries, flags = ["-lopenblas", "-lfftw3f", "-ldl"], ["-I", ROOT / "bench"]
     return chain, build_c("on_gpu.c", build, chain.directory, chain.name, flags=flags, libraries=libraries)

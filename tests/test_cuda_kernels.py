@@ -6,31 +6,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import builds
 from tests.gpu import SHAPES, Buffer, Gpu, build_faults, run_fault
-from tests.make_checkpoint import write_checkpoint
-from tests.objects import Floats, Vocoder, compile_model, golden, some_mel, truth
+from tests.objects import Floats, Vocoder, golden, some_mel, truth
 from tests.reference import snr_db
 
 FRAMES = 20
 
 
 @pytest.fixture(scope="module")
-def odd_gpu(odd_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Gpu:
+def odd_gpu(odd_checkpoint: Path) -> Gpu:
     """For calls of up to 16 frames (two passes of a thread block) and 3 streams, of which 5 have a slot."""
-    return Gpu(odd_checkpoint, "odd", tmp_path_factory.mktemp("gpu"), (3, 16), batch=3, slots=5)
+    return Gpu(odd_checkpoint, "odd", (3, 16), batch=3, slots=5)
 
 
 @pytest.fixture(scope="module")
-def many_gpu(odd_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Gpu:
+def many_gpu(odd_checkpoint: Path) -> Gpu:
     """For so many streams that a thread block takes several in turn."""
-    gpu = Gpu(odd_checkpoint, "odd", tmp_path_factory.mktemp("gpu"), (2,), batch=11)
+    gpu = Gpu(odd_checkpoint, "odd", (2,), batch=11)
     assert gpu.device.tile_jobs == 2
     return gpu
 
 
 @pytest.fixture(params=["f32", "f16"])
-def small_gpu(request: pytest.FixtureRequest, small_checkpoint: Path, tmp_path: Path) -> Gpu:
-    return Gpu(small_checkpoint, "small", tmp_path, (5,), precision=request.param)
+def small_gpu(request: pytest.FixtureRequest, small_checkpoint: Path) -> Gpu:
+    return Gpu(small_checkpoint, "small", (5,), precision=request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -55,11 +55,11 @@ def test_audio_is_the_cpus(small_gpu: Gpu, small: Vocoder) -> None:
         assert snr_db(golden("small", "audio64")[: audio.size], audio) >= 118.0
 
 
-def test_half_weights_are_the_cpus(small_checkpoint: Path, tmp_path: Path) -> None:
+def test_half_weights_are_the_cpus(small_checkpoint: Path) -> None:
     """The same rounding of the weights: nothing but the order of the sums is different."""
     options = ("--chunk", "16", "--precision", "f16", "--target", "portable")
-    cpu = Vocoder(compile_model(small_checkpoint, tmp_path / "cpu", "small", *options), "small")
-    gpu = Gpu(small_checkpoint, "small", tmp_path / "gpu", (10,), precision="f16")
+    cpu = Vocoder(builds.library(small_checkpoint, "small", *options), "small")
+    gpu = Gpu(small_checkpoint, "small", (5,), precision="f16")
     mel = golden("small", "mel")[20:40]
     assert snr_db(cpu.decode(mel).astype(np.float64), gpu.decode(mel)) >= 105.0
 
@@ -72,18 +72,17 @@ def test_steep_audio_is_no_further_from_the_truth_than_the_cpus(odd_gpu: Gpu, od
     assert snr_db(odd.decode(mel).astype(np.float64), odd_gpu.decode(mel)) >= 92.0
 
 
-def test_a_published_chunk(full_checkpoint: Path, full: Vocoder, tmp_path: Path) -> None:
-    gpu = Gpu(full_checkpoint, "full", tmp_path, (5,), precision="f16")
+def test_a_published_chunk(full_checkpoint: Path, full: Vocoder) -> None:
+    gpu = Gpu(full_checkpoint, "full", (5,), precision="f16")
     assert len(gpu.device.launches) == 20
     mel = golden("full", "mel")[:5]
     assert snr_db(full.decode(mel).astype(np.float64), gpu.decode(mel)) >= 55.0
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_odd_shapes(shape: str, tmp_path: Path) -> None:
+def test_odd_shapes(shape: str) -> None:
     sizes = SHAPES[shape]
-    write_checkpoint(tmp_path / "shape.ckpt", sizes)
-    gpu = Gpu(tmp_path / "shape.ckpt", "shape", tmp_path / "build", (3, 4), batch=2)
+    gpu = Gpu(builds.checkpoint(sizes), "shape", (3, 4), batch=2)
     mel = some_mel(9, gpu.mels)
     audio = gpu.decode(mel, [4, 1], slot=1)
     assert snr_db(truth(sizes).decode(mel)[: audio.size], audio) >= 100.0
@@ -95,10 +94,9 @@ def test_odd_shapes(shape: str, tmp_path: Path) -> None:
 # ---- however it is cut ----
 
 
-def test_a_wide_model_in_two_passes(tmp_path: Path) -> None:
+def test_a_wide_model_in_two_passes() -> None:
     """The last shard of channels has some that no layer has: the frames kept between passes skip them."""
-    write_checkpoint(tmp_path / "wide.ckpt", SHAPES["wide"])
-    gpu = Gpu(tmp_path / "wide.ckpt", "wide", tmp_path / "build", (8,))
+    gpu = Gpu(builds.checkpoint(SHAPES["wide"]), "wide", (8,))
     assert gpu.device.passes == 2
     mel = some_mel(8, gpu.mels)
     assert gpu.decode(mel).tobytes() == gpu.decode(mel, 3).tobytes()
@@ -225,9 +223,9 @@ def test_the_single_kernel_gives_the_same_bits(odd_gpu: Gpu, is_weak: bool) -> N
         assert some_calls(odd_gpu) == expected, f"{odd_gpu.blocks} blocks, order {odd_gpu.order}"
 
 
-def test_the_single_kernel_in_all_its_blocks(small_checkpoint: Path, tmp_path: Path) -> None:
+def test_the_single_kernel_in_all_its_blocks(small_checkpoint: Path) -> None:
     """One shard a block, as on a large chip; with one more that has nothing to do."""
-    gpu = Gpu(small_checkpoint, "small", tmp_path, (5,), precision="f16")
+    gpu = Gpu(small_checkpoint, "small", (5,), precision="f16")
     mel = golden("small", "mel")[:7]
     expected = gpu.decode(mel).tobytes()
     most = gpu.device.single.grid[0]
@@ -344,9 +342,9 @@ FAULTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_faults(tmp_path_factory.mktemp("faults"))
+@pytest.fixture
+def faults() -> Path:
+    return build_faults()
 
 
 def test_the_shim_runs_what_is_right(faults: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from compiler.cuda import Launch
 from compiler.emit import _render
 from compiler.nvrtc import Image, images_bytes
-from tests.make_checkpoint import write_checkpoint
+from tests import builds
 from tests.objects import (
     CFLAGS,
     ROOT,
@@ -18,9 +18,11 @@ from tests.objects import (
     TINY,
     build_c,
     compile_sources,
+    include_flags,
     make_library,
     run_c,
     run_ok,
+    source,
 )
 
 NAME = "tiny"
@@ -51,50 +53,52 @@ DEVICE = SimpleNamespace(
 )
 
 
-@pytest.fixture(scope="module")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def directory() -> Path:
     """A model compiled for the CPU; beside it the GPU's host code, a made-up model's tables, and the fake driver."""
-    checkpoint = tmp_path_factory.mktemp("checkpoint") / f"{NAME}.ckpt"
-    write_checkpoint(checkpoint, TINY)
-    out = tmp_path_factory.mktemp("object") / "out"
-    compile_sources(checkpoint, out, NAME, "--chunk", "4", "--target", "portable")
-    make_library(out, NAME, "EXTRA_CFLAGS=-O1")
-    values = {
-        **{"device": DEVICE, "images": IMAGES, "images_bytes": len(images_bytes(IMAGES))},
-        "options": SimpleNamespace(name=NAME, gpus=(80, 89, 90)),
-    }
-    for path in RUNTIME:
-        file, text = _render(path, NAME, values)
-        (out / ("" if path.name == "vocosc_cuda.h" else "network") / file).write_text(text)
-    (out / "network" / f"{NAME}_cuda_images.bin").write_bytes(images_bytes(IMAGES))
-    (out / "network" / f"{NAME}_cuda_weights.bin").write_bytes(WEIGHTS)
-    for path in FAKE.glob("fake_driver.*"):
-        file, text = _render(path, NAME, {})
-        (out / "network" / file).write_text(text)
-    fake = [out / "network" / "fake_driver.c", "-o", out / "libcuda.so.1"]
-    run_ok(["cc", *CFLAGS, "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", *fake])
-    return out
+
+    def make(out: Path) -> None:
+        compile_sources(builds.checkpoint(TINY), out, NAME, "--chunk", "4", "--target", "portable")
+        make_library(out, NAME, *builds.LIGHTLY)
+        values = {
+            **{"device": DEVICE, "images": IMAGES, "images_bytes": len(images_bytes(IMAGES))},
+            "options": SimpleNamespace(name=NAME, gpus=(80, 89, 90)),
+        }
+        for path in RUNTIME:
+            file, text = _render(path, NAME, values)
+            (out / ("" if path.name == "vocosc_cuda.h" else "network") / file).write_text(text)
+        (out / "network" / f"{NAME}_cuda_images.bin").write_bytes(images_bytes(IMAGES))
+        (out / "network" / f"{NAME}_cuda_weights.bin").write_bytes(WEIGHTS)
+        for path in FAKE.glob("fake_driver.*"):
+            file, text = _render(path, NAME, {})
+            (out / "network" / file).write_text(text)
+        fake = [out / "network" / "fake_driver.c", "-o", out / "libcuda.so.1"]
+        run_ok(["cc", *CFLAGS, "-shared", "-fPIC", "-Wl,-soname,libcuda.so.1", *fake])
+
+    return builds.once("host code", make)
 
 
-def object_of(directory: Path, *flags: str) -> Path:
-    """The host code and its tables, compiled as the object's makefile does."""
+def object_of(directory: Path, build: Path, *flags: str) -> Path:
+    """The host code and its tables, compiled as the object's makefile does, into `build`."""
     standard = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-fPIC", "-fno-strict-aliasing"]
-    parts = [directory / "network" / f"{NAME}_cuda{part}" for part in (".c", "_tables.c", "_data.S")]
-    for part in parts:
-        run_ok(["cc", *standard, *flags, "-I.", "-c", "-o", part.with_suffix(".o"), part], cwd=directory)
-    built = directory / "host_code.o"
-    run_ok(["cc", "-r", "-nostdlib", "-o", built, *(part.with_suffix(".o") for part in parts)])
+    built = build / "host_code.o"
+    objects = []
+    for part in (".c", "_tables.c", "_data.S"):
+        objects.append(build / f"part{part}.o")
+        source = f"network/{NAME}_cuda{part}"
+        run_ok(["cc", *standard, *flags, "-I.", "-c", "-o", objects[-1], source], cwd=directory)
+    run_ok(["cc", "-r", "-nostdlib", "-o", built, *objects])
     return built
 
 
 def test_the_host_code_keeps_its_word(directory: Path, tmp_path: Path) -> None:
-    inputs = [object_of(directory, *SANITIZERS), directory / f"lib{NAME}.a", directory / "libcuda.so.1"]
+    inputs = [object_of(directory, tmp_path, *SANITIZERS), directory / f"lib{NAME}.a", directory / "libcuda.so.1"]
     flags = [*SANITIZERS, f"-Wl,-rpath,{directory}"]
     run_c(build_c("test_cuda_runtime.c", tmp_path, directory, NAME, flags=flags, inputs=inputs))
 
 
-def test_only_dlopen_and_dlsym_are_needed_beside_memory_functions(directory: Path) -> None:
-    listing = run_ok(["nm", "-P", "-u", object_of(directory)])
+def test_only_dlopen_and_dlsym_are_needed_beside_memory_functions(directory: Path, tmp_path: Path) -> None:
+    listing = run_ok(["nm", "-P", "-u", object_of(directory, tmp_path)])
     needed = {line.split()[0] for line in listing.splitlines()}
     assert needed - {"_GLOBAL_OFFSET_TABLE_"} <= {"dlopen", "dlsym", "memcpy", "memset", f"{NAME}_status_text"}
     assert {"dlopen", "dlsym"} <= needed
@@ -115,10 +119,10 @@ def test_the_declarations_agree_with_cudas_header(tmp_path: Path) -> None:
     include = cuda_include()
     if include is None:
         pytest.skip("no cuda.h here")
-    text = (ROOT / "runtime" / "cuda" / "vocosc_cuda_driver.h").read_text()
+    text = source(ROOT / "runtime", "vocosc_cuda_driver.h").read_text()
     constants = re.findall(r"^  (CU\w+) = (\d+)", text, re.MULTILINE)
     functions = re.findall(r"^  int \(\*(\w+)\)\((.*?)\);", text, re.MULTILINE | re.DOTALL)
-    runtime = (ROOT / "runtime" / "cuda" / "vocosc_cuda.c").read_text()
+    runtime = source(ROOT / "runtime", "vocosc_cuda.c").read_text()
     symbols = dict(re.findall(r'\{"(cu\w+)", offsetof\(vocosc_cuda_driver, (\w+)\)\}', runtime))
     members = {member: symbol for symbol, member in symbols.items()}
     assert len(constants) > 30 and len(functions) == len(members) > 25
@@ -146,24 +150,24 @@ def test_the_declarations_agree_with_cudas_header(tmp_path: Path) -> None:
         lines.append(
             f"int call_{member}({arguments}); int call_{member}({arguments}) {{ return (int){plain}({names}); }}"
         )
-    source = tmp_path / "agree.c"
-    source.write_text("\n".join(lines) + "\n")
+    program = tmp_path / "agree.c"
+    program.write_text("\n".join(lines) + "\n")
     lax = ["-Wno-incompatible-pointer-types"]  # int for an enum, uint64_t for unsigned long long
     command = ["cc", "-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror", *lax, "-I", include]
-    run_ok([*command, "-c", "-o", tmp_path / "agree.o", source])
+    run_ok([*command, "-c", "-o", tmp_path / "agree.o", program])
     called = {line.split()[0] for line in run_ok(["nm", "-P", "-u", tmp_path / "agree.o"]).splitlines()}
     assert set(symbols) == {name for name in called if name.startswith("cu")}  # CUDA's header agrees on the versions
 
 
 @pytest.mark.parametrize("compiler", [["cc", "-std=c11"], ["g++", "-std=c++11"]])
 def test_the_header_stands_alone(directory: Path, tmp_path: Path, compiler: list[str]) -> None:
-    source = tmp_path / ("main.c" if compiler[0] == "cc" else "main.cpp")
+    program = tmp_path / ("main.c" if compiler[0] == "cc" else "main.cpp")
     upper = NAME.upper()
-    source.write_text(
+    program.write_text(
         f'#include "{NAME}_cuda.h"\n'
         f"static {NAME}_cuda cuda;\n"
         f"static unsigned char memory[{upper}_CUDA_MEMORY_BYTES(2)];\n"
         f"int main(void) {{ return (int)sizeof memory * 0 + {NAME}_cuda_wait(&cuda, 0); }}\n"
     )
     strict = ["-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"]
-    run_ok([*compiler, *strict, "-I", directory, "-c", "-o", tmp_path / "main.o", source])
+    run_ok([*compiler, *strict, *include_flags(directory), "-c", "-o", tmp_path / "main.o", program])

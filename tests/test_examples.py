@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.make_checkpoint import write_checkpoint
-from tests.objects import ROOT, Vocoder, compile_sources, config, golden, make_library, run_ok
+from tests import builds
+from tests.objects import ROOT, Vocoder, config, golden, run_ok
 
 EXAMPLES = ROOT / "examples"
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"]
@@ -28,12 +28,10 @@ def test_every_example_is_in_the_readme() -> None:
 
 
 @pytest.fixture(scope="module")
-def vocos(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Vocoder:
+def vocos(small_checkpoint: Path) -> Vocoder:
     """`small`, named as the examples have it, in plain C."""
-    directory = tmp_path_factory.mktemp("vocos") / "out"
-    compile_sources(small_checkpoint, directory, "vocos", "--chunk", 5, "--target", "portable")
-    make_library(directory, "vocos")
-    return Vocoder(directory, "vocos")
+    options = ("--chunk", 5, "--target", "portable")
+    return Vocoder(builds.library(small_checkpoint, "vocos", *options, make=[]), "vocos")
 
 
 @pytest.mark.parametrize("compiler", ["g++", "clang++"])
@@ -56,15 +54,13 @@ def test_cpp(vocos: Vocoder, tmp_path: Path, compiler: str) -> None:
 
 def test_two_models(small_checkpoint: Path, tmp_path: Path) -> None:
     """Voices of other weights, precision and chunk."""
-    bass_checkpoint = tmp_path / "bass.ckpt"
-    write_checkpoint(bass_checkpoint, {**config("small"), "num_layers": 1}, seed=5)
+    bass_checkpoint = builds.checkpoint({**config("small"), "num_layers": 1}, seed=5)
     voices = []
     for name, checkpoint, options in (
         ("alto", small_checkpoint, ["--chunk", 5]),
         ("bass", bass_checkpoint, ["--chunk", 2, "--precision", "w8"]),
     ):
-        directory = compile_sources(checkpoint, tmp_path / name, name, *options, "--target", "portable")
-        make_library(directory, name)
+        directory = builds.library(checkpoint, name, *options, "--target", "portable")
         voices.append(Vocoder(directory, name))
     mels = [golden("small", "mel")[:20], golden("small", "mel")[100:120]]
     for voice, mel in zip(voices, mels, strict=True):
@@ -88,7 +84,7 @@ def test_two_cores(vocos: Vocoder, small_checkpoint: Path, tmp_path: Path, board
         for program in ("aarch64-linux-gnu-gcc", "qemu-system-aarch64"):
             if shutil.which(program) is None:
                 pytest.skip(f"no {program} here: .ci/setup test")
-        model = compile_sources(small_checkpoint, tmp_path / "model", "vocos", "--chunk", 5, "--target", "aarch64")
+        model = builds.sources(small_checkpoint, "vocos", "--chunk", 5, "--target", "aarch64")
     golden("small", "mel").tofile(tmp_path / "mel.f32")
     variables = [f"BOARD={board}", f"MODEL={model}", f"UTTERANCE={tmp_path / 'mel.f32'}", f"OUT={tmp_path / 'out'}"]
     make = ["make", "-s", "-C", EXAMPLES / "two_cores", *variables]

@@ -17,16 +17,10 @@ CHECKPOINT_RUNS = 3000
 needs_clang = pytest.mark.skipif(shutil.which("clang") is None, reason="no clang here: .ci/setup test")
 
 
-@pytest.fixture(scope="module")
-def build(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the models that the fuzzers share are."""
-    return tmp_path_factory.mktemp("fuzz")
-
-
 @needs_clang
 @pytest.mark.parametrize("fuzzer", FUZZERS)
-def test_a_short_run_finds_nothing(build: Path, tmp_path: Path, fuzzer: str) -> None:
-    model = compile_tiny(build, fuzzer, "--target", "portable")
+def test_a_short_run_finds_nothing(tmp_path: Path, fuzzer: str) -> None:
+    model = compile_tiny(fuzzer, "--target", "portable")
     program = build_fuzzer(fuzzer, model, tmp_path / "build")
     corpus = tmp_path / "corpus"  # new inputs are added to it
     shutil.copytree(CORPUS / fuzzer, corpus)

@@ -4,22 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.make_checkpoint import write_checkpoint
-from tests.objects import ISA_FLAGS, Vocoder, build_c, compile_sources, run_c
+from tests import builds
+from tests.objects import ISA_FLAGS, LEAST, Vocoder, build_c, every, run_c, source
 
 LENGTHS = """
     2 3 4 5 6 9 10 15 16 25 27 45 60 75 81 125 128 240 256 300 320 400 480 512 600 640 675 720 960 1000 1024 1280 1536
     1920 2048 2187 3125 4096
 """
-TINY = {
-    "sample_rate": 8000,
-    "n_mels": 1,
-    "dim": 1,
-    "mlp_ratio": 1.0,
-    "kernel_size": 1,
-    "num_layers": 1,
-    "seed": 1,
-}
+# Of `make test`: odd and even lengths, and each radix alone, repeated and beside the others.
+FEW = "2 3 4 5 15 16 27 75 240 1000 1024 1920 3125"
 
 
 def need(vocoder: Vocoder, isa: str) -> None:
@@ -69,11 +62,10 @@ def test_products_against_openblas(request: pytest.FixtureRequest, tmp_path: Pat
 # ---- FFT ----
 
 
-@pytest.mark.parametrize("n_fft", [int(length) for length in LENGTHS.split()])
+@pytest.mark.parametrize("n_fft", [int(length) for length in every(LENGTHS, FEW).split()])
 def test_fft_against_fftw(tmp_path: Path, n_fft: int) -> None:
-    checkpoint = tmp_path / "tiny.ckpt"
-    write_checkpoint(checkpoint, {**TINY, "n_fft": n_fft, "hop_length": 1 + n_fft // 3})
-    directory = compile_sources(checkpoint, tmp_path / "out", "tiny", "--chunk", 1, "--target", "portable")
-    tables = [directory / "network" / "tiny_tables.c"]
+    checkpoint = builds.checkpoint({**LEAST, "n_fft": n_fft, "hop_length": 1 + n_fft // 3})
+    directory = builds.sources(checkpoint, "tiny", "--chunk", 1, "--target", "portable")
+    tables = [source(directory, "tiny_tables.c")]
     program = build_c("test_fft.c", tmp_path, directory, "tiny", isa="portable", inputs=tables, libraries=["-lfftw3"])
     print(run_c(program))

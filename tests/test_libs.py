@@ -5,19 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import builds
 from tests.objects import (
     BAD_INPUT,
     BAD_TARGET,
     TARGETS,
     Vocoder,
     build_c,
-    compile_model,
     config,
     golden,
     run_c,
     run_ok,
     some_audio,
     some_mel,
+    team_and_library,
     truth,
 )
 from tests.reference import MEL_FLOOR, log_mel, snr_db
@@ -25,21 +26,19 @@ from tests.reference import MEL_FLOOR, log_mel, snr_db
 LIBRARIES = ["-lopenblas", "-lfftw3f", "-lpthread", "-lm"]
 
 
-def build(request: pytest.FixtureRequest, factory: pytest.TempPathFactory, name: str) -> Vocoder:
-    checkpoint: Path = request.getfixturevalue(f"{name}_checkpoint")
-    directory = factory.mktemp("libs") / "out"
-    compile_model(checkpoint, directory, name, "--chunk", "16", "--link", "libs")
+def build(name: str) -> Vocoder:
+    directory = builds.model(builds.checkpoint(name), name, "--chunk", "16", "--link", "libs")
     return Vocoder(directory, name, LIBRARIES)
 
 
 @pytest.fixture(scope="module")
-def small_libs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Vocoder:
-    return build(request, tmp_path_factory, "small")
+def small_libs() -> Vocoder:
+    return build("small")
 
 
 @pytest.fixture(scope="module")
-def odd_libs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Vocoder:
-    return build(request, tmp_path_factory, "odd")
+def odd_libs() -> Vocoder:
+    return build("odd")
 
 
 @pytest.fixture(params=["small", "odd"])
@@ -105,7 +104,7 @@ def test_it_is_alone_in_its_build(pair: tuple[Vocoder, Vocoder]) -> None:
 def test_the_api_keeps_its_word(pair: tuple[Vocoder, Vocoder], tmp_path: Path) -> None:
     """All of it but the bits, which are the libraries'."""
     _, libs = pair
-    inputs = [libs.directory / f"{libs.name}_team_pthread.c", libs.directory / f"lib{libs.name}.a"]
+    inputs = team_and_library(libs.directory, libs.name)
     flags = ["-DBITS_MAY_DIFFER"]
     run_c(build_c("test_api.c", tmp_path, libs.directory, libs.name, flags=flags, inputs=inputs, libraries=LIBRARIES))
 

@@ -8,46 +8,41 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import builds
 from tests.objects import (
     PROGRAMS,
+    SANITIZED,
     SANITIZERS,
+    WRAPPED,
     Vocoder,
     build_c,
-    compile_sources,
     declared_functions,
     golden,
-    make_library,
+    include_flags,
     rename,
     run_c,
     run_ok,
     symbols,
+    team_and_library,
 )
-
-WRAPPED = [f"-Wl,--wrap={function}" for function in ("malloc", "calloc", "realloc", "free")]
-
-
-@pytest.fixture(params=["small", "odd"])
-def vocoder(request: pytest.FixtureRequest) -> Vocoder:
-    found: Vocoder = request.getfixturevalue(request.param)
-    return found
+from tests.vocoders import every_object, everywhere
 
 
-@pytest.fixture(scope="session")
-def sanitized(tmp_path_factory: pytest.TempPathFactory, odd_checkpoint: Path) -> Path:
+@pytest.fixture
+def sanitized(odd_checkpoint: Path) -> Path:
     """The sources of `odd`, every target, built with the address and the undefined-behaviour sanitizer."""
-    directory = tmp_path_factory.mktemp("sanitized") / "out"
-    compile_sources(odd_checkpoint, directory, "odd", "--chunk", "7")
-    make_library(directory, "odd", f"EXTRA_CFLAGS=-O1 -g {' '.join(SANITIZERS)}")
-    return directory
+    return builds.library(odd_checkpoint, "odd", "--chunk", "7", make=SANITIZED)
 
 
 # ---- the object file ----
 
 
+@everywhere
 def test_only_memory_functions_are_needed(vocoder: Vocoder) -> None:
     assert set(symbols(vocoder.directory / f"{vocoder.name}.o")["undefined"]) <= {"memcpy", "memset", "memmove"}
 
 
+@every_object
 def test_the_global_symbols_are_the_functions_of_the_header(vocoder: Vocoder) -> None:
     name = vocoder.name
     declared = declared_functions(vocoder.directory / f"{name}.h", name)
@@ -56,6 +51,7 @@ def test_the_global_symbols_are_the_functions_of_the_header(vocoder: Vocoder) ->
     assert set(symbols(vocoder.directory / f"lib{name}.a")["global"]) == declared
 
 
+@every_object
 def test_nothing_is_writable(vocoder: Vocoder) -> None:
     """All sections with contents are code or read-only data, also once relocated (.data.rel.ro would not be)."""
     listing = run_ok(["readelf", "-S", "-W", vocoder.directory / f"{vocoder.name}.o"])
@@ -71,12 +67,14 @@ def test_nothing_is_writable(vocoder: Vocoder) -> None:
     assert weights == ([("A", "64")] if vocoder.report["baked"] else [])
 
 
+@every_object
 def test_the_stack_is_not_executable(vocoder: Vocoder) -> None:
     listing = run_ok(["readelf", "-S", "-W", vocoder.directory / f"{vocoder.name}.o"])
     (line,) = [line for line in listing.splitlines() if ".note.GNU-stack" in line]
     assert " X " not in line
 
 
+@every_object
 def test_the_report_tells_the_tables_sizes(vocoder: Vocoder) -> None:
     report = vocoder.report
     listing = run_ok(["size", "-A", vocoder.directory / f"{vocoder.name}.o"])
@@ -136,7 +134,7 @@ def test_two_models_in_one_program(small: Vocoder, odd: Vocoder, tmp_path: Path)
         tmp_path / "build",
         small.directory,
         "small",
-        flags=["-I", odd.directory],
+        flags=include_flags(odd.directory),
         inputs=[odd.directory / "libodd.a", small.directory / "libsmall.a"],
     )
     run_c(program, *arguments)
@@ -149,9 +147,7 @@ def test_two_models_in_one_program(small: Vocoder, odd: Vocoder, tmp_path: Path)
 
 
 def test_the_api_keeps_its_word(vocoder: Vocoder, tmp_path: Path) -> None:
-    team = vocoder.directory / f"{vocoder.name}_team_pthread.c"
-    library = vocoder.directory / f"lib{vocoder.name}.a"
-    inputs = [team, library]
+    inputs = team_and_library(vocoder.directory, vocoder.name)
     run_c(build_c("test_api.c", tmp_path, vocoder.directory, vocoder.name, flags=SANITIZERS, inputs=inputs))
 
 
@@ -161,15 +157,15 @@ def test_only_the_arrays_given_are_touched(vocoder: Vocoder, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("program", ["test_api.c", "test_memory.c"])
 def test_sanitizers_find_nothing(sanitized: Path, tmp_path: Path, program: str) -> None:
-    inputs = [sanitized / "odd_team_pthread.c", sanitized / "libodd.a"]
+    inputs = team_and_library(sanitized, "odd")
     wrap = WRAPPED if program == "test_memory.c" else []
     run_c(build_c(program, tmp_path, sanitized, "odd", flags=[*SANITIZERS, *wrap], inputs=inputs))
 
 
 def test_the_thread_sanitizer_finds_nothing(odd_checkpoint: Path, tmp_path: Path) -> None:
-    directory = compile_sources(odd_checkpoint, tmp_path / "out", "odd", "--chunk", "3", "--target", "portable")
-    make_library(directory, "odd", "EXTRA_CFLAGS=-O1 -g -fsanitize=thread")
-    inputs = [directory / "odd_team_pthread.c", directory / "libodd.a"]
+    options = ("--chunk", "3", "--target", "portable")
+    directory = builds.library(odd_checkpoint, "odd", *options, make=["EXTRA_CFLAGS=-O1 -g -fsanitize=thread"])
+    inputs = team_and_library(directory, "odd")
     for program in ("test_api.c", "test_reentrant.c"):
         run_c(build_c(program, tmp_path / "build", directory, "odd", flags=["-fsanitize=thread"], inputs=inputs))
 
@@ -182,10 +178,11 @@ def test_valgrind_finds_nothing(odd: Vocoder, tmp_path: Path) -> None:
     run_c(program, "first", under=["valgrind", "--quiet", "--error-exitcode=99"])
 
 
-def test_the_static_assertions_hold_for_sources_alone(odd_checkpoint: Path, tmp_path: Path) -> None:
-    """What no build measured is null in the report; of the stack the header has a bound in any case."""
-    directory = compile_sources(odd_checkpoint, tmp_path / "out", "odd", "--target", "portable")
+def test_the_static_assertions_hold_for_sources_alone(odd_checkpoint: Path) -> None:
+    """What no build measured is 0 in the header, and null in the report."""
+    directory = builds.sources(odd_checkpoint, "odd", "--target", "portable")
     report = json.loads((directory / "odd.json").read_text())
     assert report["flash_bytes"] is None and report["stack_bytes"] is None
-    assert f"#define ODD_STACK_BYTES {report['stack_bytes_bound']} " in (directory / "odd.h").read_text()
-    assert not list(directory.glob("*.[oa]"))
+    header = (directory / "odd.h").read_text()
+    assert "#define ODD_FLASH_BYTES 0" in header and "#define ODD_STACK_BYTES 0" in header
+    assert not list(directory.rglob("*.[oa]"))

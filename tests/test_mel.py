@@ -3,18 +3,12 @@
 from typing import Any
 
 import numpy as np
-import pytest
 
 from tests.objects import BAD_ARGUMENT, BAD_INPUT, SENTENCE, Floats, Vocoder, config, golden, some_audio, truth
 from tests.reference import MEL_FLOOR, log_mel, read_wav, snr_db
+from tests.vocoders import everywhere
 
 CLAMP = float(np.log(np.float32(MEL_FLOOR)))
-
-
-@pytest.fixture(params=["small", "odd"])
-def vocoder(request: pytest.FixtureRequest) -> Vocoder:
-    found: Vocoder = request.getfixturevalue(request.param)
-    return found
 
 
 def random_pieces(total: int, largest: int, seed: int) -> list[int]:
@@ -37,6 +31,7 @@ def test_log_mel_of_the_sentence_is_the_golden_one(full: Vocoder) -> None:
     assert far_from(golden("full", "mel"), full.log_mel(read_wav(SENTENCE).astype(np.float32))) <= 2e-4
 
 
+@everywhere
 def test_log_mel_is_as_close_to_the_truth_as_promised(vocoder: Vocoder) -> None:
     audio = some_audio(40 * vocoder.hop + 7)
     expected = log_mel(audio, config(vocoder.name)).astype(np.float32)
@@ -45,6 +40,7 @@ def test_log_mel_is_as_close_to_the_truth_as_promised(vocoder: Vocoder) -> None:
     assert found.min() >= np.float32(CLAMP) - 1e-6
 
 
+@everywhere
 def test_silence_is_the_square_roots_floor(vocoder: Vocoder) -> None:
     expected = log_mel(np.zeros(vocoder.hop), config(vocoder.name))
     assert np.abs(vocoder.log_mel(np.zeros(vocoder.hop, np.float32)) - expected).max() <= 2e-4
@@ -61,6 +57,7 @@ def test_frames_do_not_depend_on_the_split(vocoder: Vocoder) -> None:
             assert vocoder.log_mel(audio, pieces, target).tobytes() == expected, f"pieces of 0 .. {largest}, {target}"
 
 
+@everywhere
 def test_there_are_as_many_frames_as_hops_begun(vocoder: Vocoder) -> None:
     hop = vocoder.hop
     for samples in (0, 1, hop - 1, hop, hop + 1, 2 * hop, 17 * hop - 1, 33 * hop + 1):
@@ -73,6 +70,7 @@ def test_targets_give_the_same_bits(vocoder: Vocoder) -> None:
     assert set(found.values()) == {found["portable"]}
 
 
+@everywhere
 def test_int16_is_float(vocoder: Vocoder) -> None:
     audio = some_audio(20 * vocoder.hop + 3)
     pcm = (audio * 32768).astype(np.int16)
@@ -81,6 +79,7 @@ def test_int16_is_float(vocoder: Vocoder) -> None:
     assert vocoder.log_mel(pcm, [5, 0, vocoder.hop]).tobytes() == vocoder.log_mel(floats).tobytes()
 
 
+@everywhere
 def test_streams_are_independent_and_can_be_copied_and_reset(vocoder: Vocoder) -> None:
     hop, scratch = vocoder.hop, np.zeros(vocoder.call("scratch_bytes"), np.uint8)
     audio = some_audio(8 * hop)
@@ -104,6 +103,7 @@ def test_streams_are_independent_and_can_be_copied_and_reset(vocoder: Vocoder) -
     assert np.array_equal(stream, vocoder.mel_stream()), "flush does not reset"
 
 
+@everywhere
 def test_bad_audio_gives_silence_and_leaves_the_stream_alone(vocoder: Vocoder) -> None:
     hop, scratch = vocoder.hop, np.zeros(vocoder.call("scratch_bytes"), np.uint8)
     stream = vocoder.mel_stream()
@@ -124,6 +124,7 @@ def test_bad_audio_gives_silence_and_leaves_the_stream_alone(vocoder: Vocoder) -
     assert np.array_equal(stream, before), "the stream changed"
 
 
+@everywhere
 def test_audio_to_mel_to_audio_chunk_by_chunk(vocoder: Vocoder) -> None:
     """What the two streams do together, sample in, sample out, is what the whole utterance does; and near the truth."""
     hop, scratch = vocoder.hop, np.zeros(vocoder.call("scratch_bytes"), np.uint8)

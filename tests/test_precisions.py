@@ -15,8 +15,8 @@ from compiler.forward import decode
 from compiler.network import Operation
 from compiler.pack import pack
 from compiler.quantise import int8_scales, quantise
-from tests.make_checkpoint import write_checkpoint
-from tests.objects import Floats, Vocoder, compile_model, folded, golden, linear, run_compiler, some_mel
+from tests import builds
+from tests.objects import Floats, Vocoder, folded, golden, linear, random_splits, run_compiler, some_mel
 from tests.reference import snr_db
 
 # dB of the output against our own float32, on a real log-mel and random weights. Measured: f16 57.2, w8 36.4,
@@ -31,20 +31,9 @@ UNEVEN = {
 
 
 @pytest.fixture(scope="module", params=["f16", "w8", "w8a8"])
-def precise(
-    request: pytest.FixtureRequest, small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Vocoder:
-    output = tmp_path_factory.mktemp("precision") / "out"
-    compile_model(small_checkpoint, output, "small", "--chunk", "16", "--precision", request.param)
-    return Vocoder(output, "small")
-
-
-def random_splits(frames: int, largest: int, seed: int) -> list[int]:
-    rng = np.random.default_rng(seed)
-    sizes: list[int] = []
-    while sum(sizes) < frames:
-        sizes.append(int(rng.integers(1, largest + 1)))
-    return sizes
+def precise(request: pytest.FixtureRequest, small_checkpoint: Path) -> Vocoder:
+    options = ("--chunk", "16", "--precision", request.param)
+    return Vocoder(builds.library(small_checkpoint, "small", *options), "small")
 
 
 def test_output_is_close_to_our_float32(precise: Vocoder, small: Vocoder) -> None:
@@ -64,14 +53,12 @@ def test_audio_depends_on_neither_split_nor_target(precise: Vocoder) -> None:
             assert precise.decode(mel, splits, target).tobytes() == expected, f"{target}, split {splits}"
 
 
-def test_uneven_sizes(tmp_path: Path) -> None:
-    write_checkpoint(tmp_path / "uneven.ckpt", UNEVEN)
+def test_uneven_sizes() -> None:
     audio: dict[str, Floats] = {}
     mel = some_mel(29, 7)
     for precision in ("f32", "w8", "w8a8"):
-        output = tmp_path / precision
-        compile_model(tmp_path / "uneven.ckpt", output, "uneven", "--chunk", "7", "--precision", precision)
-        vocoder = Vocoder(output, "uneven")
+        options = ("--chunk", "7", "--precision", precision)
+        vocoder = Vocoder(builds.library(builds.checkpoint(UNEVEN), "uneven", *options), "uneven")
         for target in vocoder.targets:
             got = vocoder.decode(mel, random_splits(len(mel), 7, 1), target)
             assert got.tobytes() == audio.setdefault(precision, got).tobytes(), f"{precision} on {target}"

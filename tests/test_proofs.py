@@ -2,84 +2,39 @@
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests import builds
+from tests.aarch64 import CROSS, Emulated, build_cross
 from tests.counts import Counts, build_counter, check_equal, collect, counted
-from tests.make_checkpoint import write_checkpoint
 from tests.objects import (
     BAD_INPUT,
+    SANITIZED,
     SANITIZERS,
-    TINY,
+    WRAPPED,
     Floats,
     Vocoder,
     build_c,
-    compile_model,
-    compile_sources,
     golden,
-    make_library,
+    include_flags,
     run_c,
     run_ok,
     some_audio,
     some_mel,
     symbols,
 )
-from tests.test_aarch64 import BASELINE, EMULATED, GCC, QEMU, Emulated, build_cross, emulated
-from tests.test_linking import (  # noqa: F401 these run again here, on what `vocoder` is below
-    WRAPPED,
-    test_nothing_is_writable,
-    test_the_global_symbols_are_the_functions_of_the_header,
-    test_the_report_tells_the_tables_sizes,
-    test_the_stack_is_not_executable,
-)
-from tests.test_weights import Separate
+from tests.vocoders import SHIPPED, UNEVEN, Vocoders
 
-# No size is a multiple of a vector.
-MODEL = {**TINY, "dim": 19}
-BUILDS = (
-    "portable f32 --no-libc",
-    "portable f16 --weights c",
-    "portable w8",
-    "portable w8a8",
-    "x86-64 f32 --weights blob",
-    "x86-64 f16 --no-libc",
-    "x86-64 w8",
-    "x86-64 w8a8",
-    "aarch64 f32",
-    "aarch64 f16 --no-libc",
-    "aarch64 w8",
-    "aarch64 w8a8",
-    "aarch64-dotprod w8",
-    "aarch64-dotprod w8a8",
-)
-CROSS = GCC.removesuffix("gcc")
 NOW = "-Wl,-z,now"  # else the loader resolves memcpy at its first call, on our stack and among our instructions
 
 
-@pytest.fixture(scope="module", params=BUILDS, ids=lambda name: name.replace(" ", "_"))
-def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vocoder]:
-    target, precision, *options = request.param.split()
-    if target.startswith("aarch64") and not EMULATED:
-        pytest.skip(f"no {GCC} or no {QEMU} here: .ci/setup test")
-    folder = tmp_path_factory.mktemp("proofs")
-    write_checkpoint(folder / "tiny.ckpt", MODEL)
-    options = ["--chunk", "1,3", "--target", target, "--precision", precision, *options]
-    directory = compile_model(folder / "tiny.ckpt", folder / "out", "tiny", *options)
-    if target.startswith("aarch64"):
-        cpu = "max" if target == "aarch64-dotprod" else BASELINE
-        with emulated(directory, "tiny", folder / "serve", cpu) as vocoder:
-            yield vocoder
-    else:
-        yield Separate(directory, "tiny") if "blob" in options else Vocoder(directory, "tiny")
-
-
-@pytest.fixture
-def vocoder(built: Vocoder) -> Vocoder:
-    """What the tests of the other module ask for."""
-    return built
+@pytest.fixture(params=SHIPPED, ids=lambda name: name.replace(" ", "_"))
+def built(request: pytest.FixtureRequest, loaded: Vocoders) -> Vocoder:
+    return loaded.get(request.param)
 
 
 def run_program(built: Vocoder, program: str, build: Path, *arguments: object, flags: Iterable[object] = ()) -> None:
@@ -112,13 +67,13 @@ def test_two_models_chunk_sizes_and_precisions_in_one_program(
     small: Vocoder, odd_checkpoint: Path, tmp_path: Path
 ) -> None:
     options = ("--precision", "w8", "--chunk", 3, "--target", "portable", "--no-libc")
-    odd = Vocoder(compile_model(odd_checkpoint, tmp_path / "odd", "odd", *options), "odd")
+    odd = Vocoder(builds.library(odd_checkpoint, "odd", *options), "odd")
     arguments = []
     for name in ("small", "odd"):
         golden(name, "mel")[:40].tofile(tmp_path / f"{name}.mel")
         arguments += [tmp_path / f"{name}.mel", tmp_path / f"{name}.audio"]
     inputs = [odd.directory / "odd.o", small.directory / "small.o"]
-    flags = ["-I", odd.directory]
+    flags = include_flags(odd.directory)
     program = build_c("two_models.c", tmp_path / "build", small.directory, "small", flags=flags, inputs=inputs)
     run_c(program, *arguments)
     for vocoder in (small, odd):
@@ -143,10 +98,8 @@ def test_valgrind_finds_nothing(built: Vocoder, tmp_path: Path) -> None:
 @pytest.mark.parametrize("precision", ["f16", "w8", "w8a8"])
 def test_sanitizers_find_nothing(tmp_path: Path, precision: str) -> None:
     """As for float weights in test_linking.py."""
-    write_checkpoint(tmp_path / "tiny.ckpt", MODEL)
     options = ("--chunk", 3, "--target", "x86-64", "--precision", precision)
-    directory = compile_sources(tmp_path / "tiny.ckpt", tmp_path / "out", "tiny", *options)
-    make_library(directory, "tiny", f"EXTRA_CFLAGS=-O1 -g {' '.join(SANITIZERS)}")
+    directory = builds.library(builds.checkpoint(UNEVEN), "tiny", *options, make=SANITIZED)
     run_c(build_c("test_memory.c", tmp_path / "build", directory, "tiny", flags=[*SANITIZERS, *WRAPPED]))
 
 
@@ -245,5 +198,6 @@ def test_any_finite_audio_has_a_finite_log_mel(built: Vocoder) -> None:
 
 def test_nothing_drifts(built: Vocoder, tmp_path: Path) -> None:
     """A million chunks; fewer where they are slow."""
+    blocks = f"-DBLOCKS={built.report['model']['num_layers']}"
     slow = isinstance(built, Emulated) or built.report["targets"] == ["portable"]
-    run_program(built, "test_drift.c", tmp_path, 20_000 if slow else 1_000_000, flags=["-O2"])
+    run_program(built, "test_drift.c", tmp_path, 20_000 if slow else 1_000_000, flags=["-O2", blocks])

@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from tests import vocoders
+
 MELS = 80
 HOP = 320
 TAIL = 1024 - HOP
@@ -27,8 +29,8 @@ Floats = npt.NDArray[np.float32]
 
 
 @pytest.fixture
-def tool(small_object: Path) -> str:
-    return str(small_object / "small")
+def tool() -> str:
+    return str(vocoders.directory("small") / "small")
 
 
 @pytest.fixture

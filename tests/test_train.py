@@ -1,7 +1,12 @@
 """Training: losses, data, runs that resume exactly, and checkpoints that compile. Needs what .ci/setup train brings."""
 
+import base64
 import json
+import os
 import random
+import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,14 +26,16 @@ import yaml  # noqa: E402
 from bench.measures import mel_distance  # noqa: E402
 from tests import make_checkpoint, reference  # noqa: E402
 from tests.objects import Vocoder, compile_model, config, golden, some_audio  # noqa: E402
+from train import hard_cases, listen  # noqa: E402
 from train.__main__ import main  # noqa: E402
 from train.audio import read_audio, write_wav  # noqa: E402
-from train.configuration import ConfigurationError, read_configuration  # noqa: E402
+from train.configuration import ConfigurationError, read_configuration, without_overrides  # noqa: E402
 from train.data import Augmentation, Corpus, SpeechData  # noqa: E402
 from train.export import export  # noqa: E402
 from train.losses import LogMel, MultiScaleMel, PhaseAdvance  # noqa: E402
 from train.model import build_decoder  # noqa: E402
 from train.run import LAST, Saving, fit, resume  # noqa: E402
+from train.vocoder import Vocoder as TrainedVocoder  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 HOP, N_FFT, MELS = 20, 64, 8
@@ -53,13 +60,16 @@ def tiny(speech: Path, cache: Path, **model: Any) -> dict[str, Any]:
             "average": 0.9,
             "clip_gradient": 1.0,
             "adversarial_from": 2,
+            "head_start": 1,
             "lambdas": {"phase_loss": 1.0},
+            "draw_losses": True,
+            "mixed_precision": True,
             "discriminators": {"period_channels": 1, "resolution_channels": 2, "periods": [2, 3], "resolutions": [64]},
             **model,
         },
         "data": {
             "train": {"a": {"folder": str(speech)}, "b": {"folder": str(speech), "weight": 0.5}},
-            "validation": {"seen": {"folder": str(speech), "limit": 2}},
+            "validation": {"held": {"folder": str(speech), "limit": 2}},
             "cache": str(cache),
             "segment_length": 2400,
             "batch_size": 2,
@@ -122,14 +132,14 @@ def run(speech: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         cut_off_after_saving(patch)
         with pytest.raises(CutOffError):
-            fit(written(tiny(speech, folder / "cache"), folder), folder)
+            fit(read_configuration(written(tiny(speech, folder / "cache"), folder)), folder)
     assert load(folder)["training"]["steps"] == 4
     resume(folder)
     return folder
 
 
 def test_resume_goes_on_as_if_never_stopped(run: Path, speech: Path, tmp_path: Path) -> None:
-    fit(written(tiny(speech, tmp_path / "cache"), tmp_path), tmp_path / "run")
+    fit(read_configuration(written(tiny(speech, tmp_path / "cache"), tmp_path)), tmp_path / "run")
     resumed, straight = load(run), load(tmp_path / "run")
     assert straight["training"]["steps"] == 7
     for part in ("state_dict", "optimizer_states", "training"):
@@ -139,17 +149,20 @@ def test_resume_goes_on_as_if_never_stopped(run: Path, speech: Path, tmp_path: P
 def test_the_log_holds_losses_and_validation(run: Path) -> None:
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "validation" in line] == [3, 6, 7]
-    assert all(np.isfinite(line["validation"]["seen"]) for line in lines if "validation" in line)
+    assert all(np.isfinite(line["validation"]["held"]) for line in lines if "validation" in line)
     assert {"mel", "stft", "wave", "lr"} <= lines[0]["train"].keys()
+    rows = [line.split(",") for line in (run / "log.csv").read_text().splitlines()]
+    assert rows[0] == ["step", "part", "name", "value"]
+    assert [row[0] for row in rows if row[1:3] == ["validation", "held"]] == ["3", "6", "7"]
     assert sorted(path.name for path in (run / "audio").iterdir()) == [
-        *("seen_0.original.wav", "seen_0.step0000003.wav", "seen_0.step0000006.wav", "seen_0.step0000007.wav"),
+        *("held_0.original.wav", "held_0.step0000003.wav", "held_0.step0000006.wav", "held_0.step0000007.wav"),
     ]
 
 
 def test_a_finished_run_goes_on_when_it_is_given_more_steps(run: Path, speech: Path, tmp_path: Path) -> None:
     configuration = tiny(speech, tmp_path / "cache")
     configuration["trainer"]["max_steps"] = 4
-    fit(written(configuration, tmp_path), tmp_path / "run")
+    fit(read_configuration(written(configuration, tmp_path)), tmp_path / "run")
     configuration["trainer"]["max_steps"] = 7
     (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(configuration))
     resume(tmp_path / "run")
@@ -160,17 +173,106 @@ def test_a_run_finishes_early_when_told(speech: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     (folder / "finish").touch()
-    fit(written(tiny(speech, tmp_path / "cache", decay_steps=2), tmp_path), folder)
+    fit(read_configuration(written(tiny(speech, tmp_path / "cache", decay_steps=2), tmp_path)), folder)
     assert load(folder)["training"] == {"steps": 2, "decay_from": 0}
+
+
+def test_a_signal_saves_the_run_after_the_step_under_way(run: Path, speech: Path, tmp_path: Path) -> None:
+    configuration = written(tiny(speech, tmp_path / "cache"), tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch:
+        step = TrainedVocoder.training_step
+
+        def step_and_signal(self: TrainedVocoder, *arguments: Any) -> None:
+            if self.steps == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+            step(self, *arguments)
+
+        patch.setattr(TrainedVocoder, "training_step", step_and_signal)
+        fit(read_configuration(configuration), tmp_path / "run")
+    assert load(tmp_path / "run")["training"]["steps"] == 3
+    assert signal.getsignal(signal.SIGTERM) == before
+    resume(tmp_path / "run")
+    assert_same(load(tmp_path / "run")["state_dict"], load(run)["state_dict"])
+
+
+def test_discriminators_learn_before_the_decoder_listens(speech: Path, tmp_path: Path) -> None:
+    states = []
+    for name, extra in (
+        ("alone", {"adversarial_from": None}),
+        ("head-start", {"adversarial_from": 0, "head_start": 3}),
+    ):
+        configuration = tiny(speech, tmp_path / "cache", **extra)
+        configuration["trainer"]["max_steps"] = 3
+        fit(read_configuration(written(configuration, tmp_path)), tmp_path / name)
+        states.append(load(tmp_path / name)["state_dict"])
+    alone, listened = states
+    assert all(torch.equal(value, listened[name]) for name, value in alone.items())
+    assert any(name.startswith("discriminators.") for name in listened)
 
 
 def test_every_part_of_the_model_learns(run: Path, speech: Path, tmp_path: Path) -> None:
     configuration = tiny(speech, tmp_path / "cache")
     configuration["trainer"]["max_steps"] = 1
-    fit(written(configuration, tmp_path), tmp_path / "run")
+    fit(read_configuration(written(configuration, tmp_path)), tmp_path / "run")
     first, last = load(tmp_path / "run")["state_dict"], load(run)["state_dict"]
     still = [name for name in first if torch.equal(first[name], last[name]) and "deconv" not in name]
     assert not still
+
+
+def test_mixed_precision_takes_about_the_same_steps(run: Path, speech: Path, tmp_path: Path) -> None:
+    fit(
+        read_configuration(written(tiny(speech, tmp_path / "cache", mixed_precision=False), tmp_path)), tmp_path / "run"
+    )
+    mels = []
+    for folder in (run, tmp_path / "run"):
+        lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        mels.append([line["validation"]["held"] for line in lines if "validation" in line])
+    assert mels[0] != mels[1]
+    assert mels[0] == pytest.approx(mels[1], rel=0.02)
+
+
+def test_a_run_begins_with_the_weights_of_a_checkpoint(run: Path, speech: Path, tmp_path: Path) -> None:
+    export(run / LAST, tmp_path / "tiny.ckpt", "float32")
+    configuration = read_configuration(written(tiny(speech, tmp_path / "cache"), tmp_path))
+    model = TrainedVocoder(**configuration.model)
+    model.start_from(tmp_path / "tiny.ckpt")
+    averaged = load(run)["state_dict"]
+    for name, value in model.best_decoder().state_dict().items():
+        assert torch.equal(value, averaged[f"averaged.{name}"]), name
+    sizes = configuration.model["vocoder_args"]
+    deeper = TrainedVocoder(**{**configuration.model, "vocoder_args": {**sizes, "num_layers": 4}})
+    deeper.start_from(tmp_path / "tiny.ckpt")
+    with torch.no_grad():
+        audio = torch.from_numpy(some_audio(2000))[None]
+        said = [one.resynthesise(one.best_decoder(), audio) for one in (model.eval(), deeper.eval())]
+    torch.testing.assert_close(*said)
+    other = TrainedVocoder(**{**configuration.model, "vocoder_args": {**sizes, "dim": 16}})
+    with pytest.raises(ValueError, match=r"tiny.ckpt: is .*dim=12.* the configuration .*dim=16"):
+        other.start_from(tmp_path / "tiny.ckpt")
+
+
+def test_two_processes_draw_different_batches_and_one_writes(speech: Path, tmp_path: Path) -> None:
+    configuration = tiny(speech, tmp_path / "cache", lambdas={}, mixed_precision=False)
+    configuration["trainer"].update(max_steps=4, devices=2)
+    path = written(configuration, tmp_path)
+    line = [sys.executable, "-m", "train", "fit", str(path), "--out", str(tmp_path / "two")]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = (tmp_path / "two" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(text)["step"] for text in lines] == [0, 3, 4]
+
+    # Their steps are those of one process that draws the batches of both
+    def weights(name: str) -> Any:
+        state = load(tmp_path / name)["state_dict"]
+        return torch.cat([value.flatten() for key, value in sorted(state.items()) if key.startswith("decoder.")])
+
+    configuration["trainer"]["devices"] = 1
+    for name, size in (("one", 2), ("both", 4)):
+        configuration["data"]["batch_size"] = size
+        fit(read_configuration(written(configuration, tmp_path)), tmp_path / name)
+    two = weights("two")
+    assert (two - weights("both")).norm() < 0.1 * (two - weights("one")).norm()
 
 
 # ---- checkpoints ----
@@ -231,6 +333,14 @@ def test_the_mel_loss_is_the_measure_of_the_bench() -> None:
     assert loss > 0.1
 
 
+def test_six_draws_of_the_mel_loss_make_the_whole() -> None:
+    loss = MultiScaleMel(16000)
+    ours, theirs = (torch.from_numpy(some_audio(8000, seed=seed))[None] for seed in (1, 2))
+    draws = [float(loss(ours, theirs, draw)) for draw in range(6)]
+    assert sum(draws) / 6 == pytest.approx(float(loss(ours, theirs)), rel=1e-5)
+    assert len(set(draws)) == 6
+
+
 def test_the_phase_loss_sees_frequency_and_not_where_periods_begin() -> None:
     n = np.arange(8000)
 
@@ -267,6 +377,23 @@ def test_files_of_any_rate_become_mono_at_peak_0_9(tmp_path: Path) -> None:
     assert np.abs(corpus.samples).max() == round(0.9 * 32767)
 
 
+def test_no_file_of_validation_is_trained_on(speech: Path, tmp_path: Path) -> None:
+    for speaker in ("p1", "p2", "p3"):
+        (tmp_path / "wav" / speaker).mkdir(parents=True)
+        for i in range(3):
+            shutil.copy(speech / f"{i}.wav", tmp_path / "wav" / speaker)
+    folder = str(tmp_path / "wav")
+    data = {**tiny(speech, tmp_path / "cache")["data"], "train": {"a": {"folder": folder}}}
+    for validation, kept in (({"limit": 3}, 6), ({"only": ["p2"]}, 6), ({"only": ["p1", "p3"], "limit": 1}, 3)):
+        speech_data = SpeechData(**{**data, "validation": {"v": {"folder": folder, **validation}}})
+        segments = speech_data.training_loader(0, 1).dataset
+        assert len(segments.corpora[0].ends) == kept
+        assert len(speech_data.validation_loaders()[0]) == validation.get("limit", 3)
+    everything = SpeechData(**{**data, "validation": {"v": {"folder": folder}}})
+    with pytest.raises(ValueError, match="none is left to train on"):
+        everything.training_loader(0, 1)
+
+
 def test_without_augmentation_segments_are_the_recording(speech: Path, tmp_path: Path) -> None:
     data = {**tiny(speech, tmp_path)["data"], "augmentation": None, "segment_length": 512}
     corpus = Corpus(speech, tmp_path).samples.astype(np.float32) / 32767
@@ -281,12 +408,60 @@ def test_without_augmentation_segments_are_the_recording(speech: Path, tmp_path:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "train" / "configs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_configurations_build(path: Path) -> None:
-    from train.vocoder import Vocoder as Trained  # noqa: PLC0415 (pulls in Lightning)
-
     configuration = read_configuration(path)
-    model = Trained(**configuration.model)
+    model = TrainedVocoder(**configuration.model)
     SpeechData(**configuration.data)
     assert model.hparams["vocoder_args"]["dim"] == model.decoder.shape.dim
+
+
+REFERENCE = """
+seed_everything: 3407
+model:
+  class_path: modules.VocosVocoderModule
+  init_args:
+    encoder_dim: 512
+    vocoder_args: {dim: 16, num_layers: 1, layer_scale_init_value: 1e-6}
+    istft_head_args: {dim: 16, n_fft: 1024, hop_length: 320}
+    lambdas: {mel_loss: 20.0, adv_feat_loss: 2.0, adv_gen_loss: 1.0}
+    learning_rate: 1e-4
+    decoder_pretrained: true
+    decoder_path: first.ckpt
+"""
+REFERENCE_DATA = """
+data:
+  class_path: data_modules.ResynthesisDataModule
+  init_args: {init_args: null, data_dir: data/speakers, batch_size: 16, pin_memory: true, segment_size: 30720}
+trainer: {max_epochs: 100, max_steps: -1, logger: {class_path: WandbLogger, init_args: {project: mine}}}
+"""
+
+
+def test_the_references_files_load(tmp_path: Path) -> None:
+    for name, text in (("model", REFERENCE), ("data", REFERENCE_DATA)):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    _, overrides = without_overrides(["--model.init_args.learning_rate=3e-4", "--trainer.logger.name", "debug"])
+    read = read_configuration(tmp_path / "data.yaml", tmp_path / "model.yaml", overrides=overrides)
+    model = TrainedVocoder(**read.model)
+    assert model.hparams["vocoder_args"]["layer_scale_init_value"] == 1e-6
+    assert (model.decoder.shape.dim, model.learning_rate, read.init_from) == (16, 3e-4, "first.ckpt")
+    data = SpeechData(**read.data)
+    assert (data.segment_length, data.batch_size, data.train["speech"]["folder"]) == (30720, 16, "data/speakers")
+    logger = {"class_path": "WandbLogger", "init_args": {"project": "mine"}, "name": "debug"}
+    assert read.trainer == {"max_steps": 1_000_000, "validate_every": 5000, "save_every": 1000, "logger": logger}
+    (note,) = read.notes
+    for name in ("seed_everything", "model.encoder_dim", "data.pin_memory", "trainer.max_epochs"):
+        assert name in note
+    (tmp_path / "again.yaml").write_text(read.text())
+    again = read_configuration(tmp_path / "again.yaml")
+    assert (again.model, again.data, again.trainer) == (read.model, read.data, read.trainer)
+
+
+def test_overrides_may_stand_anywhere() -> None:
+    line = ["fit", "--model.vocoder_args.dim", "3", "-c", "a.yaml", "--data.train={a: {folder: b}}", "--out", "run"]
+    others, overrides = without_overrides(line)
+    assert others == ["fit", "-c", "a.yaml", "--out", "run"]
+    assert overrides == [("model.vocoder_args.dim", "3"), ("data.train", "{a: {folder: b}}")]
+    with pytest.raises(ConfigurationError, match=r"--model.dim: a value is missing"):
+        without_overrides(["fit", "--model.dim"])
 
 
 @pytest.mark.parametrize(
@@ -295,7 +470,7 @@ def test_the_configurations_build(path: Path) -> None:
         ("model: {", "no YAML"),
         ("model: {}\ndata: {}\n", "expected the sections model, data, trainer"),
         ("model: {}\ndata: 3\ntrainer: {}\n", "section data: expected names and values"),
-        ("model: {}\ndata: {}\ntrainer: {max_steps: 1}\n", "section trainer: validate_every, save_every missing"),
+        ("[model, data, trainer]", "expected the sections model, data, trainer"),
     ],
 )
 def test_a_bad_configuration_gets_one_line(text: str, message: str, tmp_path: Path) -> None:
@@ -338,6 +513,34 @@ def test_the_command_says_what_is_wrong(
         assert message in complaint
         assert complaint.startswith("train: error: ")
         assert complaint.count("\n") == 1
+
+
+def test_the_listening_page_holds_every_sentence_of_every_folder(
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other, out = tmp_path / "other", tmp_path / "page.html"
+    shutil.copytree(speech, other)
+    monkeypatch.setattr(sys, "argv", ["listen", str(out), f"recording <b>={speech}", f"ours={other}", "--trials", "7"])
+    assert listen.main() == 0
+    text = out.read_text()
+    assert text.count("<audio ") == 6
+    assert "<th>recording &lt;b&gt;</th><th>ours</th>" in text
+    data = json.loads(text.split('type="application/json">')[1].split("</script>")[0].replace("<\\/", "</"))
+    assert data["trials"] == 7
+    assert base64.b64decode(data["audio"]["ours"]["1.wav"]) == (speech / "1.wav").read_bytes()
+    (other / "1.wav").unlink()
+    assert listen.main() == 1
+    assert capsys.readouterr().err == f"listen: error: 1.wav: is in one of {speech}, {other} and not in the other\n"
+
+
+def test_hard_cases_are_the_same_on_every_run(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        assert hard_cases.main([str(tmp_path / folder)]) == 0
+    for name in ("singing", "child", "strings", "noise"):
+        first, second = (read_audio(tmp_path / folder / f"{name}.wav") for folder in ("a", "b"))
+        assert np.array_equal(first, second)
+        assert len(first) > 2 * 16000
+        assert np.abs(first).max() == pytest.approx(0.5, abs=1e-3)
 
 
 def test_sentences_are_the_same_for_the_same_seed() -> None:

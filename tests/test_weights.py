@@ -1,7 +1,6 @@
 """--weights blob: the weights in a file of their own, used in place, and refused unless every byte is right."""
 
 import json
-import mmap
 import os
 import struct
 import subprocess
@@ -14,54 +13,25 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.make_checkpoint import write_checkpoint
+from tests import builds
 from tests.objects import (
     BAD_ARGUMENT,
     BAD_SELFTEST,
     BAD_STREAM,
     BAD_TARGET,
     BAD_WEIGHTS,
-    TARGETS,
     TINY,
+    Separate,
     Vocoder,
-    compile_model,
-    compile_sources,
     golden,
-    make_library,
     run_compiler,
     run_ok,
     some_mel,
     symbols,
+    weights_file,
 )
 
 Bytes = NDArray[np.uint8]
-
-
-class Separate(Vocoder):
-    """A model whose weights are not in the object: streams get those of the memory `weights`."""
-
-    def __init__(self, directory: Path, name: str) -> None:
-        super().__init__(directory, name)
-        self.weights = self.mapped()
-
-    @property
-    def file(self) -> Path:
-        return self.directory / f"{self.name}_weights.bin"
-
-    def mapped(self) -> Bytes:
-        """The file in memory that faults when it is written to."""
-        with self.file.open("rb") as file:
-            return np.frombuffer(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ), np.uint8)
-
-    def init(self, weights: Bytes | None, size: int, stream: Bytes | None = None, target: str = "best") -> int:
-        """The status of init_weights."""
-        stream = np.zeros(self.stream_bytes, np.uint8) if stream is None else stream
-        return self.call("init_weights", stream, TARGETS[target], weights, size)
-
-    def stream(self, target: str = "best") -> Bytes:
-        stream = np.full(self.stream_bytes, 0xA5, np.uint8)
-        assert self.init(self.weights, self.weights.size, stream, target) == 0
-        return stream
 
 
 def aligned(data: bytes, offset: int = 0) -> Bytes:
@@ -78,24 +48,19 @@ def refit(data: bytes, offset: int, change: bytes) -> bytes:
     return data[:20] + struct.pack("<I", zlib.crc32(data[24:])) + data[24:]
 
 
-def build(checkpoint: Path, output: Path, name: str, *options: object) -> Separate:
-    compile_sources(checkpoint, output, name, "--chunk", "7", "--weights", "blob", *options)
-    make_library(output, name, "EXTRA_CFLAGS=-O1")
-    return Separate(output, name)
+def build(checkpoint: Path, name: str, *options: object) -> Separate:
+    return Separate(builds.library(checkpoint, name, "--chunk", "7", "--weights", "blob", *options), name)
 
 
 @pytest.fixture(scope="module")
-def separate(tmp_path_factory: pytest.TempPathFactory, odd_checkpoint: Path) -> Separate:
-    output = tmp_path_factory.mktemp("separate") / "out"
-    compile_model(odd_checkpoint, output, "odd", "--chunk", "7", "--weights", "blob", "--target", "portable")
-    return Separate(output, "odd")
+def separate(odd_checkpoint: Path) -> Separate:
+    options = ("--chunk", "7", "--weights", "blob", "--target", "portable")
+    return Separate(builds.model(odd_checkpoint, "odd", *options), "odd")
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Separate:
-    folder = tmp_path_factory.mktemp("tiny")
-    write_checkpoint(folder / "tiny.ckpt", TINY)
-    return build(folder / "tiny.ckpt", folder / "out", "tiny")
+def tiny() -> Separate:
+    return build(builds.checkpoint(TINY), "tiny")
 
 
 # ---- it is the same model ----
@@ -109,13 +74,12 @@ def test_the_audio_is_that_of_baked_weights(separate: Separate, odd: Vocoder) ->
 
 
 @pytest.mark.parametrize("precision", ["f16", "w8"])
-def test_every_precision(odd_checkpoint: Path, tmp_path: Path, precision: str) -> None:
+def test_every_precision(odd_checkpoint: Path, precision: str) -> None:
     options = ("--chunk", 7, "--precision", precision, "--target", "portable")
-    compile_sources(odd_checkpoint, tmp_path / "baked", "odd", *options)
-    make_library(tmp_path / "baked", "odd", "EXTRA_CFLAGS=-O1")
-    separate = build(odd_checkpoint, tmp_path / "separate", "odd", *options)
+    baked = Vocoder(builds.library(odd_checkpoint, "odd", *options), "odd")
+    separate = build(odd_checkpoint, "odd", *options)
     mel = some_mel(9, separate.mels)
-    assert separate.decode(mel).tobytes() == Vocoder(tmp_path / "baked", "odd").decode(mel).tobytes()
+    assert separate.decode(mel).tobytes() == baked.decode(mel).tobytes()
     assert separate.selftest() == 0
 
 
@@ -131,10 +95,9 @@ def test_the_object_holds_no_weights(separate: Separate) -> None:
     assert separate.stream_bytes == separate.report["state_bytes"]
 
 
-def test_other_weights_of_the_same_architecture_take_their_place(tiny: Separate, tmp_path: Path) -> None:
+def test_other_weights_of_the_same_architecture_take_their_place(tiny: Separate) -> None:
     """The point of it: a newly trained model needs no new object."""
-    write_checkpoint(tmp_path / "new.ckpt", TINY, seed=77)
-    new = build(tmp_path / "new.ckpt", tmp_path / "new", "tiny")
+    new = build(builds.checkpoint(TINY, seed=77), "tiny")
     mel = some_mel(9, tiny.mels)
     before, expected = tiny.decode(mel), new.decode(mel)
     assert before.tobytes() != expected.tobytes()
@@ -268,13 +231,11 @@ def test_wrong_headers(tiny: Separate) -> None:
     ],
     ids=str,
 )
-def test_weights_of_another_architecture(
-    tiny: Separate, tmp_path: Path, changes: dict[str, Any], options: list[str]
-) -> None:
+def test_weights_of_another_architecture(tiny: Separate, changes: dict[str, Any], options: list[str]) -> None:
     """Another size, front end or precision: even if the tables' sizes agree."""
-    write_checkpoint(tmp_path / "other.ckpt", {**TINY, **changes})
-    directory = compile_sources(tmp_path / "other.ckpt", tmp_path / "out", "tiny", *options)
-    other = aligned((directory / "tiny_weights.bin").read_bytes() + bytes(tiny.weights.size))
+    file = weights_file(builds.sources(builds.checkpoint({**TINY, **changes}), "tiny", *options), "tiny")
+    assert file is not None
+    other = aligned(file.read_bytes() + bytes(tiny.weights.size))
     refused(tiny, other, other.size)
 
 
@@ -320,9 +281,10 @@ def test_the_selftest_reads_every_weight(tiny: Separate) -> None:
 # ---- baked weights, and the tool ----
 
 
-def test_baked_weights_are_the_same_file(separate: Separate, odd_object: Path) -> None:
-    assert (odd_object / "odd_weights.bin").read_bytes() == separate.file.read_bytes()
-    header = run_ok(["cc", "-E", "-P", odd_object / "odd.h"])
+def test_baked_weights_are_the_same_file(separate: Separate, odd: Vocoder) -> None:
+    file = weights_file(odd.directory, "odd")
+    assert file is not None and file.read_bytes() == separate.file.read_bytes()
+    header = run_ok(["cc", "-E", "-P", odd.directory / "odd.h"])
     assert "odd_init_weights" not in header and "odd_init_target" in header
 
 

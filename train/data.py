@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,19 +18,25 @@ from train.audio import Floats, normalised, read_audio
 SUFFIXES = (".wav", ".flac")
 
 
-def audio_files(folder: Path) -> list[Path]:
-    """All audio files under a folder, sorted. Raises ValueError if there is none."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+def audio_files(folder: Path, only: Sequence[str] | None = None) -> list[Path]:
+    """All audio files under a folder, or under those of its subfolders that `only` names, sorted.
+
+    Raises ValueError if there is none.
+    """
+    roots = [folder] if only is None else [folder / str(name) for name in only]
+    files = sorted(path for root in roots for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not files:
-        raise ValueError(f"{folder}: no WAV or FLAC files there")
+        raise ValueError(f"{', '.join(map(str, roots))}: no WAV or FLAC files there")
     return files
 
 
 class Corpus:
-    """The audio of a folder in one memory map: 16 kHz mono int16, each file at peak 0.9."""
+    """The audio of a folder in one memory map: 16 kHz mono int16, each file at peak 0.9; but for files held out."""
 
-    def __init__(self, folder: Path, cache: Path) -> None:
-        files = audio_files(folder)
+    def __init__(self, folder: Path, cache: Path, held_out: Collection[Path] = ()) -> None:
+        files = [path for path in audio_files(folder) if path.resolve() not in held_out]
+        if not files:
+            raise ValueError(f"{folder}: all files are for validation: none is left to train on")
         listing = [[str(path.relative_to(folder)), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
         key = hashlib.sha256(json.dumps([str(folder.resolve()), listing]).encode()).hexdigest()[:16]
         samples, ends = cache / f"{key}.npy", cache / f"{key}.ends.npy"
@@ -122,15 +128,17 @@ class Segments(Dataset[torch.Tensor]):  # type: ignore[misc,unused-ignore]
         return self.corpora[int(rng.choice(len(self.corpora), p=self.shares))].draw(length, rng)
 
 
-class From(Sampler[int]):  # type: ignore[misc,unused-ignore]
-    """The indices from `start` to `stop`; its length is that of all, as a trainer that resumes counts them."""
+class Batches(Sampler[list[int]]):  # type: ignore[misc,unused-ignore]
+    """The indices of the batches from `start` to `stop`; its length is that of all, as a resuming trainer counts."""
 
-    def __init__(self, start: int, stop: int) -> None:
-        self.start, self.stop = start, stop
+    def __init__(self, start: int, stop: int, size: int, rank: int, ranks: int) -> None:
+        self.start, self.stop, self.size, self.rank, self.ranks = start, stop, size, rank, ranks
 
-    def __iter__(self) -> Iterator[int]:
-        """One index after the other."""
-        return iter(range(self.start, self.stop))
+    def __iter__(self) -> Iterator[list[int]]:
+        """One batch after the other."""
+        for batch in range(self.start, self.stop):
+            first = (batch * self.ranks + self.rank) * self.size
+            yield list(range(first, first + self.size))
 
     def __len__(self) -> int:
         """Of all, those before `start` included."""
@@ -140,9 +148,9 @@ class From(Sampler[int]):  # type: ignore[misc,unused-ignore]
 class Files(Dataset[dict[str, Any]]):  # type: ignore[misc,unused-ignore]
     """Whole files for validation: {"audio": [samples], "name": ...}."""
 
-    def __init__(self, folder: Path, limit: int | None) -> None:
-        files = audio_files(folder)
-        self.files = files if limit is None else files[:: math.ceil(len(files) / limit)]
+    def __init__(self, folder: Path, limit: int | None, only: Sequence[str] | None = None) -> None:
+        self.all = audio_files(folder, only)
+        self.files = self.all if limit is None else self.all[:: math.ceil(len(self.all) / limit)]
 
     def __len__(self) -> int:
         """The number of files."""
@@ -158,8 +166,10 @@ class Files(Dataset[dict[str, Any]]):  # type: ignore[misc,unused-ignore]
 class SpeechData:
     """The section `data` of a configuration.
 
-    `train` and `validation` map names to {"folder": ..., "weight": ...} and {"folder": ..., "limit": ...}. A training
-    folder is drawn from by its weight, whatever its length. Validation takes `limit` files, or all.
+    `train` and `validation` map names to {"folder": ..., "weight": ...} and {"folder": ..., "limit": ..., "only": ...}.
+    A training folder is drawn from by its weight, whatever its length. Validation takes `limit` files, or all, of the
+    folder, or of those of its subfolders that `only` lists, say of some speakers. No file of validation is trained on,
+    even if it lies in a training folder; nor is any other in a subfolder that `only` lists.
     """
 
     train: Mapping[str, Mapping[str, Any]]
@@ -175,15 +185,30 @@ class SpeechData:
         """Raises TypeError for an augmentation that is not known."""
         Augmentation(**(self.augmentation or {}))
 
-    def training_loader(self, first_batch: int, last_batch: int) -> "DataLoader[torch.Tensor]":
-        """Batches [batch_size, segment_length]: those from `first_batch` up to `last_batch`."""
+    def training_loader(
+        self, first_batch: int, last_batch: int, rank: int = 0, ranks: int = 1
+    ) -> "DataLoader[torch.Tensor]":
+        """Batches [batch_size, segment_length]: those from `first_batch` up to `last_batch`.
+
+        Of several processes each draws its own: batch i of `rank` is batch i * `ranks` + `rank` of one process.
+        """
         cache = Path(self.cache)
-        corpora = [(Corpus(Path(c["folder"]), cache), float(c.get("weight", 1.0))) for c in self.train.values()]
+        held_out = self._held_out()
+        corpora = [
+            (Corpus(Path(c["folder"]), cache, held_out), float(c.get("weight", 1.0))) for c in self.train.values()
+        ]
         segments = Segments(corpora, self.segment_length, Augmentation(**(self.augmentation or {})), self.seed)
-        order = From(first_batch * self.batch_size, last_batch * self.batch_size)
+        order = Batches(first_batch, last_batch, self.batch_size, rank, ranks)
         workers = self.num_workers
-        return DataLoader(segments, self.batch_size, sampler=order, num_workers=workers, persistent_workers=workers > 0)
+        return DataLoader(segments, batch_sampler=order, num_workers=workers, persistent_workers=workers > 0)
 
     def validation_loaders(self) -> list["DataLoader[dict[str, Any]]"]:
         """One loader a folder, one whole file at a time."""
-        return [DataLoader(Files(Path(v["folder"]), v.get("limit")), batch_size=1) for v in self.validation.values()]
+        return [DataLoader(files, batch_size=1) for files in self._validation()]
+
+    def _validation(self) -> list[Files]:
+        return [Files(Path(v["folder"]), v.get("limit"), v.get("only")) for v in self.validation.values()]
+
+    def _held_out(self) -> set[Path]:
+        sets = zip(self.validation.values(), self._validation(), strict=True)
+        return {path.resolve() for v, files in sets for path in (files.all if "only" in v else files.files)}

@@ -68,6 +68,11 @@ class ResolutionDiscriminator(nn.Module):  # type: ignore[misc,unused-ignore]
 
     def forward(self, audio: torch.Tensor) -> list[torch.Tensor]:
         """[batch, samples] to the outputs of the layers, the verdict last."""
+        # In float32 always: PyTorch 2.15's gradients of narrow bfloat16 convolutions hold what memory held before
+        with torch.autocast(audio.device.type, enabled=False):
+            return self._forward(audio.float())
+
+    def _forward(self, audio: torch.Tensor) -> list[torch.Tensor]:
         hop = self.n_fft // 4
         spectrum = torch.stft(audio, self.n_fft, hop, window=self.window, center=True, return_complex=True)
         image = torch.view_as_real(spectrum).permute(0, 3, 2, 1)  # [batch, re and im, frames, bins]
@@ -92,10 +97,12 @@ class Discriminators(nn.Module):  # type: ignore[misc,unused-ignore]
         resolutions: Sequence[int] = RESOLUTIONS,
     ) -> None:
         super().__init__()
-        by_period = [PeriodDiscriminator(period, period_channels) for period in periods]
-        by_resolution = [ResolutionDiscriminator(size, resolution_channels) for size in resolutions]
-        self.all = nn.ModuleList([*by_period, *by_resolution])
+        self.by_period = nn.ModuleList([PeriodDiscriminator(period, period_channels) for period in periods])
+        self.by_resolution = nn.ModuleList([ResolutionDiscriminator(size, resolution_channels) for size in resolutions])
 
-    def forward(self, audio: torch.Tensor) -> list[list[torch.Tensor]]:
-        """[batch, samples] to the maps of each."""
-        return [critic(audio) for critic in self.all]
+    def forward(self, audio: torch.Tensor, draw: int | None = None) -> list[list[torch.Tensor]]:
+        """[batch, samples] to the maps of each, or, with `draw`, a number, of one of each kind, in turn."""
+        critics = [*self.by_period, *self.by_resolution]
+        if draw is not None:
+            critics = [kind[draw % len(kind)] for kind in (self.by_period, self.by_resolution) if len(kind)]
+        return [[x.float() for x in critic(audio)] for critic in critics]

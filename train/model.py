@@ -232,6 +232,10 @@ class Head(StatefulModule):
         audio: torch.Tensor = self.istft(self.spectrum(x)).unsqueeze(1)
         return audio
 
+    def whole(self, x: torch.Tensor) -> torch.Tensor:
+        """As `forward` of a whole utterance, tail included: audio [batch, (frames - 1) * hop_length + n_fft]."""
+        return self.istft.overlap_add.whole(self.istft.frames(self.spectrum(x)))
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -280,8 +284,7 @@ class Decoder(StatefulModule):
         of it.
         """
         self.reset()
-        istft = self.head.istft
-        audio = istft.overlap_add.whole(istft.frames(self.head.spectrum(self.backbone(mel))))
+        audio = self.head.whole(self.backbone(mel))
         self.reset()
         return audio
 

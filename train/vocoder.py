@@ -3,15 +3,19 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import nn
 from torch.nn import functional
 from torch.optim import AdamW
 
+from compiler.checkpoint import read_checkpoint
+from compiler.errors import CompileError
 from train.audio import write_wav
 from train.discriminators import Discriminators
 from train.losses import (
@@ -23,7 +27,7 @@ from train.losses import (
     feature_loss,
     generator_loss,
 )
-from train.model import Decoder, Shape
+from train.model import Decoder, Shape, build_decoder
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -71,9 +75,13 @@ def filled(group: str, given: Mapping[str, Any] | None, defaults: Mapping[str, A
 class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
     """The section `model` of a configuration; its names are the reference's, and so are the defaults.
 
-    `adversarial_from` is the step at which the discriminators join; None: never, the mel loss trains alone.
+    `adversarial_from` is the step at which the discriminators join; None: never, the mel loss trains alone. For the
+    first `head_start` steps of theirs they learn, and the decoder does not listen to them yet.
     `average` keeps a running mean of the weights over about 1 / (1 - average) steps, which is what validation hears
-    and `export` takes; 0: none. `total_steps` is told by the trainer section.
+    and `export` takes; 0: none. `draw_losses` estimates the losses, a step from three of the mel loss's seven scales
+    and from two discriminators, the next from others: less exact, and two to three times as fast on a CPU.
+    `mixed_precision` lets the blocks and the discriminators multiply in bfloat16; all else stays in float32.
+    `total_steps` is told by the trainer section.
     """
 
     def __init__(
@@ -93,6 +101,9 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
         average: float = 0.0,
         adversarial_from: int | None = 0,
         discriminators: Mapping[str, Any] | None = None,
+        head_start: int = 0,
+        draw_losses: bool = False,
+        mixed_precision: bool = False,
         init_seed: int = 1,
     ) -> None:
         super().__init__()
@@ -120,6 +131,8 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
         self.learning_rate, self.betas = float(learning_rate), (float(lr_betas[0]), float(lr_betas[1]))
         self.schedule = Schedule(lr_sch_gamma, warm_up_steps, decay_steps)
         self.clip_gradient, self.average, self.adversarial_from = clip_gradient, average, adversarial_from
+        self.head_start = head_start
+        self.draw_losses, self.mixed_precision = draw_losses, mixed_precision
         self.run_folder: Path | None = None
         self.total_steps = 0
         self.steps = 0
@@ -152,14 +165,42 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
 
     # ---- the model ----
 
+    def start_from(self, path: Path) -> None:
+        """Take the decoder's weights from a checkpoint of any kind that the compiler reads, executing nothing in it.
+
+        It may have fewer blocks: those that it lacks come last, and add nothing at first (gamma is 0).
+        Raises ValueError if it is of another shape, or holds no decoder.
+        """
+        try:
+            checkpoint = read_checkpoint(path)
+            given = build_decoder(checkpoint.tensors, self.decoder.shape.hop_length)
+        except (CompileError, KeyError, RuntimeError) as error:
+            raise ValueError(f"{path}: {error}") from None
+        layers = given.shape.layers
+        if layers > self.decoder.shape.layers or replace(self.decoder.shape, layers=layers) != given.shape:
+            raise ValueError(f"{path}: is {given.shape}, the configuration {self.decoder.shape}")
+        self.decoder.load_state_dict(given.state_dict(), strict=False)
+        for block in list(self.decoder.backbone.convnext)[layers:]:
+            nn.init.zeros_(block.gamma)
+        if self.averaged is not None:
+            self.averaged.load_state_dict(self.decoder.state_dict())
+
     def best_decoder(self) -> Decoder:
         """The decoder to use: of averaged weights, where an average is kept."""
         return self.decoder if self.averaged is None else self.averaged
 
     def resynthesise(self, decoder: Decoder, audio: torch.Tensor) -> torch.Tensor:
         """[batch, samples] to mel and back, to as many samples, without the lag."""
-        whole = decoder.utterance(self.log_mel(audio))
+        mel = self.log_mel(audio)
+        decoder.reset()
+        with self._mixed():
+            hidden = decoder.backbone(mel)
+        decoder.reset()
+        whole = decoder.head.whole(hidden.float())
         return whole[:, self.lag : self.lag + audio.shape[-1]]
+
+    def _mixed(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed_precision and self.training)
 
     # ---- training ----
 
@@ -167,7 +208,9 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
         """One for the decoder, one for the discriminators, if there are any."""
         trained: list[Any] = [self.decoder] if self.discriminators is None else [self.decoder, self.discriminators]
         return [
-            AdamW([p for p in part.parameters() if p.requires_grad], lr=self.learning_rate, betas=self.betas)
+            AdamW(
+                [p for p in part.parameters() if p.requires_grad], lr=self.learning_rate, betas=self.betas, fused=True
+            )
             for part in trained
         ]
 
@@ -181,27 +224,31 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
+        draw = self.steps if self.draw_losses else None
         audio = self.resynthesise(self.decoder, batch)
-        adversarial = self.adversarial_from is not None and self.steps >= self.adversarial_from
+        joined = -1 if self.adversarial_from is None else self.steps - self.adversarial_from
         logged = {"lr": rate}
-        if adversarial:
+        if joined >= 0:
             assert self.discriminators is not None
-            critics = discriminator_loss(self.discriminators(batch), self.discriminators(audio.detach()))
+            with self._mixed():
+                real, fake = self.discriminators(batch, draw), self.discriminators(audio.detach(), draw)
+            critics = discriminator_loss(real, fake)
             self._step(optimizers[1], critics)
             logged["disc"] = float(critics.detach())
-        mel = self.mel_loss(audio, batch)
+        mel = self.mel_loss(audio, batch, draw)
         loss = self.weights["mel_loss"] * mel
         logged["mel"] = float(mel.detach())
         if self.weights["phase_loss"]:
             phase = self.phase_loss(audio, batch)
             logged["phase"] = float(phase.detach())
             loss = loss + self.weights["phase_loss"] * phase
-        if adversarial:
+        if joined >= self.head_start:
             assert self.discriminators is not None
             self.discriminators.requires_grad_(False)
-            fake = self.discriminators(audio)
-            with torch.no_grad():
-                real = self.discriminators(batch)
+            with self._mixed():
+                fake = self.discriminators(audio, draw)
+                with torch.no_grad():
+                    real = self.discriminators(batch, draw)
             generator, feature = generator_loss(fake), feature_loss(real, fake)
             self.discriminators.requires_grad_(True)
             loss = loss + self.weights["adv_gen_loss"] * generator + self.weights["adv_feat_loss"] * feature
@@ -227,7 +274,9 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
         optimizer.step()
 
     def _finish_early(self) -> None:
-        if self.decay_from is None and self.run_folder is not None and (self.run_folder / "finish").exists():
+        told = self.decay_from is None and self.run_folder is not None and (self.run_folder / "finish").exists()
+        # All ranks begin with the same step
+        if self.decay_from is None and self.trainer.strategy.reduce_boolean_decision(told, all=False):
             self.decay_from = self.steps
 
     def _average(self) -> None:
@@ -246,12 +295,16 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
         audio = batch["audio"]
         output = self.resynthesise(self.best_decoder(), audio)
         self.distances.setdefault(names[dataloader_idx], []).append(float(self.mel_loss(output, audio)))
-        if index == 0 and self.run_folder is not None:
+        if index == 0 and self._writes():
+            assert self.run_folder is not None
             folder = self.run_folder / "audio"
             folder.mkdir(parents=True, exist_ok=True)
             name = f"{names[dataloader_idx]}_{batch['name'][0]}"
-            write_wav(folder / f"{name}.original.wav", audio[0].cpu().numpy(), self.sample_rate)
-            write_wav(folder / f"{name}.step{self.steps:07d}.wav", output[0].cpu().numpy(), self.sample_rate)
+            for kind, samples in (("original", audio), (f"step{self.steps:07d}", output)):
+                write_wav(folder / f"{name}.{kind}.wav", samples[0].cpu().numpy(), self.sample_rate)
+            for logger in self.loggers:
+                if isinstance(logger, TensorBoardLogger):
+                    logger.experiment.add_audio(name, output[0], self.steps, self.sample_rate)
 
     def on_validation_epoch_start(self) -> None:
         """Begin to collect."""
@@ -263,10 +316,25 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
         if not self.trainer.sanity_checking:
             self._log({"validation": means})
 
-    def _log(self, facts: Mapping[str, Any]) -> None:
-        if self.run_folder is not None:
-            with (self.run_folder / "log.jsonl").open("a") as file:
-                file.write(json.dumps({"step": self.steps, **facts}) + "\n")
+    def _writes(self) -> bool:
+        """Whether this process keeps the run's log: of several ranks, the first."""
+        return self.run_folder is not None and bool(self.trainer.is_global_zero)
+
+    def _log(self, facts: Mapping[str, Mapping[str, float]]) -> None:
+        """To log.jsonl, a line a call; to log.csv, a line a value; to Lightning's loggers."""
+        if not self._writes():
+            return
+        assert self.run_folder is not None
+        with (self.run_folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps({"step": self.steps, **facts}) + "\n")
+        with (self.run_folder / "log.csv").open("a") as file:
+            if file.tell() == 0:
+                file.write("step,part,name,value\n")
+            for part, values in facts.items():
+                file.writelines(f"{self.steps},{part},{name},{value}\n" for name, value in values.items())
+        for logger in self.loggers:
+            flat = {f"{part}/{name}": value for part, values in facts.items() for name, value in values.items()}
+            logger.log_metrics(flat, self.steps)
 
     # ---- what a checkpoint must hold beside the weights ----
 

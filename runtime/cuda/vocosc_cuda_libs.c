@@ -62,7 +62,8 @@ int vocosc_cuda_libs_queue(const vocosc_cuda_libs *libs, const struct vocosc_cud
   const float one = 1.0f;
   if (step->inputs == 0) {
     const int status = libs->set_plan_stream(libs->plan, stream);
-    return status != 0 ? status : libs->transform(libs->plan, at(memory->scratch, step->x), at(memory->scratch, step->y));
+    return status != 0 ? status
+                       : libs->transform(libs->plan, at(memory->scratch, step->x), at(memory->scratch, step->y));
   }
   if (rows == 0) return 0;
   /* Row-major matrices are column-major ones, transposed: so the operands change places. */

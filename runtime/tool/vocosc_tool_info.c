@@ -30,6 +30,7 @@ int vocosc_tool_info(const command_options *options) {
   report_count("tail_samples", VOCOSC_TAIL);
   report_count("latency_samples", latency);
   report_number("latency_ms", latency * 1e3 / VOCOSC_SAMPLE_RATE);
+  report_count("flash_bytes", (long long)VOCOSC_FLASH_BYTES);
   report_count("state_bytes", (long long)VOCOSC_STATE_BYTES);
   report_count("scratch_bytes", (long long)VOCOSC_SCRATCH_BYTES);
   report_count("stack_bytes", (long long)VOCOSC_STACK_BYTES);

@@ -11,7 +11,7 @@
 #include "vocosc_model.h"
 #include "vocosc_vector.h"
 
-enum { FFT_LENGTH = ${fft.complex_length} };
+enum { FFT_LENGTH = ${fft.complex_length}, FFT_PASSES = ${fft.passes | length} };
 //% macro one_pass(direction, sign, number, step)
 //% set last = direction == "inverse" and number == fft.passes | length
 /* Pass ${number}, radix ${step.radix}: groups ${step.groups}, columns ${step.columns}. */

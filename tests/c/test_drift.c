@@ -9,7 +9,7 @@
 #include "vocosc_model.h"
 
 /* Frames that can still be felt: through each convolution's context, and in the overlap. */
-enum { MEMORY = (BLOCKS + 2) * CONTEXT + N_FFT / HOP + 2 };
+enum { MEMORY = (BLOCKS + 2) * LEFT + N_FFT / HOP + 2 };
 
 static vocosc_stream stream, fresh;
 static vocosc_scratch scratch;

@@ -30,7 +30,7 @@ static void test_inverse(void **state) {
     if (N_FFT % 2 == 0) bins[BINS - 1][1] = 0.0;
     fftw_execute(plan);
     inverse_real_fft(spectrum, work);
-    const float *samples = inverse_real_fft_result(spectrum, work);
+    const float *samples = FFT_PASSES % 2 == 1 ? spectrum : work;
     double error = 0.0, energy = 0.0;
     for (int i = 0; i < N_FFT; i++) {
       error += (samples[i] - exact[i]) * (samples[i] - exact[i]);

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests import builds
 from tests.fuzz.harness import CORPUS, FUZZERS, build_fuzzer, compile_tiny
 from tests.objects import ROOT
 
@@ -29,12 +30,12 @@ def main() -> int:
     arguments = parser.parse_args()
     output: Path = arguments.output.resolve()
     shutil.rmtree(output / "models", ignore_errors=True)
-    (output / "models").mkdir(parents=True)
+    builds.share(output / "models")
     commands: dict[str, list[str | Path]] = {}
     # Of an input's time, by the clock: a machine may rest, or be busy.
     limit = [f"-max_total_time={arguments.seconds}", "-timeout=300", "-print_final_stats=1"]
     for name in FUZZERS:
-        program = build_fuzzer(name, compile_tiny(output / "models", name), output / "build")
+        program = build_fuzzer(name, compile_tiny(name), output / "build")
         commands[name] = [program, "-close_fd_mask=3", "-rss_limit_mb=1500", *limit, _corpus(name, output)]
     python: list[str | Path] = [sys.executable, "-m"]
     if importlib.util.find_spec("atheris"):

@@ -2,8 +2,15 @@
 
 from pathlib import Path
 
-from tests.make_checkpoint import write_checkpoint
-from tests.objects import TINY, compile_sources, make_library, rename, run_ok
+from tests import builds
+from tests.objects import (
+    TINY,
+    include_flags,
+    rename,
+    run_ok,
+    source,
+    weights_file,
+)
 
 HERE = Path(__file__).parent
 CORPUS = HERE / "corpus"
@@ -18,17 +25,11 @@ FUZZERS = {
 SANITIZERS = ["-fsanitize=fuzzer-no-link,address,undefined", "-fno-sanitize-recover=all"]
 
 
-def compile_tiny(build: Path, fuzzer: str, *options: object) -> Path:
-    """The least model's sources and its object as a fuzzer needs it, instrumented, for at most four frames."""
-    weights = "blob" if fuzzer == "weights" else "incbin"
-    directory = build / weights
-    if directory.exists():
-        return directory
-    checkpoint = build / f"{NAME}.ckpt"
-    write_checkpoint(checkpoint, TINY)
-    compile_sources(checkpoint, directory, NAME, "--chunk", 4, "--weights", weights, *options)
-    make_library(directory, NAME, "CC=clang", f"EXTRA_CFLAGS=-O1 -g {' '.join(SANITIZERS)}")
-    return directory
+def compile_tiny(fuzzer: str, *options: object) -> Path:
+    """The least model's sources and its library, as a fuzzer needs it, instrumented, for at most four frames."""
+    options = ("--chunk", 4, "--weights", "blob" if fuzzer == "weights" else "incbin", *options)
+    variables = ("CC=clang", f"EXTRA_CFLAGS=-O1 -g {' '.join(SANITIZERS)}")
+    return builds.library(builds.checkpoint(TINY), NAME, *options, make=variables)
 
 
 def build_fuzzer(fuzzer: str, model: Path, build: Path) -> Path:
@@ -37,9 +38,9 @@ def build_fuzzer(fuzzer: str, model: Path, build: Path) -> Path:
     for path in HERE.glob("*.[ch]"):
         (build / path.name).write_text(rename(path.read_text(), NAME))
     executable = build / fuzzer
-    sources = [build / f"fuzz_{fuzzer}.c", *(model / f"{NAME}_{source}.c" for source in FUZZERS[fuzzer])]
+    sources = [build / f"fuzz_{fuzzer}.c", *(source(model, f"{NAME}_{part}.c") for part in FUZZERS[fuzzer])]
     warnings = ["-Wall", "-Wextra", "-Wconversion", "-Werror"]
     flags = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-g", *warnings, *SANITIZERS, "-fsanitize=fuzzer"]
-    paths = ["-I", build, "-I", model, f'-DWEIGHTS_FILE="{model / NAME}_weights.bin"']
+    paths = ["-I", build, *include_flags(model), f'-DWEIGHTS_FILE="{weights_file(model, NAME)}"']
     run_ok(["clang", *flags, *paths, "-o", executable, *sources, model / f"lib{NAME}.a", "-lm"])
     return executable
