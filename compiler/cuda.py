@@ -44,7 +44,7 @@ ALIGNMENT = 256  # bytes, of tables, scratch and slots
 
 @dataclass(frozen=True)
 class Shards:
-    """How a matrix product is cut. `inputs` and `outputs` are those of the table, padded."""
+    """How a step is cut among thread blocks. `inputs` and `outputs` are those of the table, padded."""
 
     inputs: int
     outputs: int
@@ -71,34 +71,19 @@ class Shards:
 
 
 @dataclass(frozen=True)
-class Start:
-    """The kernel `start`: channels of a thread block, its threads, thread blocks; one more keeps the mels."""
-
-    width: int
-    threads: int
-    shards: int
-
-
-@dataclass(frozen=True)
 class Launch:
-    """A kernel's launch."""
+    """A kernel's launch or, without threads, what a library does. x and y are offsets in scratch, in floats.
 
-    step: str
-    grid: tuple[int, int, int]
-    block: int
-    overlaps_previous: bool = False
-    shared_bytes: int = 0  # beside the kernel's own arrays
-
-
-@dataclass(frozen=True)
-class LibraryStep:
-    """A step that a library does. x and y are offsets in scratch, in floats, as the strides; weights in bytes.
-
-    product, by cuBLAS: y [rows][outputs] += x [rows][inputs] times the table [inputs][outputs].
-    transform, by cuFFT: of each row of x [rows][BINS][re, im] the inverse, to y [rows][N_FFT].
+    With inputs, by cuBLAS: y [rows][outputs] += x [rows][inputs] times the matrix at `weights`, in bytes.
+    Without, by cuFFT: of each row of x [rows][BINS][re, im] the inverse transform, to y [rows][N_FFT].
     """
 
     step: str
+    grid: tuple[int, int, int] = (0, 0, 0)
+    block: int = 0
+    overlaps_previous: bool = False
+    shared_bytes: int = 0  # beside the kernel's own arrays
+
     inputs: int = 0
     outputs: int = 0
     x: int = 0
@@ -141,7 +126,7 @@ class Device:
     tiles: int
     widths: dict[str, int]  # channels of a frame's row, by name
     products: dict[str, Shards]  # by kernel
-    start: Start
+    start: Shards  # channels of `start`, whose columns are those of a block; one block more keeps the mels
     fft_frames: int
     synthesis_table_floats: int
     synthesis_overlap_floats: int
@@ -156,17 +141,12 @@ class Device:
     alignment: int = ALIGNMENT
     synthesis_threads: int = SYNTHESIS_THREADS
     library_threads: int = LIBRARY_THREADS
-    library_steps: tuple[Launch | LibraryStep, ...] = ()  # instead of the launches, if libraries are to do the work
+    library_steps: tuple[Launch, ...] = ()  # instead of the launches, if libraries are to do the work
 
     @property
     def loops(self) -> list[tuple[Sequence[Step], int]]:
         """The steps as runs of alike ones."""
         return loops(self.steps)
-
-    @property
-    def kernels(self) -> list[str]:
-        """Of the steps, each once."""
-        return list(dict.fromkeys(step.kernel for step in self.steps))
 
     @property
     def strides(self) -> dict[str, int]:
@@ -218,7 +198,8 @@ def plan_device(plan: Plan, batch: int) -> Device:
     if rows < 1:
         raise CompileError("--target cuda: too wide a layer for the shared memory of a thread block")
     width = -(-plan.dim // PROCESSORS)
-    start = Start(width, min(MAX_THREADS, round_up(max(LANES * rows, width * rows), LANES)), -(-plan.dim // width))
+    warps = min(MAX_THREADS // LANES, max(rows, -(-width * rows // LANES)))
+    start = Shards(0, plan.dim, width, 1, warps, -(-plan.dim // width))
     tile_jobs = -(-batch // min(batch, MAX_TILES))
     tiles = -(-batch // tile_jobs)
     most_blocks = max(start.shards + 1, batch, *(product.shards for product in products.values()))
@@ -235,13 +216,13 @@ def plan_device(plan: Plan, batch: int) -> Device:
     windows = (left + rows) * max(width, products["contract"].width) + LANES * most_warps  # and the warps' sums
     most_floats = max(rows * dim, (left + rows) * mels) + windows
 
+    sizes = {kernel: (cut.shards, tiles, cut.threads, 0) for kernel, cut in products.items()}
+    sizes["start"] = (start.shards + 1, tiles, start.threads, 0)
+    sizes["synthesis"] = (batch, 1, SYNTHESIS_THREADS, synthesis_shared_bytes)
+
     def launch(step: Step, overlaps_previous: bool) -> Launch:
-        if step.kernel == "synthesis":
-            return Launch(step.name, (batch, 1, 1), SYNTHESIS_THREADS, overlaps_previous, synthesis_shared_bytes)
-        if step.kernel == "start":
-            return Launch(step.name, (start.shards + 1, tiles, 1), start.threads, overlaps_previous)
-        cut = products[step.kernel]
-        return Launch(step.name, (cut.shards, tiles, 1), cut.threads, overlaps_previous)
+        shards, tiles, threads, shared_bytes = sizes[step.kernel]
+        return Launch(step.name, (shards, tiles, 1), threads, overlaps_previous, shared_bytes)
 
     return Device(
         steps=steps,

@@ -11,46 +11,45 @@ from dataclasses import replace
 
 import numpy as np
 
-from .cuda import ALIGNMENT, LIBRARY_THREADS, Device, Launch, LibraryStep, add_table, areas, round_up
+from .cuda import ALIGNMENT, LIBRARY_THREADS, Device, Launch, add_table, areas, round_up
 from .plan import Plan
 
 
 def add_libraries(device: Device, plan: Plan) -> Device:
     """The device with the steps, tables and buffers that the libraries need."""
     rows = device.batch * plan.max_frames
-    strides = {**device.strides, "WINDOWS": (plan.left + 1) * plan.config.n_mels, "HEAD": 2 * plan.bins}
+    dim, hidden = device.strides["DIM"], device.strides["HIDDEN"]
+    windows, bins = (plan.left + 1) * plan.config.n_mels, 2 * plan.bins
     buffers = (
-        ("windows", "[rows][TAPS * MELS]", rows * strides["WINDOWS"]),
-        ("normalised", "[rows][DIM_STRIDE]", rows * strides["DIM"]),
-        ("head", "[rows][log-magnitude, phase][BINS]", rows * strides["HEAD"]),
-        ("complex", "[rows][BINS][re, im]", rows * 2 * plan.bins),
+        ("windows", "[rows][TAPS * MELS]", rows * windows),
+        ("normalised", "[rows][DIM_STRIDE]", rows * dim),
+        ("head", "[rows][log-magnitude, phase][BINS]", rows * bins),
+        ("complex", "[rows][BINS][re, im]", rows * bins),
         ("samples", "[rows][N_FFT]", rows * plan.config.n_fft),
     )
     scratch = areas(device.scratch, ALIGNMENT // 4, buffers)
     places = {area.name: area.offset for area in scratch}
-    # Of each kernel's product: the buffer and the width of its rows of inputs, and of outputs
+    # Of each kernel's product: where its rows of inputs and of outputs are, and their strides
     rows_of = {
-        "embed": ("windows", "WINDOWS", "embedded", "DIM"),
-        "expand": ("normalised", "DIM", "hidden", "HIDDEN"),
-        "contract": ("hidden", "HIDDEN", "residual", "DIM"),
-        "head": ("normalised", "DIM", "head", "HEAD"),
+        "embed": Launch("product", x=places["windows"], x_stride=windows, y=places["embedded"], y_stride=dim),
+        "expand": Launch("product", x=places["normalised"], x_stride=dim, y=places["hidden"], y_stride=hidden),
+        "contract": Launch("product", x=places["hidden"], x_stride=hidden, y=places["residual"], y_stride=dim),
+        "head": Launch("product", x=places["normalised"], x_stride=dim, y=places["head"], y_stride=bins),
     }
     tables = list(device.tables)
-    steps: list[Launch | LibraryStep] = []
+    steps: list[Launch] = []
 
     def row_kernel(name: str) -> None:
         steps.append(Launch(name, (rows, 1, 1), LIBRARY_THREADS))
 
     for step, launch in zip(device.steps, device.launches, strict=True):
         if step.products:
-            x, x_width, y, y_width = rows_of[step.kernel]
             weight, bias = (np.concatenate([op.tensors[key] for op in step.products], -1) for key in ("weight", "bias"))
             table = add_table(tables, f"{step.name}_matrix", "[outputs] biases; [inputs][outputs]", bias, weight)
             row_kernel(f"before_{step.name}")
             inputs, outputs = weight.shape
             matrix = table.offset + round_up(bias.nbytes, ALIGNMENT)
-            rows_x, rows_y = (places[x], strides[x_width]), (places[y], strides[y_width])
-            steps.append(LibraryStep("product", inputs, outputs, *rows_x, matrix, *rows_y))
+            steps.append(replace(rows_of[step.kernel], inputs=inputs, outputs=outputs, weights=matrix))
         if step.kernel == "start":
             steps.append(launch)
         elif step.conv:
@@ -59,6 +58,6 @@ def add_libraries(device: Device, plan: Plan) -> Device:
         elif step.kernel == "head":
             row_kernel("spectrum")
         elif step.kernel == "synthesis":
-            steps.append(LibraryStep("transform", x=places["complex"], y=places["samples"]))
+            steps.append(Launch("transform", x=places["complex"], y=places["samples"]))
             steps.append(Launch("overlap", (device.batch, 1, 1), LIBRARY_THREADS))
     return replace(device, scratch=scratch, tables=tuple(tables), library_steps=tuple(steps))

@@ -61,7 +61,11 @@ def fuse(network: Network) -> tuple[Step, ...]:
         tried = [(kernel, fused, _after(rest, fused, buffers)) for kernel, fused in KERNELS]
         fitting = [(kernel, fused, after) for kernel, fused, after in tried if after is not None]
         if not fitting:
-            raise CompileError(f"--target cuda: {rest[0].name}: no kernel does this {rest[0].kind} where it stands")
+            partly = [
+                n for _, fused in KERNELS for n in range(len(fused)) if _after(rest, fused[:n], buffers) is not None
+            ]
+            misfit = rest[min(max(partly), len(rest) - 1)]
+            raise CompileError(f"--target cuda: {misfit.name}: no kernel does this {misfit.kind} where it stands")
         kernel, fused, buffers = fitting[0]
         steps.append(Step(kernel, rest[: len(fused)], tuple(text.split()[-1] for text in fused)))
         rest = rest[len(fused) :]
@@ -96,13 +100,13 @@ def loops(steps: Sequence[Step]) -> list[tuple[Sequence[Step], int]]:
     """The steps as runs of alike ones: (a run's steps, how many kernels are repeated in it)."""
     found, kernels = [], [step.kernel for step in steps]
     while kernels:
-        best = (1, 1)
-        for period in range(1, len(kernels) // 2 + 1):
-            count = 1
-            while kernels[count * period : (count + 1) * period] == kernels[:period]:
-                count += 1
-            best = max(best, (count * period if count > 1 else 1, period), key=lambda one: one[0])
-        length, period = best
+        length, period = 1, 1
+        for tried in range(1, len(kernels) // 2 + 1):
+            end = tried
+            while kernels[end : end + tried] == kernels[:tried]:
+                end += tried
+            if end > max(length, tried):
+                length, period = end, tried
         found.append((steps[:length], period))
         steps, kernels = steps[length:], kernels[length:]
     return found

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.cuda import LANES, WARP_INPUTS, Launch, Shards, pack_product, plan_device
+from compiler.cuda import LANES, WARP_INPUTS, Shards, pack_product, plan_device
+from compiler.cuda_steps import fuse, loops
 from compiler.emit import KERNELS
 from compiler.errors import CompileError
+from compiler.network import Network, Operation
 from compiler.nvrtc import ARCHITECTURES, Image, Nvrtc, candidates, compile_images, images_bytes
 from compiler.plan import plan
 from tests import builds
@@ -94,7 +97,7 @@ def test_every_kernel_compiles_without_spilling(nvrtc: Nvrtc, model: str, option
     architectures = every(ARCHITECTURES, (80, 90))
     images = compile_images(f"model_{KERNELS}", files, architectures)
     kernels = (*device.launches, *device.library_steps, device.single, device.flush)
-    check_images(images, architectures, {f"model_{launch.step}" for launch in kernels if isinstance(launch, Launch)})
+    check_images(images, architectures, {f"model_{launch.step}" for launch in kernels if launch.block})
 
 
 def test_kernels_that_overlap_wait(nvrtc: Nvrtc, tiny_checkpoint: Path) -> None:
@@ -241,6 +244,63 @@ def test_a_transform_too_long_for_a_thread_block(tiny_checkpoint: Path) -> None:
     network = folded(tiny_checkpoint)
     layout = plan(replace(network, config=replace(network.config, n_fft=16384)), (3,))
     with pytest.raises(CompileError, match="--target cuda: n_fft 16384 is too long"):
+        plan_device(layout, 1)
+
+
+# ---- the schedule ----
+
+
+def two_layers() -> Network:
+    return folded(builds.checkpoint({**TINY, "num_layers": 2}))
+
+
+def test_steps_fuse_the_schedule() -> None:
+    """Every operation once, in order; layers are a loop of the single kernel."""
+    network = two_layers()
+    steps = fuse(network)
+    assert [operation for step in steps for operation in step.operations] == list(network.operations)
+    blocks = ["block0_expand", "block0_contract", "block1_expand", "block1_contract"]
+    assert [step.name for step in steps] == ["embed", "start", *blocks, "head", "synthesis"]
+    runs = [([step.name for step in run], period) for run, period in loops(steps)]
+    assert runs == [(["embed"], 1), (["start"], 1), (blocks, 2), (["head"], 1), (["synthesis"], 1)]
+
+
+UNFIT: dict[str, tuple[Callable[[Operation], list[Operation]], str]] = {
+    "no up projection": (
+        lambda op: [] if op.kernel == "expand" else [op],
+        "block0_contract: no kernel does this linear",
+    ),
+    "two norms": (lambda op: [op, op] if op.name == "block1_norm" else [op], "block1_norm: no kernel"),
+    "look-ahead": (lambda op: [replace(op, right=1) if op.kernel == "conv" else op], "block0_conv: no kernel"),
+    "an epilogue": (lambda op: [replace(op, epilogue="gelu") if op.kind == "conv" else op], "embed: no kernel"),
+    "a buffer": (lambda op: [replace(op, x="mel") if op.name == "final_norm" else op], "final_norm: no kernel"),
+    "an end": (lambda op: [] if op.kind == "overlap_add" else [op], "inverse_rfft: no kernel"),
+    "no layers": (lambda op: [op] if "block" not in op.name or op.name == "block0_conv" else [], "contract, expand"),
+}
+
+
+@pytest.mark.parametrize("change", UNFIT)
+def test_a_schedule_that_no_kernels_run_is_refused(change: str) -> None:
+    function, words = UNFIT[change]
+    network = two_layers()
+    operations = tuple(new for operation in network.operations for new in function(operation))
+    with pytest.raises(CompileError, match=f"^--target cuda: .*{words}"):
+        fuse(replace(network, operations=operations))
+
+
+def test_layers_of_two_shapes_are_refused() -> None:
+    def narrow(operation: Operation) -> Operation:
+        if operation.name == "block1_expand":
+            tensors = {"weight": operation.weight[:, :4], "bias": operation.bias[:4]}
+            return replace(operation, name="block1_up", outputs=4, tensors=tensors)
+        if operation.name == "block1_contract":
+            tensors = {"weight": operation.weight[:4], "bias": operation.bias}
+            return replace(operation, name="block1_down", inputs=4, tensors=tensors)
+        return operation
+
+    network = two_layers()
+    layout = plan(replace(network, operations=tuple(map(narrow, network.operations))), (3,))
+    with pytest.raises(CompileError, match="--target cuda: block1_up: differs in shape"):
         plan_device(layout, 1)
 
 

@@ -94,6 +94,14 @@ def test_odd_shapes(shape: str) -> None:
 # ---- however it is cut ----
 
 
+def test_a_wide_model_in_two_passes() -> None:
+    """The last shard of channels has some that no layer has: the frames kept between passes skip them."""
+    gpu = Gpu(builds.checkpoint(SHAPES["wide"]), "wide", (8,))
+    assert gpu.device.passes == 2
+    mel = some_mel(8, gpu.mels)
+    assert gpu.decode(mel).tobytes() == gpu.decode(mel, 3).tobytes()
+
+
 def test_every_chunk_size_gives_the_same_bits(odd_gpu: Gpu) -> None:
     mel = some_mel(16, odd_gpu.mels)
     expected = odd_gpu.decode(mel).tobytes()

@@ -345,17 +345,15 @@ static int choose_context(vocosc_cuda *cuda, const vocosc_cuda_options *options)
 
 static int ask_device(vocosc_cuda *cuda) {
   const core *core = core_of(cuda);
-  int major = 0;
-  int minor = 0;
-  int result = core->driver.device_attribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, core->device);
-  if (result == CUDA_SUCCESS) {
-    result = core->driver.device_attribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, core->device);
+  const int asked[] = {CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+                       CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT};
+  int values[3] = {0};
+  int result = CUDA_SUCCESS;
+  for (int i = 0; i < 3 && result == CUDA_SUCCESS; i++) {
+    result = core->driver.device_attribute(&values[i], asked[i], core->device);
   }
-  if (result == CUDA_SUCCESS) {
-    result =
-        core->driver.device_attribute(&cuda->multiprocessors, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, core->device);
-  }
-  cuda->architecture = 10 * major + minor;
+  cuda->architecture = 10 * values[0] + values[1];
+  cuda->multiprocessors = values[2];
   return status_of(cuda, result);
 }
 

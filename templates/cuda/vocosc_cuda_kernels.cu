@@ -1,9 +1,10 @@
 /*
- * The network on a GPU: a chunk is ${device.launches | length} kernels, one after the other. See vocosc_network.c for the steps.
+ * The network on a GPU: a chunk is ${device.launches | length} kernels, one after the other. See compiler/cuda_steps.py for the operations
+ * that each fuses.
  *
- *   embed       mel -> embedding                      contract_I  hidden -> x, and the next block's convolution
- *   start       norm -> x, the first convolution      head        norm, magnitude and phase -> spectrum
- *   expand_I    norm, first layer, GELU -> hidden     synthesis   inverse FFT, window, overlap-add -> audio
+ *   embed      mel -> embedding                       contract   hidden -> x, and the next block's convolution
+ *   start      norm -> x, the first convolution       head       norm, magnitude and phase -> spectrum
+ *   expand     norm, up projection, GELU -> hidden    synthesis  inverse FFT, window, overlap-add -> audio
  *
  * A chunk of a few frames is bound by latency and by the bytes of the weights: all of its multiply-adds take a large
  * chip some 2 us (5 frames of 13.4 M; 132 multiprocessors do 128 each a cycle), so tensor cores would bring nothing.
@@ -30,21 +31,13 @@
 #include "vocosc_cuda_library_steps.cuh"
 //% endif
 
-//% macro call(part, step, tables="", histories="", convolves="true")
-${step.kernel}(${part}, arena
-//%- if step.products
-, TABLE_${step.name | upper}${tables}
-//%- endif
-//%- if step.norm
-, TABLE_${step.norm.name | upper}
-//%- endif
-//%- if step.kernel == "contract"
-, ${convolves if step.conv else "false, 0, 0"}
-//%- endif
-//%- if step.conv
-, TABLE_${step.conv.name | upper}${tables}, SLOT_${step.conv.name | upper}${histories}
-//%- endif
-)
+//% macro call(step, tables="", histories="", convolves="true")
+//% set product = ["TABLE_%s%s" % (step.name | upper, tables)] if step.products else []
+//% set norm = ["TABLE_%s" % step.norm.name | upper] if step.norm else []
+//% set next = [convolves if step.conv else "false, 0, 0"] if step.kernel == "contract" else []
+//% set CONV = (step.conv.name | upper) if step.conv else ""
+//% set conv = ["TABLE_%s%s" % (CONV, tables), "SLOT_%s%s" % (CONV, histories)] if step.conv else []
+${step.kernel}(${(["part", "arena"] + product + norm + next + conv) | join(", ")});
 //%- endmacro
 /* The first kernel also leaves a copy of the call for the others, whose parameters never change. */
 //% for step in device.steps
@@ -57,7 +50,7 @@ KERNEL(${threads}) vocosc_${step.name}(PARAMETER(${"vocosc_cuda_call) call" if l
 //% else
   const chain_block<${threads}> part = {memory, call_of(memory)};
 //% endif
-  ${call("part", step)};
+  ${call(step)}
 }
 //% endfor
 
@@ -66,7 +59,7 @@ KERNEL(${threads}) vocosc_${step.name}(PARAMETER(${"vocosc_cuda_call) call" if l
  * the same. Steps that repeat are a loop: its code is fetched once.
  */
 KERNEL(SINGLE_THREADS) vocosc_chunk(PARAMETER(vocosc_cuda_call) call) {
-//% for kernel in device.kernels
+//% for kernel in device.steps | map(attribute="kernel") | unique
   static_assert(${kernel | upper}_FLOATS <= SINGLE_FLOATS, "");
 //% endfor
   SHARED_FLOATS_OF_LAUNCH(arena, SINGLE_FLOATS);
@@ -76,7 +69,7 @@ KERNEL(SINGLE_THREADS) vocosc_chunk(PARAMETER(vocosc_cuda_call) call) {
 //% for run, period in device.loops
 //% set count = (run | length) // period
 //% if count == 1
-  EVERY_SHARD(${run[0].kernel}_shard) ${call("part", run[0])};
+  EVERY_SHARD(${run[0].kernel}_shard) ${call(run[0])}
 //% if not loop.last
   part.done();
 //% endif
@@ -95,7 +88,7 @@ KERNEL(SINGLE_THREADS) vocosc_chunk(PARAMETER(vocosc_cuda_call) call) {
     const size_t tables = (size_t)layer * LAYER_BYTES;
 //% for step in run[:period]
     EVERY_SHARD(${step.kernel}_shard) {
-      ${call("part", step, " + tables", " + layer * LEFT * DIM", "layer < %d" % (run | selectattr("conv") | list | length))};
+      ${call(step, " + tables", " + layer * LEFT * DIM", "layer < %d" % (run | selectattr("conv") | list | length))}
     }
     part.done();
 //% endfor

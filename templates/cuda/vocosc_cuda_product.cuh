@@ -9,7 +9,6 @@
 struct lane_weights {
   uint4 halves;
 };
-enum { LANE_WEIGHT_BYTES = 16 };
 
 static lane_weights load_weights(const char *p, int lane) { return {load_words(p + lane * 16)}; }
 
@@ -27,7 +26,6 @@ static void widen(const lane_weights &weights, float w[8]) {
 struct lane_weights {
   float4 first, second;
 };
-enum { LANE_WEIGHT_BYTES = 32 };
 
 static lane_weights load_weights(const char *p, int lane) {
   const float *from = (const float *)p;
@@ -71,13 +69,13 @@ struct shard {
   void load(const block &part, size_t offset) {
     const int warp = thread_index() / LANES;
     const int lane = thread_index() % LANES;
-    const int column_bytes = LANES * LANE_WEIGHT_BYTES;
+    const int column_bytes = LANES * (int)sizeof(lane_weights);
     const float *header = table(part.memory, offset);
     const char *from = (const char *)(header + HEADER_FLOATS) + ((size_t)part.shard() * WARPS + warp) * COLUMNS * column_bytes;
     row = thread_index() / PART_WIDTH;
     output = thread_index() % PART_WIDTH;
     channel = part.shard() * PART_WIDTH + output;
-    if (thread_index() < THREADS) { /* a block may have more threads than the shard */
+    if (block::THREADS == THREADS || thread_index() < THREADS) { /* a block may have more threads than the shard */
 #pragma unroll
       for (int c = 0; c < COLUMNS; c++) weights[c] = load_weights(from + c * column_bytes, lane);
     }
@@ -129,7 +127,7 @@ struct shard {
     const int lane = thread_index() % LANES;
     const int warp = thread_index() / LANES;
     float sums[PADDED_SUMS] = {};
-    if (thread_index() >= THREADS) return;
+    if (block::THREADS != THREADS && thread_index() >= THREADS) return;
     if (rows == 1) {
       sum_rows<1>(x, stride, rows, sums);
     } else {

@@ -71,17 +71,31 @@ struct channel_taps {
   }
 };
 
+/* For each of LEFT frames of the block's channels, kept(its place in a window, its value in a stream's history). */
+template <int WIDTH, typename block, typename function>
+static void for_each_kept(const block &part, float *history, function kept) {
+  for (int i = thread_index(); i < WIDTH * LEFT; i += block::THREADS) {
+    const int channel = part.shard() * WIDTH + i % WIDTH;
+    if (channel < DIM) kept(i % WIDTH * (LEFT + ROWS) + i / WIDTH, history[i / WIDTH * DIM + channel]);
+  }
+}
+
+/* The first LEFT frames of a window [channels][LEFT + ROWS], from a stream's history. */
+template <int WIDTH, typename block>
+static void load_window(const block &part, shared_floats window, float *history) {
+  for_each_kept<WIDTH>(part, history, [&](int at, float &value) { window[at] = value; });
+}
+
 /*
  * The end of a pass over `rows` frames of x, the residual, from row `first` of scratch on, for the channels of this
  * block, of which each thread brings one value of one channel (`column`) and row, or none (row >= rows): stores x,
- * convolves it, and keeps the last LEFT frames of x, in `window` [channels][LEFT + ROWS] for the next pass or, at the
- * chunk's end, in the stream's history.
+ * convolves it, and keeps the last LEFT frames of x, in the window for the next pass or, at the chunk's end, in the
+ * stream's history.
  */
 template <int WIDTH, typename block>
 static void convolve(const block &part, const channel_taps &taps, shared_floats window, float value, int column,
                      int row, int rows, bool is_last, size_t first, float *history) {
-  const int first_channel = part.shard() * WIDTH;
-  const int channel = first_channel + column;
+  const int channel = part.shard() * WIDTH + column;
   const size_t at = (first + row) * DIM_STRIDE + channel;
   const bool is_used = row < rows && channel < DIM;
   const shared_floats own = window + column * (LEFT + ROWS);
@@ -96,30 +110,13 @@ static void convolve(const block &part, const channel_taps &taps, shared_floats 
     for (int tap = 0; tap < TAPS; tap++) sum = fma_float(own[row + tap], taps.taps[tap], sum);
     scratch(part.memory, SCRATCH_CONVOLVED)[at] = sum;
   }
-  if (is_last) {
-    for (int i = thread_index(); i < WIDTH * LEFT; i += block::THREADS) {
-      const int c = i % WIDTH;
-      const int from = i / WIDTH;
-      if (first_channel + c < DIM) history[from * DIM + first_channel + c] = window[c * (LEFT + ROWS) + rows + from];
-    }
-  }
+  if (is_last) for_each_kept<WIDTH>(part, history, [&](int at, float &kept) { kept = window[at + rows]; });
   barrier();
   if (!is_last) {
-    for (int c = thread_index(); c < WIDTH; c += block::THREADS) {
+    for (int c = thread_index(); c < WIDTH && part.shard() * WIDTH + c < DIM; c += block::THREADS) {
       const shared_floats moved = window + c * (LEFT + ROWS);
       for (int i = 0; i < LEFT; i++) moved[i] = moved[rows + i];
     }
-  }
-}
-
-/* The window's first LEFT frames, from a stream's history. */
-template <int WIDTH, typename block>
-static void load_window(const block &part, shared_floats window, const float *history) {
-  const int first_channel = part.shard() * WIDTH;
-  for (int i = thread_index(); i < WIDTH * LEFT; i += block::THREADS) {
-    const int c = i % WIDTH;
-    const int from = i / WIDTH;
-    if (first_channel + c < DIM) window[c * (LEFT + ROWS) + from] = history[from * DIM + first_channel + c];
   }
 }
 

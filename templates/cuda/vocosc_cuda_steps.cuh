@@ -41,11 +41,7 @@ static void multiply_rows(const block &part, shared_floats arena, size_t table, 
   product.load(part, table);
   const int count = part.call.count;
   const int frames = part.call.frames;
-  if (IS_FIRST) {
-    part.wait_for_nothing();
-  } else {
-    part.wait();
-  }
+  IS_FIRST ? part.wait_for_nothing() : part.wait();
   for_each_pass(part, count, frames, [&](int job, int frame, int rows, size_t first) {
     prepare(inputs, job, frame, rows, first);
     barrier();
@@ -64,29 +60,28 @@ static void embed(const block &part, shared_floats arena, size_t table) {
   const device_memory &memory = part.memory;
   const device_call &call = part.call;
   const int thread = thread_index();
-  multiply_rows<embed_shard, MEL_WINDOW_FLOATS, MELS_STRIDE, true>(
-      part, arena, table,
-      [&](shared_floats window, int job, int frame, int rows, size_t) {
-        const float *history = slot(memory, call, job) + SLOT_EMBED;
-        const float *mels = (const float *)call.jobs[job].mel;
-        /* First all loads, then the stores: so they are under way together. */
-        float values[WINDOW_SHARE];
+  const auto prepare = [&](shared_floats window, int job, int frame, int rows, size_t) {
+    const float *history = slot(memory, call, job) + SLOT_EMBED;
+    const float *mels = (const float *)call.jobs[job].mel;
+    /* First all loads, then the stores: so they are under way together. */
+    float values[WINDOW_SHARE];
 #pragma unroll
-        for (int i = 0; i < WINDOW_SHARE; i++) {
-          const int at = least(thread + i * block::THREADS, (LEFT + rows) * MELS_STRIDE - 1);
-          const float *from = mel_frame(mels, history, frame + at / MELS_STRIDE - LEFT);
-          values[i] = from[least(at % MELS_STRIDE, MELS - 1)];
-        }
+    for (int i = 0; i < WINDOW_SHARE; i++) {
+      const int at = least(thread + i * block::THREADS, (LEFT + rows) * MELS_STRIDE - 1);
+      const float *from = mel_frame(mels, history, frame + at / MELS_STRIDE - LEFT);
+      values[i] = from[least(at % MELS_STRIDE, MELS - 1)];
+    }
 #pragma unroll
-        for (int i = 0; i < WINDOW_SHARE; i++) {
-          const int at = thread + i * block::THREADS;
-          if (at < MEL_WINDOW_FLOATS) window[at] = at % MELS_STRIDE < MELS ? clean(values[i]) : 0.0f;
-        }
-      },
-      [&](const embed_shard &product, shared_floats partial, size_t row) {
-        float *to = scratch(memory, SCRATCH_EMBEDDED) + row * DIM_STRIDE;
-        if (product.channel < DIM) to[product.channel] = product.finish(partial, 0);
-      });
+    for (int i = 0; i < WINDOW_SHARE; i++) {
+      const int at = thread + i * block::THREADS;
+      if (at < MEL_WINDOW_FLOATS) window[at] = at % MELS_STRIDE < MELS ? clean(values[i]) : 0.0f;
+    }
+  };
+  const auto store = [&](const embed_shard &product, shared_floats partial, size_t row) {
+    float *to = scratch(memory, SCRATCH_EMBEDDED) + row * DIM_STRIDE;
+    if (product.channel < DIM) to[product.channel] = product.finish(partial, 0);
+  };
+  multiply_rows<embed_shard, MEL_WINDOW_FLOATS, MELS_STRIDE, true>(part, arena, table, prepare, store);
 }
 
 /* The channels of a thread block of `start`, and its threads. */
@@ -162,28 +157,24 @@ static void start(const block &part, shared_floats arena, size_t norm, size_t co
 /* A product of the norm of some rows. */
 template <typename shard, typename block, typename function>
 static void multiply_norm(const block &part, shared_floats arena, size_t table, size_t from, function epilogue) {
-  multiply_rows<shard, ROWS_FLOATS, DIM_STRIDE, false>(
-      part, arena, table,
-      [&](shared_floats normalised, int, int, int rows, size_t first) {
-        normalise(part, scratch(part.memory, from) + first * DIM_STRIDE, normalised, rows);
-      },
-      epilogue);
+  const auto prepare = [&](shared_floats normalised, int, int, int rows, size_t first) {
+    normalise(part, scratch(part.memory, from) + first * DIM_STRIDE, normalised, rows);
+  };
+  multiply_rows<shard, ROWS_FLOATS, DIM_STRIDE, false>(part, arena, table, prepare, epilogue);
 }
 
-/* A block's norm, first layer and GELU. */
+/* A block's norm, up projection and GELU. */
 enum { EXPAND_FLOATS = ROWS_FLOATS + expand_shard::PARTIAL_FLOATS };
 template <typename block>
 static void expand(const block &part, shared_floats arena, size_t table) {
-  multiply_norm<expand_shard>(part, arena, table, SCRATCH_CONVOLVED,
-                              [&](const expand_shard &product, shared_floats partial, size_t row) {
-                                float *to = scratch(part.memory, SCRATCH_HIDDEN) + row * HIDDEN_STRIDE;
-                                if (product.channel < HIDDEN_STRIDE) {
-                                  to[product.channel] = vec_gelu(product.finish(partial, 0));
-                                }
-                              });
+  const auto store = [&](const expand_shard &product, shared_floats partial, size_t row) {
+    float *to = scratch(part.memory, SCRATCH_HIDDEN) + row * HIDDEN_STRIDE;
+    if (product.channel < HIDDEN_STRIDE) to[product.channel] = vec_gelu(product.finish(partial, 0));
+  };
+  multiply_norm<expand_shard>(part, arena, table, SCRATCH_CONVOLVED, store);
 }
 
-/* A block's second layer, onto x; the next block's convolution, with its history, if there is a next. */
+/* A block's down projection, onto x; the next block's convolution, with its history, if there is a next. */
 enum { CONTRACT_WINDOW_FLOATS = contract_shard::WIDTH * (LEFT + ROWS) };
 enum { CONTRACT_FLOATS = CONTRACT_WINDOW_FLOATS + contract_shard::PARTIAL_FLOATS };
 template <typename block>
@@ -239,13 +230,11 @@ static void polar(float log_magnitude, float phase, float *re, float *im) {
 enum { HEAD_FLOATS = ROWS_FLOATS + head_shard::PARTIAL_FLOATS };
 template <typename block>
 static void head(const block &part, shared_floats arena, size_t table) {
-  multiply_norm<head_shard>(part, arena, table, SCRATCH_RESIDUAL,
-                            [&](const head_shard &product, shared_floats partial, size_t row) {
-                              float *to = scratch(part.memory, SCRATCH_SPECTRUM) + row * 2 * BINS_STRIDE + product.channel;
-                              if (product.channel < BINS) {
-                                polar(product.finish(partial, 0), product.finish(partial, 1), to, to + BINS_STRIDE);
-                              }
-                            });
+  const auto store = [&](const head_shard &product, shared_floats partial, size_t row) {
+    float *to = scratch(part.memory, SCRATCH_SPECTRUM) + row * 2 * BINS_STRIDE + product.channel;
+    if (product.channel < BINS) polar(product.finish(partial, 0), product.finish(partial, 1), to, to + BINS_STRIDE);
+  };
+  multiply_norm<head_shard>(part, arena, table, SCRATCH_RESIDUAL, store);
 }
 
 #endif /* VOCOSC_CUDA_STEPS_CUH */

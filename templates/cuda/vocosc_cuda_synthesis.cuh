@@ -39,8 +39,7 @@ static void overlap_add(samples_pointer samples, int count, pointer window, over
 }
 
 struct synthesis_shard {
-  static constexpr int SHARDS = VOCOSC_CUDA_BATCH;
-  static constexpr int THREADS = ${device.synthesis_threads};
+  static constexpr int SHARDS = VOCOSC_CUDA_BATCH, THREADS = ${device.synthesis_threads};
 };
 
 /* One stream per shard: the inverse FFTs of its frames side by side, then their overlap-add. */
