@@ -44,6 +44,7 @@ class Product:
 
     name: str
     format: Format
+    outputs: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +76,8 @@ def variants(isa: Isa, products: Iterable[Product]) -> Iterator[tuple[Product, i
     for product in products:
         for tile in isa.tiles:
             for vectors in tile.vectors:
-                yield product, tile.rows, vectors * isa.lanes
+                if vectors * isa.lanes <= product.outputs:
+                    yield product, tile.rows, vectors * isa.lanes
 
 
 def variants_header(isa: Isa, products: Iterable[Product]) -> str:
@@ -95,7 +97,7 @@ def emit_tiles(checkpoint: Path, isa: Isa, precision: str, directory: Path) -> t
     for file, data in files.items():
         (directory / file).parent.mkdir(exist_ok=True)
         (directory / file).write_bytes(data)
-    products = [Product(kernel.name, kernel.format) for kernel in layout.kernels]
+    products = [Product(kernel.name, kernel.format, kernel.panels * PANEL) for kernel in layout.kernels]
     return products, fetch_of(sum(table.data.nbytes for table in tables))
 
 

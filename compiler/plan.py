@@ -61,6 +61,10 @@ class Kernel:
         """Panels of 16 outputs."""
         return padded(self.outputs) // PANEL
 
+    def fits(self, columns: int) -> bool:
+        """Whether it has work for a tile of so many outputs."""
+        return columns <= self.panels * PANEL
+
 
 @dataclass(frozen=True)
 class Plan:

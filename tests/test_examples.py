@@ -19,7 +19,7 @@ WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"]
 def test_every_example_is_in_the_readme() -> None:
     """And how to build it is said there, in a README of its own, or in the comment that its program begins with."""
     readme = (ROOT / "README.md").read_text()
-    data = {EXAMPLES / "speech", EXAMPLES / "model"}
+    data = {EXAMPLES / "speech", EXAMPLES / "model", EXAMPLES / "audio"}
     for folder in sorted(path for path in EXAMPLES.iterdir() if path.is_dir() and path not in data):
         assert f"(examples/{folder.name}/" in readme, folder.name
         texts = [path.read_text() for path in (*folder.glob("README.md"), *folder.glob("main.c*"))]

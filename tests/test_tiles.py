@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.report import this_machine
-from bench.tiles import AHEAD, REGISTERS, Product, Result, build, candidates, run, table, variants_header
+from bench.tiles import AHEAD, REGISTERS, Product, Result, build, candidates, run, table, variants, variants_header
 from compiler.formats import FORMATS
 from compiler.isa import AVX2, AVX512, Isa
 
@@ -22,7 +22,7 @@ def test_the_chosen_tiles_are_among_those_timed(isa: Isa) -> None:
 
 
 def test_the_header_lists_each_tile() -> None:
-    lines = variants_header(candidates(AVX512), [Product("expand", FORMATS["w8"])]).splitlines()
+    lines = variants_header(candidates(AVX512), [Product("expand", FORMATS["w8"], 1536)]).splitlines()
     assert len(lines) == sum(len(tile.vectors) for tile in candidates(AVX512).tiles)
     assert "VARIANT(expand, EXPAND, 5, 64)" in lines
 
@@ -38,7 +38,7 @@ def test_tiles_are_called_with_their_own_types_within_their_memory(
     program, products, _ = build(small_checkpoint, some, precision, tmp_path, *checks)
     if {*isa.cpu, *isa.integer_cpu} <= set(this_machine()["cpu_flags"]):
         speeds = run(program, 512, 1 << 18, 1)
-        assert len(speeds) == len(products) * sum(len(tile.vectors) for tile in some.tiles)
+        assert len(speeds) == len(list(variants(some, products))) > 2 * len(products)
         assert all(speed > 0 for speed in speeds)
 
 

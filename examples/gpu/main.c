@@ -1,4 +1,8 @@
-/* Raw float32 log-mel from stdin to raw float32 audio on stdout: on a GPU where there is one, on the CPU where not. */
+/*
+ * Raw float32 log-mel from stdin to raw float32 audio on stdout: on a GPU where there is one, on the CPU where not.
+ *
+ * cc -O2 -Igenerated/vocos examples/gpu/main.c generated/vocos/libvocos.a -o gpu
+ */
 #include <stdio.h>
 
 #include "vocos.h"

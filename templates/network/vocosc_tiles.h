@@ -55,7 +55,7 @@ enum {
   ${NAME}_PANEL_FLOATS = ${format.panel(product.inputs) * format.weight_bytes // 4}, /* the same, counted in floats */
 };
 //% for tile in isa.tiles
-//% for vectors in tile.widths(format)
+//% for vectors in tile.widths(format) if product.fits(vectors * isa.lanes)
 //% set columns = vectors * isa.lanes
 //% set panels = [columns // PANEL, 1] | max
 
@@ -137,7 +137,7 @@ static void ${product.name}_rows(${parameters(product)}const ${format.weight_typ
   switch (rows) {
 //% for tile in isa.tiles
     ${"case %d" | format(tile.rows) if not loop.last else "default"}:
-//% for vectors in tile.widths(format)
+//% for vectors in tile.widths(format) if product.fits(vectors * isa.lanes)
 //% set columns = vectors * isa.lanes
 //% if columns >= PANEL
       for (; panels >= ${columns // PANEL}; panels -= ${columns // PANEL}) {
