@@ -24,7 +24,7 @@ ARGS ?=
 # C as it is written: what the compiler renders is formatted when it is emitted.
 c_files = $(shell find runtime tests bench examples \( -name '*.[ch]' -o -name '*.cpp' \) -not -path '*/build/*' | xargs grep -LE '^ *//%|\$$\{')
 
-.PHONY: help demo test test-all test-gpu fuzz lint lint-python lint-c object bench bench-gpu tiles quality \
+.PHONY: help demo test test-all mutations test-gpu fuzz lint lint-python lint-c object bench bench-gpu tiles quality \
   corpus train test-train clean setup-build setup-test setup-bench setup-quality setup-train setup-corpus
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -43,6 +43,9 @@ test-all: setup-test lint ## the same, with every case of every test
 
 fuzz: setup-test ## [SECONDS=3600]: run each fuzzer for so long
 	@$(python) -m tests.fuzz --seconds $(SECONDS)
+
+mutations: setup-test ## break the sources in many ways, one by one: the tests must notice
+	@$(python) -m tests.mutations
 
 test-gpu: setup-test ## on a machine with an NVIDIA GPU: its audio, its faults, compute-sanitizer; without one it says so
 	@$(python) -m pytest -q -rs tests/test_gpu.py
