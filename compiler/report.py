@@ -13,6 +13,7 @@ from .build import Measured
 from .cuda import Device
 from .emit import Options
 from .formats import Table
+from .isa import Isa
 from .nvrtc import Image
 from .plan import Plan
 
@@ -201,13 +202,20 @@ def _stack_bound(plan: Plan, options: Options) -> int | None:
     kind = 2 if any(found.is_integer for found in formats) else int(any(found.weight_bytes == 2 for found in formats))
     bound = max((isa.stack_bytes[kind] for isa in options.isas if isa.lanes), default=None)
     is_tiny = min(plan.config.n_fft, plan.dim) < 64
-    return 2 * bound if bound is not None and is_tiny else bound
+    return bound * 3 // 2 if bound is not None and is_tiny else bound
 
 
 def _flash_estimate(plan: Plan, weight_bytes: int, options: Options) -> int:
     """Before the build: the tables, and code of about the size that it had in other models, by heights of tile."""
     fft = plan.fft
     tables = 4 * (2 * plan.config.n_fft + 2 * fft.cosines.size + 2 * fft.half_cosines.size + 2 * plan.bins)
-    heights = {isa.name: sum(tile.rows <= plan.max_frames for tile in isa.tiles) for isa in options.isas}
-    code = sum(14_000 + isa.code_bytes * heights[isa.name] for isa in options.isas)
+    code = sum(14_000 + round(isa.code_bytes * _heights(plan, isa)) for isa in options.isas)
     return (64 + weight_bytes if options.baked else 0) + tables + code + 9_000
+
+
+def _heights(plan: Plan, isa: Isa) -> float:
+    """The heights of tile that a build has, less those accumulators that are too wide for small products."""
+    tiles = [tile for tile in isa.tiles if tile.rows <= plan.max_frames]
+    every = [(k, t.rows * v, v * isa.lanes) for k in plan.kernels for t in tiles for v in t.widths(k.format)]
+    emitted = sum(accumulators for kernel, accumulators, columns in every if kernel.fits(columns))
+    return len(tiles) * emitted / max(1, sum(accumulators for _, accumulators, _ in every))
