@@ -33,7 +33,7 @@ from train.configuration import ConfigurationError, read_configuration, without_
 from train.data import Augmentation, Corpus, SpeechData  # noqa: E402
 from train.export import export  # noqa: E402
 from train.losses import LogMel, MultiScaleMel, PhaseAdvance  # noqa: E402
-from train.model import build_decoder  # noqa: E402
+from train.model import Decoder, Shape, build_decoder  # noqa: E402
 from train.run import LAST, Saving, fit, resume  # noqa: E402
 from train.vocoder import Vocoder as TrainedVocoder  # noqa: E402
 
@@ -317,6 +317,36 @@ def test_the_model_is_the_reference_in_chunks_and_whole() -> None:
     assert len(whole) == len(truth) + sizes["n_fft"] - sizes["hop_length"]
     for output in (whole[: len(truth)], np.concatenate(chunks)):
         assert reference.snr_db(truth, output) > 100
+
+
+@pytest.mark.parametrize("frames", [1, 4, 9])
+def test_look_ahead_lags_and_changes_nothing_else(frames: int) -> None:
+    torch.manual_seed(1)
+    shape = Shape(
+        MELS, dim=12, hidden=24, kernel_size=7, layers=2, n_fft=N_FFT, hop_length=HOP, lookahead_frames=frames
+    )
+    assert shape.lookaheads == {1: [1, 0, 0], 4: [3, 1, 0], 9: [3, 3, 3]}[frames]
+    decoder = Decoder(shape).eval()
+    mel = torch.randn(1, MELS, 40)
+    with torch.no_grad():
+        whole = decoder.utterance(mel)[0]
+        chunks = [decoder(mel[..., i : i + 10])[0, 0] for i in range(0, 40, 10)]
+        changed = mel.clone()
+        changed[..., 20:] += 1
+        other = decoder.utterance(changed)[0]
+    streamed = torch.cat(chunks)
+    assert len(streamed) == (40 - frames) * HOP
+    torch.testing.assert_close(streamed, whole[: len(streamed)])
+    first = int((whole != other).nonzero()[0])
+    assert 0 <= first - (20 - frames) * HOP < HOP, (
+        "a frame is heard where its look-ahead begins, where the window rises"
+    )
+
+
+def test_more_look_ahead_than_the_convolutions_can_take_is_refused(speech: Path, tmp_path: Path) -> None:
+    sizes = {"dim": 12, "num_layers": 2, "mlp_ratio": 2.0, "kernel_size": 3, "lookahead_frames": 4}
+    with pytest.raises(ConfigurationError, match="lookahead_frames 4: these convolutions can take 0 to 3"):
+        fit(read_configuration(written(tiny(speech, tmp_path, vocoder_args=sizes), tmp_path)), tmp_path / "run")
 
 
 def test_the_front_end_is_the_references() -> None:

@@ -63,12 +63,16 @@ class StatefulModule(nn.Module):  # type: ignore[misc,unused-ignore]
         """Drop this module's own state."""
 
 
-class CausalConv(StatefulModule):
-    """Convolution over time with k - 1 frames of left context: zeros at first, then the last frames seen."""
+class StreamingConv(StatefulModule):
+    """Convolution over time with `lookahead` frames of right context, and k - 1 - lookahead of left context.
 
-    def __init__(self, inputs: int, outputs: int, kernel_size: int, groups: int = 1) -> None:
+    To the left of the utterance are zeros. Its output lags `lookahead` frames behind its input: the first call gives
+    as many frames fewer.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel_size: int, groups: int = 1, lookahead: int = 0) -> None:
         super().__init__()
-        self.context = kernel_size - 1
+        self.context, self.lookahead = kernel_size - 1, lookahead
         self.conv = NormedConv(inputs, outputs, kernel_size, groups)
         self.history: torch.Tensor | None = None
 
@@ -76,10 +80,13 @@ class CausalConv(StatefulModule):
         """Drop the left context."""
         self.history = None
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[batch, inputs, frames] to [batch, outputs, frames]."""
+    def forward(self, x: torch.Tensor, last: bool = False) -> torch.Tensor:
+        """[batch, inputs, frames] to [batch, outputs, frames], less what lags; after the `last` frames come zeros."""
         first = self.history is None
-        x = functional.pad(x, (self.context, 0)) if first else torch.cat([self.history, x], dim=-1)
+        left = self.context - self.lookahead
+        x = functional.pad(x, (left, 0)) if first else torch.cat([self.history, x], dim=-1)
+        if last and self.lookahead:
+            x = functional.pad(x, (0, self.lookahead))
         self.history = x[..., x.shape[-1] - self.context :]
         y: torch.Tensor = self.conv(x)
         return y
@@ -88,7 +95,7 @@ class CausalConv(StatefulModule):
 class StatefulAdd(StatefulModule):
     """Sum of two signals of which either may run ahead: frames without a partner wait for the next chunk.
 
-    Here both always keep step, so that what waits is empty; but it is concatenated all the same.
+    In causal blocks both always keep step, so that what waits is empty; but it is concatenated all the same.
     """
 
     def __init__(self) -> None:
@@ -112,9 +119,9 @@ class StatefulAdd(StatefulModule):
 class Block(StatefulModule):
     """ConvNeXt block: depthwise convolution, norm, two linears around a GELU, layer scale, residual."""
 
-    def __init__(self, dim: int, hidden: int, kernel_size: int, layer_scale: float) -> None:
+    def __init__(self, dim: int, hidden: int, kernel_size: int, layer_scale: float, lookahead: int = 0) -> None:
         super().__init__()
-        self.dwconv = CausalConv(dim, dim, kernel_size, groups=dim)
+        self.dwconv = StreamingConv(dim, dim, kernel_size, dim, lookahead)
         self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
         self.pwconv1 = linear(dim, hidden)
         self.act = nn.GELU()
@@ -122,9 +129,9 @@ class Block(StatefulModule):
         self.gamma = nn.Parameter(torch.full((dim,), layer_scale))
         self.add = StatefulAdd()
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[batch, dim, frames] to the same shape."""
-        y = self.dwconv(x).permute(0, 2, 1)
+    def forward(self, x: torch.Tensor, last: bool = False) -> torch.Tensor:
+        """[batch, dim, frames] to the same shape, less what lags."""
+        y = self.dwconv(x, last).permute(0, 2, 1)
         y = self.pwconv2(self.act(self.pwconv1(self.norm(y))))
         y = (self.gamma * y).permute(0, 2, 1)
         total: torch.Tensor = self.add(x, y)
@@ -137,18 +144,19 @@ class Backbone(StatefulModule):
     def __init__(self, shape: "Shape", layer_scale: float) -> None:
         super().__init__()
         dim = shape.dim
-        self.embed = CausalConv(shape.mels, dim, shape.kernel_size)
+        first, *others = shape.lookaheads
+        self.embed = StreamingConv(shape.mels, dim, shape.kernel_size, lookahead=first)
         self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
         self.convnext = nn.ModuleList(
-            [Block(dim, shape.hidden, shape.kernel_size, layer_scale) for _ in range(shape.layers)]
+            [Block(dim, shape.hidden, shape.kernel_size, layer_scale, frames) for frames in others]
         )
         self.final_layer_norm = nn.LayerNorm(dim, eps=NORM_EPS)
 
-    def forward(self, mel: torch.Tensor) -> torch.Tensor:
-        """[batch, mels, frames] to [batch, dim, frames]."""
-        x = self.norm(self.embed(mel).transpose(1, 2)).transpose(1, 2)
+    def forward(self, mel: torch.Tensor, last: bool = False) -> torch.Tensor:
+        """[batch, mels, frames] to [batch, dim, frames], less what lags; `last`: the utterance ends here."""
+        x = self.norm(self.embed(mel, last).transpose(1, 2)).transpose(1, 2)
         for block in self.convnext:
-            x = block(x)
+            x = block(x, last)
         y: torch.Tensor = self.final_layer_norm(x.transpose(1, 2)).transpose(1, 2)
         return y
 
@@ -239,7 +247,7 @@ class Head(StatefulModule):
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a decoder. All in elements, but hop_length and n_fft in samples."""
+    """The sizes of a decoder. All in elements, but hop_length and n_fft in samples, and look-ahead in frames."""
 
     mels: int
     dim: int
@@ -248,6 +256,21 @@ class Shape:
     layers: int
     n_fft: int
     hop_length: int
+    lookahead_frames: int = 0  # of the whole decoder
+
+    @property
+    def lookaheads(self) -> list[int]:
+        """Of each convolution, the embedding first; the earliest take as much as they can.
+
+        Raises ValueError for more than all convolutions can take, each up to half of what it sees beside its frame.
+        """
+        most, left, taken = (self.kernel_size - 1) // 2, self.lookahead_frames, []
+        if not 0 <= left <= most * (1 + self.layers):
+            raise ValueError(f"lookahead_frames {left}: these convolutions can take 0 to {most * (1 + self.layers)}")
+        for _ in range(1 + self.layers):
+            taken.append(min(most, left))
+            left -= taken[-1]
+        return taken
 
 
 class Decoder(StatefulModule):
@@ -284,12 +307,12 @@ class Decoder(StatefulModule):
         of it.
         """
         self.reset()
-        audio = self.head.whole(self.backbone(mel))
+        audio = self.head.whole(self.backbone(mel, last=True))
         self.reset()
         return audio
 
 
-def build_decoder(tensors: Mapping[str, np.ndarray[Any, Any]], hop_length: int) -> Decoder:
+def build_decoder(tensors: Mapping[str, np.ndarray[Any, Any]], hop_length: int, lookahead_frames: int = 0) -> Decoder:
     """A decoder in float32, in evaluation mode, with a checkpoint's weights.
 
     `tensors` holds the decoder's tensors under their names in the file (`decoder.0...`, `decoder.1...`).
@@ -311,6 +334,7 @@ def build_decoder(tensors: Mapping[str, np.ndarray[Any, Any]], hop_length: int) 
         layers=sum(key.endswith(".pwconv1.weight") for key in state),
         n_fft=state["1.out.weight"].shape[0] - 2,
         hop_length=hop_length,
+        lookahead_frames=lookahead_frames,
     )
     decoder = Decoder(shape)
     missing, unexpected = decoder.load_state_dict(state, strict=False)

@@ -60,6 +60,7 @@ FEATURE = {
 VOCODER = {
     **{"input_channels": 80, "dim": 512, "mlp_ratio": 3.0, "kernel_size": 7, "dilation": 1, "norm": "weight_norm"},
     **{"causal": True, "pad_mode": "constant", "num_layers": 8, "layer_scale_init_value": 1e-6},
+    "lookahead_frames": 0,
 }
 LAMBDAS = {"mel_loss": 20.0, "adv_feat_loss": 2.0, "adv_gen_loss": 1.0, "phase_loss": 0.0}
 
@@ -146,6 +147,7 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
             layers=vocoder["num_layers"],
             n_fft=feature["n_fft"],
             hop_length=feature["hop_length"],
+            lookahead_frames=vocoder["lookahead_frames"],
         )
         same = (head["dim"], head["n_fft"], head["hop_length"]) == (shape.dim, shape.n_fft, shape.hop_length)
         if not same or vocoder["input_channels"] != shape.mels or not (feature["causal"] and vocoder["causal"]):
@@ -174,6 +176,7 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
         try:
             checkpoint = read_checkpoint(path)
             given = build_decoder(checkpoint.tensors, self.decoder.shape.hop_length)
+            given.shape = replace(given.shape, lookahead_frames=self.decoder.shape.lookahead_frames)
         except (CompileError, KeyError, RuntimeError) as error:
             raise ValueError(f"{path}: {error}") from None
         layers = given.shape.layers
@@ -194,7 +197,7 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
         mel = self.log_mel(audio)
         decoder.reset()
         with self._mixed():
-            hidden = decoder.backbone(mel)
+            hidden = decoder.backbone(mel, last=True)
         decoder.reset()
         whole = decoder.head.whole(hidden.float())
         return whole[:, self.lag : self.lag + audio.shape[-1]]
