@@ -24,13 +24,13 @@ ARGS ?=
 # C as it is written: what the compiler renders is formatted when it is emitted.
 c_files = $(shell find runtime tests bench examples \( -name '*.[ch]' -o -name '*.cpp' \) -not -path '*/build/*' | xargs grep -LE '^ *//%|\$$\{')
 
-.PHONY: help demo test test-all mutations test-gpu fuzz lint lint-python lint-c object bench bench-gpu tiles quality \
+.PHONY: help demo test test-all mutations test-gpu fuzz lint lint-python lint-c object bench bench-firmware bench-gpu tiles quality \
   corpus train test-train clean setup-build setup-test setup-bench setup-quality setup-train setup-corpus
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 help: ## this list
-	@awk -F ' *## ' '/^[a-z-]+:.*## / { sub(/:.*/, "", $$1); printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ' *## ' '/^[a-z-]+:.*## / { sub(/:.*/, "", $$1); printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup-build ## compile a model, let it speak a sentence, show speed, audio and picture; CKPT=FILE for one of yours
 	@$(python) examples/demo.py $(if $(CKPT),--checkpoint "$(abspath $(CKPT))")
@@ -62,6 +62,10 @@ bench: setup-bench $(if $(CKPT),,build/full.ckpt) ## [CKPT=FILE] [RUNS=1000] [WA
 	@mkdir -p bench/results
 	@cp build/bench.json bench/results/bench.json
 	@$(python) -m bench.chart bench/results/bench.json bench/results/chart.png bench/results/chart-limits.png
+
+bench-firmware: setup-test ## [ARGS="--cores cortex-m7 --precisions w8 --functions"]: instructions a frame on microcontrollers, under QEMU, into bench/results
+	@$(python) -m bench.firmware $(if $(ARGS),$(ARGS),--json build/firmware.json)
+	@$(if $(ARGS),,mkdir -p bench/results && cp build/firmware.json bench/results/firmware.json)
 
 tiles: setup-build build/full.ckpt ## every shape of tile, timed on this machine, into bench/results
 	@$(python) -m bench.tiles build/full.ckpt bench/results/tiles.json --date "$$(date +%F)" | tee bench/results/tiles.txt

@@ -36,7 +36,7 @@ def build(directory: Path, options: Options) -> Measured:
         if shutil.which(tool) is None:
             raise CompileError(f"{tool}: not found; apt-get install {packages} make, or use --sources-only")
     _make(directory, name, f"lib{name}.a", tools["cc"])
-    flash = _flash_bytes(directory / f"{name}.o", tools["size"])
+    flash = flash_bytes(directory / f"{name}.o", tools["size"])
     stack = stack_bytes(directory, name)
     if stack > 0 and not cross and platform.machine() == "x86_64":
         stack += RED_ZONE
@@ -81,7 +81,7 @@ def _is_gcc(compiler: str) -> bool:
     return "Free Software Foundation" in version
 
 
-def _flash_bytes(path: Path, tool: str) -> int:
+def flash_bytes(path: Path, tool: str) -> int:
     """Code and read-only data of an object, in bytes."""
     listing = subprocess.run([tool, "-A", path.name], cwd=path.parent, capture_output=True, text=True, check=True)
     sections = re.findall(r"^(\.(?:text|rodata|data\.rel\.ro)\S*)\s+(\d+)", listing.stdout, re.MULTILINE)

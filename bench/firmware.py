@@ -1,0 +1,214 @@
+"""Counts the instructions of a frame on microcontrollers, under QEMU: `make bench-firmware`.
+
+QEMU counts instructions, not cycles: a figure tells what a core has to do, not how long it waits for its memory. Each
+row is an object of its own, compiled for its core, its precision and its largest chunk, in an image of
+examples/bare_metal that decodes one chunk. The count depends on neither the audio nor the weights' values
+(tests/test_bare_metal.py), so that one call tells it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compiler.build import flash_bytes, stack_bytes
+from compiler.emit import ROOT
+from compiler.formats import FORMATS
+
+BOARDS = ROOT / "examples" / "bare_metal"
+PROGRAM = ROOT / "bench" / "firmware.c"
+COUNTER = ROOT / "tests" / "c" / "qemu_count.c"
+MODELS = {name: ROOT / "examples" / "model" / f"{name}.ckpt" for name in ("demo", "tiny")}
+CHUNKS = (1, 2, 5)
+
+
+@dataclass(frozen=True)
+class Core:
+    """A core: the board of examples/bare_metal that has it, and the target that it is compiled for."""
+
+    name: str
+    board: str
+    cross: str
+    target: str
+
+
+CORES = (
+    Core("cortex-m4", "cortex_m4", "arm-none-eabi-", "portable"),
+    Core("cortex-m7", "cortex_m7", "arm-none-eabi-", "portable"),
+    Core("cortex-m55", "cortex_m55", "arm-none-eabi-", "portable"),
+    Core("cortex-a53", "cortex_a53", "aarch64-linux-gnu-", "aarch64"),
+    Core("rv32", "riscv32", "riscv64-unknown-elf-", "portable"),
+    Core("rv64", "riscv64", "riscv64-unknown-elf-", "portable"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A core, a model, a precision and a chunk: what a frame takes. RAM: as --budget ram counts it."""
+
+    core: str
+    model: str
+    precision: str
+    chunk: int
+    target: str
+    instructions_per_frame: int
+    instructions_per_second: int
+    macs_per_frame: int
+    flash_bytes: int
+    ram_bytes: int
+    weight_bytes: int
+    weight_bytes_per_second: int
+
+
+def run(*command: object, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Runs a command; if it fails, so does this, with what it said."""
+    words = [str(word) for word in command]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(words)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return done
+
+
+def build_counter(folder: Path) -> Path:
+    """The plugin of QEMU's that counts, and an utterance of no frames, into a folder."""
+    run("cc", "-std=c11", "-O2", "-shared", "-fPIC", "-o", folder / "count.so", COUNTER)
+    (folder / "none.f32").touch()
+    return folder / "count.so"
+
+
+@functools.cache
+def sources(checkpoint: Path, precision: str, target: str, chunk: int, folder: Path) -> Path:
+    """The folder of a model's sources."""
+    out = folder / f"sources-{checkpoint.stem}-{precision}-{target}-{chunk}"
+    options = ["--precision", precision, "--target", target, "--chunk", chunk, "--sources-only"]
+    run(sys.executable, "-m", "compiler", checkpoint, "-o", out, "--name", "vocos", *options)
+    return out
+
+
+def count(
+    core: Core, checkpoint: Path, precision: str, chunk: int, folder: Path, *, by_function: bool = False
+) -> tuple[Row, str]:
+    """A row, and what the counter printed. `folder` holds the counter, and takes what is built."""
+    model = sources(checkpoint, precision, core.target, chunk, folder)
+    out = folder / f"{core.name}-{model.name}"
+    flags = f"-plugin {folder / 'count.so'}{',functions=on' if by_function else ''}"
+    variables = {
+        "BOARD": core.board,
+        "MODEL": model,
+        "OUT": out,
+        "UTTERANCE": folder / "none.f32",
+        "PROGRAM": PROGRAM,
+        "FLAGS": f"-DCHUNK={chunk} -I {COUNTER.parent}",
+        "EXTRA_CFLAGS": "-fcallgraph-info=su",
+        "EMULATOR_FLAGS": flags,
+    }
+    done = run("make", "-s", "-C", BOARDS, *(f"{name}={value}" for name, value in variables.items()), "run")
+    report = json.loads((model / "vocos.json").read_text())
+    built = out / "model" / "vocos.o"
+    instructions = int(done.stderr.split()[0])
+    parts = (report["state_bytes"], report["mel_state_bytes"], report["scratch_bytes"])
+    rate = report["model"]["sample_rate"] / report["model"]["hop_length"]
+    row = Row(
+        core=core.name,
+        model=checkpoint.stem,
+        precision=precision,
+        chunk=chunk,
+        target=done.stdout.strip(),
+        instructions_per_frame=round(instructions / chunk),
+        instructions_per_second=round(instructions / chunk * rate),
+        macs_per_frame=report["macs_per_frame"],
+        flash_bytes=flash_bytes(built, f"{core.cross}size"),
+        ram_bytes=sum(parts) + stack_bytes(out / "model", "vocos"),
+        weight_bytes=report["weight_bytes"],
+        weight_bytes_per_second=report["chunks"][str(chunk)]["weight_bytes_per_second"],
+    )
+    if not by_function:
+        shutil.rmtree(out)
+    return row, done.stderr
+
+
+def chosen(text: str | None, every: Iterable[str]) -> list[str]:
+    """Those of a list that an option names, or all."""
+    known = list(every)
+    names = known if text is None else text.split(",")
+    for name in names:
+        if name not in known:
+            raise SystemExit(f"bench.firmware: {name}: not known; there are {', '.join(known)}")
+    return names
+
+
+def main() -> None:
+    """Measures, prints a line per row, and writes the results."""
+    parser = argparse.ArgumentParser(prog="bench.firmware", description="Count a frame's instructions under QEMU.")
+    parser.add_argument("--cores", help="some of them, such as cortex-m7,rv32")
+    parser.add_argument("--models", help="demo,tiny")
+    parser.add_argument("--precisions", help="f32,w8 and so on")
+    parser.add_argument("--chunks", default=",".join(map(str, CHUNKS)))
+    parser.add_argument("--functions", action="store_true", help="print each row's most expensive functions, too")
+    parser.add_argument("--json", type=Path, help="where to write the results")
+    arguments = parser.parse_args()
+    cores = {core.name: core for core in CORES}
+    jobs = [
+        (cores[core], MODELS[model], precision, int(chunk))
+        for model in chosen(arguments.models, MODELS)
+        for precision in chosen(arguments.precisions, FORMATS)
+        for core in chosen(arguments.cores, cores)
+        for chunk in arguments.chunks.split(",")
+    ]
+    with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        folder = Path(name)
+        build_counter(folder)
+
+        def measure(job: tuple[Core, Path, str, int]) -> tuple[Row, str]:
+            return count(*job, folder, by_function=arguments.functions)
+
+        rows = list(show(pool.map(measure, jobs), arguments.functions))
+    if arguments.json:
+        arguments.json.write_text(to_json(rows))
+
+
+def show(counts: Iterable[tuple[Row, str]], by_function: bool) -> Iterable[Row]:
+    """Prints rows as they come."""
+    print(
+        "core        model precision chunk  target        instructions a frame     a second  a MAC      flash      RAM"
+    )
+    for row, text in counts:
+        name = f"{row.core:11} {row.model:5} {row.precision:9} {row.chunk:5}  {row.target:12}"
+        work = f"{row.instructions_per_frame:19,} {row.instructions_per_second:11,}"
+        each = row.instructions_per_frame / row.macs_per_frame
+        print(f"{name} {work} {each:6.2f} {row.flash_bytes:10,} {row.ram_bytes:8,}", flush=True)
+        if by_function:
+            functions = [line.split() for line in text.splitlines()[1:]]
+            for number, function in sorted(((int(n), f) for n, f in functions), reverse=True)[:24]:
+                print(f"{'':40} {number // row.chunk:12,} {function}")
+        yield row
+
+
+def to_json(rows: Sequence[Row]) -> str:
+    """The results file."""
+    versions = {
+        program: run(program, "--version").stdout.splitlines()[0]
+        for program in (*sorted({f"{core.cross}gcc" for core in CORES}), "qemu-system-arm")
+    }
+    results: dict[str, Any] = {
+        "what": "instructions under QEMU, not cycles; RAM: a stream each way, a call's working memory, the stack",
+        "tools": versions,
+        "rows": [dataclasses.asdict(row) for row in rows],
+    }
+    return json.dumps(results, indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    main()
