@@ -1,18 +1,20 @@
-"""Reads a checkpoint file: the decoder's tensors and the hyper-parameters, executing nothing.
+"""Reads a checkpoint: the decoder's tensors and the hyper-parameters, executing nothing.
 
 A PyTorch file is a zip of one pickle, `NAME/data.pkl`, and one entry per storage, `NAME/data/KEY`. The pickle says what
-there is (see unpickle.py); then the entries that hold the decoder are read, and no others.
+there is (see unpickle.py); then the entries that hold the decoder are read, and no others. A model of gemelo-ai/vocos
+has its hyper-parameters in a config.yaml beside the file (see yaml_config.py).
 """
 
 import errno
 import hashlib
 import json
 import math
+import re
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,13 +24,32 @@ from safetensors import safe_open
 
 from .errors import CompileError, one_line
 from .unpickle import Object, Storage, Tensor, load
+from .yaml_config import find_config, read_yaml
 
 Array = NDArray[Any]
 
 PREFIX = "decoder."
-"""What the names of the decoder's tensors begin with, after reading."""
+"""What the names of a streaming decoder's tensors begin with, after reading."""
 
-_ANCHOR = "0.embed.conv.conv.bias"  # the tensor that shows where the decoder is
+STREAMING, VOCOS = "streaming_vocos", "vocos"
+"""The families: Streaming Vocos, and gemelo-ai/vocos with all that shares its tensors' names."""
+
+MEL_FILTERS = "feature_extractor.mel_spec.mel_scale.fb"
+CODEBOOKS = "feature_extractor.codebook_weights"
+"""What is kept of a feature extractor: mel filters (bins, mels); codebooks (when read: codebooks, rows, channels)."""
+
+_ANCHOR = "0.embed.conv.conv.bias"  # the tensor that shows where a streaming decoder is
+_VOCOS_ANCHOR = "backbone.embed.bias"  # and one of the other family
+_CODES = 1024  # rows of an EnCodec codebook
+_WINDOW = "head.istft.window"
+_CODEBOOK = re.compile(r"feature_extractor\.encodec\.quantizer\.vq\.layers\.(\d{1,3})\._codebook\.embed")
+_UNSUPPORTED = {  # what shows that a model is of a kind that we know and do not compile
+    r"backbone\.pos_net\.": "WavTokenizer's: its backbone has attention (pos_net), which does not stream",
+    r"backbone\.(transformers|prior_net|post_net)\.": "X-Codec 2's: a transformer, which does not stream",
+    r"backbone\.resnet\.": "Vocos's ResNet backbone (VocosResNetBackbone): only VocosBackbone compiles",
+    r"head\.imdct\.": "an IMDCT head's: only ISTFTHead compiles",
+    r"([a-z_]+\.)*upsampl\w*\.": "one with an UpSampler: only VocosBackbone and ISTFTHead compile",
+}
 _MAX_PICKLE = 16 << 20  # bytes; real ones have a few megabytes at most
 _MAX_DEPTH = 64  # of nested hyper-parameters
 _MAX_VALUES = 1 << 18  # of them
@@ -38,28 +59,36 @@ _DTYPES = {"float32": "f4", "float16": "f2", "bfloat16": "u2", "float64": "f8"} 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was read from a checkpoint file.
+    """What was read from a checkpoint.
 
     Attributes:
         path: the file.
         sha256: of the file's bytes, in hexadecimal.
-        tensors: the decoder's tensors and no others, named `decoder.…` whatever their prefix in the file. C-contiguous
-            float32 or float64; float16 and bfloat16 are widened to float32, exactly.
+        tensors: the decoder's tensors and no others, named `decoder.…`, or `backbone.…` and `head.…`, whatever their
+            prefix in the file. C-contiguous float32 or float64; float16 and bfloat16 are widened to float32, exactly.
         hyper_parameters: plain dicts, lists and scalars, with objects flattened to dicts of their attributes; or None.
+        family: STREAMING or VOCOS.
+        features: what the file says of the features, by name: MEL_FILTERS, CODEBOOKS; often nothing.
+        config_sha256: of the configuration's bytes, where there is one beside the file; else empty.
     """
 
     path: Path
     sha256: str
     tensors: Mapping[str, Array]
     hyper_parameters: dict[str, Any] | None
+    family: str = STREAMING
+    features: Mapping[str, Array] = field(default_factory=dict)
+    config_sha256: str = ""
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a PyTorch zip container (.ckpt, .pt, .pth, .bin) or a safetensors file; the contents decide which.
 
-    Takes memory for the decoder's tensors and little more, however large the file. Raises CompileError, naming the
-    file, for one that cannot be read, is malformed, holds no decoder, or tries to call something.
+    Or a folder that holds one of them; and the config.yaml beside it, where the model is of that family. Takes memory
+    for the decoder's tensors and little more, however large the file. Raises CompileError, naming the file, for one
+    that cannot be read, is malformed, holds no decoder, or tries to call something.
     """
+    path = _file_in(path) if path.is_dir() else path
     try:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -67,9 +96,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
             file.seek(0)
             head = file.read(16)
             if head.startswith(b"PK"):
-                tensors, hyper_parameters = _read_container(file, size)
+                contents = _read_container(file, size)
             elif _is_safetensors(path, head, size):
-                tensors, hyper_parameters = _read_safetensors(path)
+                contents = _read_safetensors(path)
             elif size == 0:
                 raise CompileError("the file is empty")
             else:
@@ -80,7 +109,86 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise CompileError(f"{path}: cannot read: {error.strerror or error}") from error
     except Exception as error:  # whatever the parsers raise at a malformed file
         raise CompileError(f"{path}: malformed file: {one_line(error)}") from error
-    return Checkpoint(path, sha256, tensors, hyper_parameters)
+    try:
+        return _checkpoint(path, sha256, contents)
+    except CompileError as error:
+        raise CompileError(f"{path}: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """What a file holds: tensors by their names after reading."""
+
+    tensors: dict[str, Array]
+    hyper_parameters: dict[str, Any] | None
+    family: str
+
+
+def _checkpoint(path: Path, sha256: str, contents: _Contents) -> Checkpoint:
+    """A file's contents, with the configuration beside it."""
+    tensors, hyper_parameters = contents.tensors, contents.hyper_parameters
+    if contents.family == STREAMING:
+        return Checkpoint(path, sha256, tensors, hyper_parameters)
+    features = _features(tensors)
+    config = find_config(path.parent)
+    config_sha256 = ""
+    if config is not None:
+        hyper_parameters = (hyper_parameters or {}) | read_yaml(config)
+        config_sha256 = hashlib.sha256(config.read_bytes()).hexdigest()
+    decoder = {name: tensor for name, tensor in tensors.items() if name.startswith(("backbone.", "head."))}
+    _check_window(decoder.pop(_WINDOW, None))
+    return Checkpoint(path, sha256, decoder, hyper_parameters, VOCOS, features, config_sha256)
+
+
+def _features(tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """What is kept of the feature extractor; codebooks from whichever place the file has them in."""
+    found = {MEL_FILTERS: tensors[MEL_FILTERS]} if MEL_FILTERS in tensors else {}
+    layers = {int(match[1]): name for name in tensors if (match := _CODEBOOK.fullmatch(name))}
+    if CODEBOOKS in tensors:
+        books = tensors[CODEBOOKS]
+        if books.ndim != 2 or books.size == 0 or len(books) % _CODES:
+            raise CompileError(f"{CODEBOOKS}: expected {_CODES} rows a codebook")
+        found[CODEBOOKS] = books.reshape(-1, _CODES, books.shape[1])
+    elif layers:
+        parts = [tensors[layers[i]] for i in range(len(layers)) if i in layers]
+        if (
+            len(parts) < len(layers)
+            or len({part.shape for part in parts}) > 1
+            or parts[0].ndim != 2
+            or not parts[0].size
+        ):
+            raise CompileError("feature_extractor.encodec.quantizer: its codebooks are not alike, or some are missing")
+        found[CODEBOOKS] = np.stack(parts)
+    return found
+
+
+def _check_window(window: Array | None) -> None:
+    """Refuse another window than the periodic Hann one, which the kernels have in their tables."""
+    if window is None:
+        return
+    n_fft = window.size
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / max(1, n_fft))
+    if window.ndim != 1 or not np.abs(window - hann).max(initial=0) <= 2e-3:  # half a unit in bfloat16's last place
+        raise CompileError(f"{_WINDOW}: is no periodic Hann window")
+
+
+_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".safetensors")
+_USUAL = ("pytorch_model.bin", "model.safetensors")  # what a model's folder holds
+
+
+def _file_in(folder: Path) -> Path:
+    """The checkpoint in a folder. Raises CompileError unless there is one, or one that is usual."""
+    try:
+        found = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
+    except OSError as error:
+        raise CompileError(f"{folder}: cannot read: {error.strerror or error}") from error
+    usual = [path for name in _USUAL for path in found if path.name == name]
+    if usual or len(found) == 1:
+        return (usual or found)[0]
+    what = f"holds {', '.join(one_line(path.name) for path in found[:3])}" if found else "holds no checkpoint"
+    raise CompileError(
+        f"{folder}: {what}: expected one of {', '.join(_USUAL)}, or a single file {', '.join(_SUFFIXES)}"
+    )
 
 
 # ---- hyper-parameters --------------------------------------------------------------------------
@@ -126,7 +234,7 @@ def _hyper_parameters(root: Mapping[Any, Any]) -> dict[str, Any] | None:
 # ---- the zip container -------------------------------------------------------------------------
 
 
-def _read_container(file: BinaryIO, size: int) -> tuple[dict[str, Array], dict[str, Any] | None]:
+def _read_container(file: BinaryIO, size: int) -> _Contents:
     try:
         with zipfile.ZipFile(file) as archive:
             return _read_archive(archive, size)
@@ -138,7 +246,7 @@ def _read_container(file: BinaryIO, size: int) -> tuple[dict[str, Array], dict[s
         raise CompileError("truncated or corrupt zip container: an offset before the file's start") from error
 
 
-def _read_archive(archive: zipfile.ZipFile, size: int) -> tuple[dict[str, Array], dict[str, Any] | None]:
+def _read_archive(archive: zipfile.ZipFile, size: int) -> _Contents:
     entries = {info.filename: info for info in archive.infolist()}
     pickles = [name for name in entries if name == "data.pkl" or name.endswith("/data.pkl")]
     if len(pickles) != 1:
@@ -157,7 +265,7 @@ def _read_archive(archive: zipfile.ZipFile, size: int) -> tuple[dict[str, Array]
         order = ">" if text == b"big" else "<"
     if not isinstance(root, dict):
         raise CompileError("not a checkpoint: the pickle is no dict (a whole model? save its state_dict)")
-    views = _decoder_views(root)
+    views, family = _decoder_views(root)
     by_entry: dict[str, dict[str, Tensor]] = {}
     total = 0
     for name, view in views.items():
@@ -177,7 +285,7 @@ def _read_archive(archive: zipfile.ZipFile, size: int) -> tuple[dict[str, Array]
     tensors: dict[str, Array] = {}
     for key, part in by_entry.items():
         tensors.update(_read_views(archive, entries[key], size, part, order))
-    return {name: tensors[name] for name in views}, _hyper_parameters(root)
+    return _Contents({name: tensors[name] for name in views}, _hyper_parameters(root), family)
 
 
 def _stream(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> Iterator[bytes]:
@@ -200,49 +308,79 @@ def _stream(archive: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> Itera
         raise CompileError(f"truncated or corrupt zip container: entry {name} ends early")
 
 
-def _decoder_views(root: dict[Any, Any]) -> dict[str, Tensor]:
-    """The decoder's tensors, by their names after reading, found by the one that every decoder has."""
+def _decoder_views(root: dict[Any, Any]) -> tuple[dict[str, Tensor], str]:
+    """The decoder's tensors, by their names after reading, and its family."""
     # A Lightning checkpoint keeps the tensors under state_dict; a bare file is the state_dict itself
     candidates = [root["state_dict"]] if isinstance(root.get("state_dict"), dict) else [root]
     candidates += [value for value in root.values() if isinstance(value, dict)]
     for state in {id(state): state for state in candidates}.values():
-        prefix = _prefix(state)
-        if prefix is not None:
+        decoder = _find_decoder(state)
+        if decoder is not None:
             break
     else:
-        raise CompileError(f"no decoder in it: no tensor's name ends with {_ANCHOR}")
+        raise CompileError(_NO_DECODER)
     views: dict[str, Tensor] = {}
     for key, value in state.items():
-        if not _is_decoder(key, prefix):
+        if not decoder.holds(key):
             continue
-        name = _name(key, prefix)
+        name = decoder.name(key)
         if not isinstance(value, Tensor):
             raise CompileError(f"{one_line(key)}: is no dense tensor")
         views[name] = value
-    return views
+    return views, decoder.family
 
 
-def _is_decoder(key: Any, prefix: str) -> bool:
-    # Without a prefix, the decoder's tensors are those of modules 0 and 1
-    return isinstance(key, str) and key.startswith(prefix) and (prefix != "" or key.startswith(("0.", "1.")))
+_NO_DECODER = f"no decoder in it: no tensor's name ends with {_ANCHOR} or {_VOCOS_ANCHOR}"
 
 
-def _name(key: str, prefix: str) -> str:
-    """The name of a decoder's tensor after reading."""
-    if not key.isprintable() or len(key) > 200:
-        raise CompileError(f"{one_line(key)}: such a name no tensor has")
-    return PREFIX + key[len(prefix) :]
+@dataclass(frozen=True)
+class _Decoder:
+    """Where in a file a decoder is: its family, and what stands before its names."""
+
+    family: str
+    prefix: str
+
+    def holds(self, key: Any) -> bool:
+        """Whether a tensor is to be read."""
+        if not isinstance(key, str) or not key.startswith(self.prefix):
+            return False
+        name = key[len(self.prefix) :]
+        if self.family == VOCOS:
+            is_decoder = name.startswith(("backbone.", "head."))
+            return is_decoder or name in (MEL_FILTERS, CODEBOOKS) or _CODEBOOK.fullmatch(name) is not None
+        # Without a prefix, the decoder's tensors are those of modules 0 and 1
+        return self.prefix != "" or name.startswith(("0.", "1."))
+
+    def name(self, key: str) -> str:
+        """The name of a tensor after reading."""
+        if not key.isprintable() or len(key) > 200:
+            raise CompileError(f"{one_line(key)}: such a name no tensor has")
+        return ("" if self.family == VOCOS else PREFIX) + key[len(self.prefix) :]
 
 
-def _prefix(names: Mapping[Any, Any]) -> str | None:
-    """What stands before the decoder's names: usually `decoder.`; None if there is no decoder."""
-    found = [name.removesuffix(_ANCHOR) for name in names if isinstance(name, str) and name.endswith(_ANCHOR)]
-    found = [prefix for prefix in found if prefix == "" or prefix.endswith(".")]
-    if PREFIX in found:
-        return PREFIX
-    if len(found) > 1:
-        raise CompileError(f"several decoders in it: {one_line(', '.join(found))}; keep one, named {PREFIX}")
-    return found[0] if found else None
+def _find_decoder(names: Mapping[Any, Any]) -> _Decoder | None:
+    """The decoder among a file's tensors, found by the one that every decoder has; None if there is none."""
+    for family, anchor, usual in ((STREAMING, _ANCHOR, PREFIX), (VOCOS, _VOCOS_ANCHOR, "")):
+        found = [name.removesuffix(anchor) for name in names if isinstance(name, str) and name.endswith(anchor)]
+        found = [prefix for prefix in found if prefix == "" or prefix.endswith(".")]
+        if usual not in found and len(found) > 1:
+            raise CompileError(
+                f"several decoders in it: {one_line(', '.join(found))}; keep one, named {usual or 'backbone.'}"
+            )
+        if found:
+            decoder = _Decoder(family, usual if usual in found else found[0])
+            _check_kind(decoder, names)
+            return decoder
+    return None
+
+
+def _check_kind(decoder: _Decoder, names: Mapping[Any, Any]) -> None:
+    """Refuse, by name, the models that we know and do not compile."""
+    for name in names if decoder.family == VOCOS else ():
+        if isinstance(name, str) and name.startswith(decoder.prefix) and len(name) <= 200:
+            for pattern, kind in _UNSUPPORTED.items():
+                if re.match(pattern, name[len(decoder.prefix) :]):
+                    raise CompileError(f"{name}: this model is {kind}")
 
 
 def _check_view(name: str, view: Tensor) -> int:
@@ -319,20 +457,20 @@ def _is_safetensors(path: Path, head: bytes, size: int) -> bool:
 _SAFETENSORS_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Array], dict[str, Any] | None]:
+def _read_safetensors(path: Path) -> _Contents:
     tensors: dict[str, Array] = {}
     # pread rather than mmap: a mapped file counts as memory. The library checks the header, which is then read again
     with safe_open(path, framework="np", backend="pread") as library, path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
         text = header.pop("__metadata__", {}).get("hyper_parameters")
-        prefix = _prefix(header)
-        if prefix is None:
-            raise CompileError(f"no decoder in it: no tensor's name ends with {_ANCHOR}")
+        decoder = _find_decoder(header)
+        if decoder is None:
+            raise CompileError(_NO_DECODER)
         for key, entry in header.items():
-            if not _is_decoder(key, prefix):
+            if not decoder.holds(key):
                 continue
-            name = _name(key, prefix)
+            name = decoder.name(key)
             if entry["dtype"] not in _SAFETENSORS_DTYPES:
                 raise CompileError(f"{one_line(key)}: is {entry['dtype']}; expected F32, F16, BF16 or F64")
             dtype = _SAFETENSORS_DTYPES[entry["dtype"]]
@@ -343,4 +481,5 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Array], dict[str, Any] | No
             else:
                 array = library.get_tensor(key)
             tensors[name] = _widened(array, dtype)
-    return tensors, _hyper_parameters({"hyper_parameters": text and json.loads(text)})
+    hyper_parameters = _hyper_parameters({"hyper_parameters": text and json.loads(text)})
+    return _Contents(tensors, hyper_parameters, decoder.family)

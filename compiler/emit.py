@@ -28,7 +28,7 @@ from .cuda import Device
 from .formats import FORMATS, Format, Table
 from .golden import golden_frames, golden_mel
 from .isa import ISAS, LIBS, Isa, fetch_of, isas_of
-from .mel import MEL_FLOOR, POWER_FLOOR, filterbank, hann
+from .mel import Mel, filterbank, hann
 from .network import MAX_MAGNITUDE, NORM_EPSILON
 from .nvrtc import Image, images_bytes
 from .pack import input_limits
@@ -206,6 +206,7 @@ def _network_sources(plan: Plan, options: Options) -> list[Path]:
 def _values(plan: Plan, options: Options) -> dict[str, Any]:
     """What templates of the CPU's and of a GPU's kernels take."""
     config, window = plan.config, hann(plan.config.n_fft)
+    mel = config.mel or Mel()
 
     def formats(kind: str) -> list[Format]:
         """The formats of the rows that steps of a kind write."""
@@ -224,9 +225,9 @@ def _values(plan: Plan, options: Options) -> dict[str, Any]:
         "vector_isas": [*(isa.name for isa in options.isas), *(["cuda"] if options.gpus else [])],
         "norm_epsilon": NORM_EPSILON,
         "max_magnitude": MAX_MAGNITUDE,
-        "power_floor": POWER_FLOOR,
-        "mel_floor": MEL_FLOOR,
-        "silent_mel": np.log(MEL_FLOOR),
+        "power_floor": mel.power_floor,
+        "mel_floor": mel.floor,
+        "silent_mel": np.log(mel.floor),
         "layers": FORMATS[options.precision],
         "formats": [FORMATS[name] for name in FORMATS if name in used],
         "norm_formats": formats("conv_norm"),

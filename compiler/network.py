@@ -30,8 +30,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .checkpoint import PREFIX, Checkpoint
-from .config import Config, read_config
+from .checkpoint import PREFIX, STREAMING, Checkpoint
+from .config import Config, Overrides, read_config
 from .errors import CompileError
 from .tensors import Tensors
 
@@ -116,7 +116,7 @@ def readers(operations: Sequence[Operation], writer: int) -> list[int]:
     return found
 
 
-def read_network(checkpoint: Checkpoint, overrides: Mapping[str, int | float]) -> Network:
+def read_network(checkpoint: Checkpoint, overrides: Overrides) -> Network:
     """The network of a checkpoint, as trained.
 
     `overrides` of hyper-parameters win; see compiler/config.py. Raises CompileError, naming the file, for missing,
@@ -124,6 +124,8 @@ def read_network(checkpoint: Checkpoint, overrides: Mapping[str, int | float]) -
     """
     try:
         config = read_config(checkpoint, overrides)
+        if checkpoint.family != STREAMING or config.padding != "causal" or any(config.lookahead):
+            raise CompileError("a model that looks ahead, of gemelo-ai/vocos or another: these do not compile yet")
         tensors = Tensors(checkpoint.tensors)
         operations = streaming_vocos(config, tensors)
         tensors.check_all_taken()

@@ -426,7 +426,7 @@ def test_a_call_hidden_in_a_whole_checkpoint(tmp_path: Path) -> None:
 def test_not_a_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "a.ckpt"
     refused(path, "No such file")
-    refused(tmp_path, "cannot read")
+    refused(tmp_path, "holds no checkpoint", "pytorch_model.bin")
     for data, word in (
         (b"", "empty"),
         (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M", "torch >= 1.6"),

@@ -155,7 +155,7 @@ def test_any_size_with_and_without_hyper_parameters(changes: dict[str, Any]) -> 
 
 def test_what_the_shapes_do_not_tell() -> None:
     made = changed(lambda t: t.pop(DECONV), hyper=False)
-    assert read_network(made, NO_HYPER).config == Config(8000, 12, 4, 5, 6, 12, 3, 2, 0.0, 4000.0)
+    assert read_network(made, NO_HYPER).config == Config(8000, 12, 4, 5, 6, 12, 3, 2, 0.0, 4000.0, (0, 0, 0))
     assert read_network(made, {**NO_HYPER, "n_fft": 12}).config.n_fft == 12
     refused(made, "13", n_fft=13, **NO_HYPER)
     refused(checkpoint(False), "--hop-length", sample_rate=8000)
@@ -169,7 +169,7 @@ def test_what_the_shapes_do_not_tell() -> None:
 
 def test_overrides_win() -> None:
     overrides = {"sample_rate": 16000, "hop_length": 3, "f_min": 20.0, "f_max": 7000.5, "n_fft": 12}
-    assert read_network(checkpoint(), overrides).config == Config(16000, 12, 3, 5, 6, 12, 3, 2, 20.0, 7000.5)
+    assert read_network(checkpoint(), overrides).config == Config(16000, 12, 3, 5, 6, 12, 3, 2, 20.0, 7000.5, (0, 0, 0))
     refused(checkpoint(), "n_fft 16", "7 bins", n_fft=16)
     refused(checkpoint(), "dim", dim=6)
     wrong: tuple[dict[str, float], ...] = (
