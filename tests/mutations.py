@@ -528,16 +528,16 @@ MUTATIONS = (
     ),
     Mutation(
         "a WAV header tells a wrong length",
-        "runtime/tool/vocosc_tool_wav.c",
-        "put_u32(header + 40, data);",
-        "put_u32(header + 40, data + 2);",
+        "runtime/tool/vocosc_tool_writer.c",
+        "put(header + 40, data, 4);",
+        "put(header + 40, data + 2, 4);",
         (WAV,),
     ),
     Mutation(
         "loud samples wrap in WAV files",
-        "runtime/tool/vocosc_tool_wav.c",
-        "if (scaled >= 32767.0f) return 32767;",
-        "if (scaled >= 65535.0f) return 65535;",
+        "runtime/tool/vocosc_tool_writer.c",
+        "scaled > 32767.0f ? 32767.0f",
+        "scaled > 65535.0f ? 65535.0f",
         (WAV,),
     ),
     Mutation(
@@ -557,8 +557,8 @@ MUTATIONS = (
     Mutation(
         "the tool takes any chunk",
         "runtime/tool/vocosc_tool_options.c",
-        "parse_number(name, text, 1, VOCOSC_MAX_FRAMES, &options->chunk)",
-        "parse_number(name, text, 1, MAX_RUNS, &options->chunk)",
+        "FIELD(chunk), 1, VOCOSC_MAX_FRAMES}",
+        "FIELD(chunk), 1, MAX_RUNS}",
         ("test_tool.py::test_bad_command_line",),
     ),
     Mutation(

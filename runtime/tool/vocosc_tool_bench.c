@@ -7,16 +7,11 @@
  * chunk of each, all of the same utterance: its time is that of all of them, and so is the total (at an RTF of 1 every
  * stream keeps up); p50_per_chunk_per_stream_ms is the median call's over the streams.
  */
-#include <stdint.h>
 #include <stdlib.h>
 
-#include "vocosc.h"
-#include "vocosc_tool_commands.h"
+#include "vocosc_tool.h"
 #include "vocosc_tool_decoder.h"
-#include "vocosc_tool_error.h"
-#include "vocosc_tool_mel.h"
-#include "vocosc_tool_progress.h"
-#include "vocosc_tool_report.h"
+#include "vocosc_tool_files.h"
 
 enum { DEFAULT_FRAMES = 162, SMOOTH_FRAMES = 8 };
 

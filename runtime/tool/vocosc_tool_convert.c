@@ -1,20 +1,19 @@
 /* The commands that turn one file into another: decode, mel and copy. */
 #include <stdlib.h>
 
-#include "vocosc.h"
-#include "vocosc_tool_audio.h"
-#include "vocosc_tool_commands.h"
+#include "vocosc_tool.h"
 #include "vocosc_tool_decoder.h"
-#include "vocosc_tool_error.h"
-#include "vocosc_tool_mel.h"
-#include "vocosc_tool_npy.h"
-#include "vocosc_tool_progress.h"
-#include "vocosc_tool_wav.h"
+#include "vocosc_tool_files.h"
 
 /* The memory of the one utterance in work. It is all static, as in a program that has no heap. */
 static tool_decoder decoder;
 static float audio[VOCOSC_MAX_FRAMES * VOCOSC_HOP];
-static float tail[VOCOSC_TAIL + 1]; /* the tail may have no samples, an array may not */
+static file_writer out;
+
+static int wrong_output(const char *path, const char *kind, const char *names) {
+  fail(path, "is no kind of %s output (give a name in %s)", kind, names);
+  return EXIT_USAGE;
+}
 
 static int exit_code(bool ok) {
   progress_clear();
@@ -23,42 +22,39 @@ static int exit_code(bool ok) {
 
 /* ---- decode ---- */
 
-static bool decode_frames(const command_options *options, mel_reader *in, audio_writer *out) {
+static bool decode_frames(const command_options *options, mel_reader *in) {
+  static float tail[VOCOSC_TAIL + 1]; /* the tail may have no samples, an array may not */
   const float *mel;
   int frames;
   while ((frames = mel_read(in, options->chunk, &mel)) > 0) {
     if (!decoder_run(&decoder, mel, frames, audio)) return false;
-    if (!audio_write(out, audio, (size_t)frames * VOCOSC_HOP)) return false;
+    if (!writer_write(&out, audio, (size_t)frames * VOCOSC_HOP)) return false;
     progress_show(in->position, in->frames, "frames");
   }
   if (frames < 0) return false;
   if (!options->flush) return true;
   const int samples = decoder_flush(&decoder, tail);
-  return samples >= 0 && audio_write(out, tail, (size_t)samples);
-}
-
-static bool decode_to_audio(const command_options *options, mel_reader *in) {
-  static audio_writer out;
-  int64_t samples = -1;
-  if (in->frames >= 0) samples = in->frames * VOCOSC_HOP + (options->flush ? VOCOSC_TAIL : 0);
-  if (audio_open(&out, options->files[1], samples) && decode_frames(options, in, &out) && audio_close(&out)) {
-    return true;
-  }
-  audio_discard(&out);
-  return false;
+  return samples >= 0 && writer_write(&out, tail, (size_t)samples);
 }
 
 int vocosc_tool_decode(const command_options *options) {
   static mel_reader in;
-  if (!audio_path_ok(options->files[1])) return EXIT_USAGE;
+  const char *path = options->files[1];
+  if (path_format(path) == FILE_OTHER) {
+    return wrong_output(path, "audio", ".wav or .npy, or - for raw float32");
+  }
   if (!decoder_start(&decoder, options)) return EXIT_FAILURE;
-  const bool ok = mel_open(&in, options->files[0]) && decode_to_audio(options, &in);
+  bool ok = mel_open(&in, options->files[0]);
+  if (ok) {
+    const int64_t samples = in.frames < 0 ? -1 : in.frames * VOCOSC_HOP + (options->flush ? VOCOSC_TAIL : 0);
+    ok = writer_close(&out, writer_open(&out, path, 0, samples) && decode_frames(options, &in));
+  }
   mel_close(&in);
   decoder_stop(&decoder);
   return exit_code(ok);
 }
 
-/* ---- audio in, chunk by chunk, as log-mel ---- */
+/* ---- mel and copy: audio in, chunk by chunk, as log-mel ---- */
 
 typedef struct {
   wav_reader wav;
@@ -101,73 +97,48 @@ static int analysis_read(analysis *in, int chunk) {
   return frames;
 }
 
-/* How many frames there will be, or -1. */
-static int64_t analysis_frames(const analysis *in) {
-  const int64_t samples = in->wav.samples;
-  return samples < 0 ? -1 : (samples + VOCOSC_HOP - 1) / VOCOSC_HOP;
-}
-
-/* ---- mel ---- */
-
-static bool write_mel(analysis *in, npy_writer *out) {
+static bool write_mel(const command_options *options, analysis *in) {
   int frames;
+  (void)options;
   while ((frames = analysis_read(in, VOCOSC_MAX_FRAMES)) > 0) {
-    if (!npy_write(out, in->mel, (size_t)frames)) return false;
+    if (!writer_write(&out, in->mel, (size_t)frames)) return false;
   }
   return frames == 0;
 }
 
-static bool analyse_to_npy(const command_options *options, analysis *in) {
-  static npy_writer out;
-  if (npy_open(&out, options->files[1], VOCOSC_MELS, analysis_frames(in)) && write_mel(in, &out) && npy_close(&out)) {
-    return true;
-  }
-  output_discard(&out.out);
-  return false;
-}
-
-int vocosc_tool_mel(const command_options *options) {
-  static analysis in;
-  if (!has_extension(options->files[1], ".npy")) {
-    fail(options->files[1], "is no kind of mel output (give a name in .npy)");
-    return EXIT_USAGE;
-  }
-  const bool ok = analysis_open(&in, options->files[0]) && analyse_to_npy(options, &in);
-  wav_close(&in.wav);
-  return exit_code(ok);
-}
-
-/* ---- copy ---- */
-
-static bool copy_audio(const command_options *options, analysis *in, wav_writer *out) {
+static bool write_copy(const command_options *options, analysis *in) {
   int frames;
   while ((frames = analysis_read(in, options->chunk)) > 0) {
     if (!decoder_run(&decoder, in->mel, frames, audio)) return false;
-    if (!wav_write(out, audio, (size_t)frames * VOCOSC_HOP)) return false;
+    if (!writer_write(&out, audio, (size_t)frames * VOCOSC_HOP)) return false;
   }
   return frames == 0;
 }
 
-static bool copy_to_wav(const command_options *options, analysis *in) {
-  static wav_writer out;
-  const int64_t frames = analysis_frames(in);
-  if (wav_create(&out, options->files[1], frames < 0 ? -1 : frames * VOCOSC_HOP) && copy_audio(options, in, &out) &&
-      wav_finish(&out)) {
-    return true;
+/* Writes the analysed file, by `write`, as so many columns of that many rows a frame. */
+static bool convert(const command_options *options, size_t columns, int rows,
+                    bool (*write)(const command_options *, analysis *)) {
+  static analysis in;
+  bool ok = analysis_open(&in, options->files[0]);
+  if (ok) {
+    const int64_t samples = in.wav.samples;
+    const int64_t frames = samples < 0 ? -1 : (samples + VOCOSC_HOP - 1) / VOCOSC_HOP;
+    ok = writer_open(&out, options->files[1], columns, frames < 0 ? -1 : frames * rows);
+    ok = writer_close(&out, ok && write(options, &in));
   }
-  output_discard(&out.out);
-  return false;
+  wav_close(&in.wav);
+  return ok;
+}
+
+int vocosc_tool_mel(const command_options *options) {
+  if (path_format(options->files[1]) != FILE_NPY) return wrong_output(options->files[1], "mel", ".npy");
+  return exit_code(convert(options, VOCOSC_MELS, 1, write_mel));
 }
 
 int vocosc_tool_copy(const command_options *options) {
-  static analysis in;
-  if (!has_extension(options->files[1], ".wav")) {
-    fail(options->files[1], "is no kind of copy output (give a name in .wav)");
-    return EXIT_USAGE;
-  }
+  if (path_format(options->files[1]) != FILE_WAV) return wrong_output(options->files[1], "copy", ".wav");
   if (!decoder_start(&decoder, options)) return EXIT_FAILURE;
-  const bool ok = analysis_open(&in, options->files[0]) && copy_to_wav(options, &in);
-  wav_close(&in.wav);
+  const bool ok = convert(options, 0, VOCOSC_HOP, write_copy);
   decoder_stop(&decoder);
   return exit_code(ok);
 }

@@ -2,10 +2,6 @@
 
 #include <string.h>
 
-#include "vocosc_tool_error.h"
-#include "vocosc_tool_gpu.h"
-#include "vocosc_tool_weights.h"
-
 /* Streams of the analysis, which need no weights, have the same targets as the others. */
 bool target_available(vocosc_target target) {
   static vocosc_mel_stream stream;
@@ -27,11 +23,19 @@ vocosc_target best_target(void) {
   return last;
 }
 
+const char *gpu_way_name(gpu_way way) {
+  static const char *const names[GPU_WAYS] = {"", "cuda", "cuda-single-kernel", "cuda-libraries"};
+  return names[way];
+}
+
 bool decoder_start(tool_decoder *decoder, const command_options *options) {
   const vocosc_target target = options->target;
   const int threads = options->threads;
   decoder->on_gpu = options->gpu != GPU_NONE;
-  if (decoder->on_gpu) {
+  if (decoder->on_gpu && !VOCOSC_HAS_CUDA) {
+    return fail("--target", "this build has no GPU code (compile with --target cuda)");
+  }
+  if (VOCOSC_HAS_CUDA && decoder->on_gpu) {
     const char *name = gpu_way_name(options->gpu);
     if (threads > 1) return fail("--threads", "are the CPU's (leave out --target %s)", name);
     if (options->streams > 1) return fail("--streams", "are the CPU's (leave out --target %s)", name);
@@ -59,7 +63,7 @@ bool decoder_start(tool_decoder *decoder, const command_options *options) {
 }
 
 bool decoder_run(tool_decoder *decoder, const float *mel, int frames, float *audio) {
-  if (decoder->on_gpu) return gpu_run(mel, frames, audio);
+  if (VOCOSC_HAS_CUDA && decoder->on_gpu) return gpu_run(mel, frames, audio);
   const vocosc_job job = {&decoder->stream, mel, audio};
   return decoder_run_batch(decoder, &job, 1, frames);
 }
@@ -72,13 +76,13 @@ bool decoder_run_batch(tool_decoder *decoder, const vocosc_job *jobs, int count,
 }
 
 bool decoder_reset(tool_decoder *decoder) {
-  if (decoder->on_gpu) return gpu_reset();
+  if (VOCOSC_HAS_CUDA && decoder->on_gpu) return gpu_reset();
   const int status = vocosc_reset(&decoder->stream);
   return status == VOCOSC_OK || fail("decoder", "%s", vocosc_status_text(status));
 }
 
 int decoder_flush(tool_decoder *decoder, float *tail) {
-  if (decoder->on_gpu) return gpu_flush(tail);
+  if (VOCOSC_HAS_CUDA && decoder->on_gpu) return gpu_flush(tail);
   const int samples = vocosc_flush(&decoder->stream, tail);
   if (samples < 0) fail("decoder", "%s", vocosc_status_text(samples));
   return samples;
@@ -90,9 +94,6 @@ const char *decoder_target(const command_options *options) {
 }
 
 void decoder_stop(tool_decoder *decoder) {
-  if (decoder->on_gpu) {
-    gpu_stop();
-  } else if (decoder->threads > 1) {
-    vocosc_team_pthread_stop(&decoder->team);
-  }
+  if (VOCOSC_HAS_CUDA && decoder->on_gpu) gpu_stop();
+  if (!decoder->on_gpu && decoder->threads > 1) vocosc_team_pthread_stop(&decoder->team);
 }

@@ -3,10 +3,11 @@
 #define VOCOSC_TOOL_DECODER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "vocosc.h"
 #include "vocosc_team_pthread.h"
-#include "vocosc_tool_options.h"
+#include "vocosc_tool.h"
 
 /* The last of the targets, which are numbered without gaps. */
 enum { LAST_TARGET = VOCOSC_NEON };
@@ -42,5 +43,27 @@ bool target_available(vocosc_target target);
 
 /* The target that VOCOSC_BEST stands for here. */
 vocosc_target best_target(void);
+
+/*
+ * Maps a file of weights into memory, to be read only, for as long as the tool runs; null stands for vocosc_weights.bin
+ * beside the tool. Returns null after an error, which it has reported.
+ */
+const void *weights_open(const char *path, size_t *bytes);
+
+/* The name of a way that is not GPU_NONE. */
+const char *gpu_way_name(gpu_way way);
+
+/*
+ * The GPU: one stream in slot 0, host memory in and out. A build without GPU code (VOCOSC_HAS_CUDA is 0) has none of
+ * these. They return false, or a negative count, after an error, which they have reported.
+ */
+bool gpu_start(gpu_way way);
+bool gpu_run(const float *mel, int frames, float *audio);
+bool gpu_reset(void);
+int gpu_flush(float *tail);
+void gpu_stop(void);
+
+/* Adds to the report of `info` what GPU code this build has and what GPU there is. */
+void gpu_report(void);
 
 #endif /* VOCOSC_TOOL_DECODER_H */

@@ -1,12 +1,9 @@
-#include "vocosc_tool_error.h"
-
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "vocosc.h"
-#include "vocosc_tool_progress.h"
+#include "vocosc_tool.h"
 
 bool fail(const char *subject, const char *format, ...) {
   progress_clear();

@@ -1,14 +1,8 @@
-#include "vocosc_tool_gpu.h"
-
+/* The GPU as the tool uses it: one stream in slot 0, host memory in and out. */
 #include <stdio.h>
 
-#include "vocosc_tool_error.h"
-#include "vocosc_tool_report.h"
-
-const char *gpu_way_name(gpu_way way) {
-  static const char *const names[GPU_WAYS] = {"", "cuda", "cuda-single-kernel", "cuda-libraries"};
-  return names[way];
-}
+#include "vocosc_tool.h"
+#include "vocosc_tool_decoder.h"
 
 #if VOCOSC_HAS_CUDA
 
@@ -87,35 +81,5 @@ void gpu_report(void) {
   report_text("gpu", text);
   if (status == VOCOSC_OK) gpu_stop();
 }
-
-#else
-
-static bool fail_without(void) { return fail("--target", "this build has no GPU code (compile with --target cuda)"); }
-
-bool gpu_start(gpu_way way) {
-  (void)way;
-  return fail_without();
-}
-
-/* NOLINTNEXTLINE(readability-non-const-parameter): where there is GPU code, it is written */
-bool gpu_run(const float *mel, int frames, float *audio) {
-  (void)mel;
-  (void)frames;
-  (void)audio;
-  return fail_without();
-}
-
-bool gpu_reset(void) { return fail_without(); }
-
-/* NOLINTNEXTLINE(readability-non-const-parameter): where there is GPU code, it is written */
-int gpu_flush(float *tail) {
-  (void)tail;
-  fail_without();
-  return -1;
-}
-
-void gpu_stop(void) {}
-
-void gpu_report(void) {}
 
 #endif

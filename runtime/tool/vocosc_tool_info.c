@@ -1,12 +1,8 @@
 /* The command `info`. */
 #include <stdlib.h>
 
-#include "vocosc.h"
-#include "vocosc_tool_commands.h"
+#include "vocosc_tool.h"
 #include "vocosc_tool_decoder.h"
-#include "vocosc_tool_error.h"
-#include "vocosc_tool_gpu.h"
-#include "vocosc_tool_report.h"
 
 int vocosc_tool_info(const command_options *options) {
   const char *targets[LAST_TARGET];
@@ -38,6 +34,6 @@ int vocosc_tool_info(const command_options *options) {
   report_count("macs_per_frame", (long long)VOCOSC_MACS_PER_FRAME);
   report_words("targets", targets, count);
   report_text("best_target", vocosc_target_name((int)best_target()));
-  gpu_report();
+  if (VOCOSC_HAS_CUDA) gpu_report();
   return report_end() ? EXIT_SUCCESS : EXIT_FAILURE;
 }

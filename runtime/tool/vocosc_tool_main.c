@@ -3,37 +3,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vocosc.h"
 #include "vocosc_team_pthread.h"
-#include "vocosc_tool_commands.h"
-#include "vocosc_tool_error.h"
-#include "vocosc_tool_options.h"
-#include "vocosc_tool_output.h"
+#include "vocosc_tool.h"
+#include "vocosc_tool_files.h"
 
-typedef struct {
-  const char *name;
-  int (*run)(const command_options *options);
-  const char *options; /* a space around each */
-  int files;
-} command_entry;
-
-/* Where the weights are in the object, there is nothing to name. */
-#if VOCOSC_BAKED
-#define WEIGHTS_OPTION ""
-#define WEIGHTS_USAGE ""
-#else
-#define WEIGHTS_OPTION " --weights "
-#define WEIGHTS_USAGE \
-  "--weights FILE  of decode, copy and bench (default: " VOCOSC_NAME "_weights.bin beside this tool)\n"
-#endif
-
-static const command_entry commands[] = {
-    {"decode", vocosc_tool_decode, " --chunk --threads --target --flush " WEIGHTS_OPTION, 2},
-    {"mel", vocosc_tool_mel, "", 2},
-    {"copy", vocosc_tool_copy, " --chunk " WEIGHTS_OPTION, 2},
-    {"info", vocosc_tool_info, " --json ", 0},
-    {"bench", vocosc_tool_bench,
-     " --chunk --threads --streams --target --warmup --runs --frames --mel --json " WEIGHTS_OPTION, 0},
+static const tool_command commands[] = {
+    {"decode", vocosc_tool_decode, DECODE, 2}, {"mel", vocosc_tool_mel, MEL, 2},
+    {"copy", vocosc_tool_copy, COPY, 2},       {"info", vocosc_tool_info, INFO, 0},
+    {"bench", vocosc_tool_bench, BENCH, 0},
 };
 
 static void print_usage(FILE *file) {
@@ -67,14 +44,16 @@ static void print_usage(FILE *file) {
           "--runs R       utterances timed (default 1000)\n"
           "--frames F     frames per utterance (default 162, or all of --mel)\n"
           "--mel MEL      the utterance, .npy (default: a made-up one)\n"
-          "--json         print one JSON object\n" WEIGHTS_USAGE,
+          "--json         print one JSON object\n",
           VOCOSC_MELS, VOCOSC_SAMPLE_RATE, VOCOSC_MAX_FRAMES, VOCOSC_MAX_FRAMES, VOCOSC_TEAM_PTHREAD_MAX,
           VOCOSC_MAX_FRAMES, VOCOSC_TAIL);
+  if (VOCOSC_BAKED) return;
+  fputs("--weights FILE  of decode, copy and bench (default: " VOCOSC_NAME "_weights.bin beside this tool)\n", file);
 }
 
-static int run_command(const command_entry *command, int count, char **arguments) {
+static int run_command(const tool_command *command, int count, char **arguments) {
   command_options options;
-  if (!options_parse(&options, command->name, command->options, command->files, count, arguments)) return EXIT_USAGE;
+  if (!options_parse(&options, command, count, arguments)) return EXIT_USAGE;
   if (options.help) {
     print_usage(stdout);
     return EXIT_SUCCESS;

@@ -1,13 +1,11 @@
-#include "vocosc_tool_mel.h"
-
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "vocosc_tool_error.h"
-#include "vocosc_tool_npy.h"
+#include "vocosc_tool.h"
+#include "vocosc_tool_files.h"
 
 /* Reports the first value that is not finite, if there is one. `first` is the number of the first frame. */
 static bool check_finite(const char *name, const float *mel, int64_t first, int64_t frames) {
@@ -39,20 +37,18 @@ static int read_standard_input(mel_reader *reader, int frames) {
   const size_t frame_bytes = VOCOSC_MELS * sizeof(float);
   const size_t bytes = fread(reader->chunk, 1, (size_t)frames * frame_bytes, stdin);
   const int found = (int)(bytes / frame_bytes);
+  bool ok = false;
   if (ferror(stdin)) {
     fail_errno(reader->name, "cannot read");
-    return -1;
-  }
-  if (bytes % frame_bytes != 0) {
+  } else if (bytes % frame_bytes != 0) {
     fail(reader->name, "ends in the middle of frame %" PRId64 ": %zu bytes of %zu (send whole frames of %d float32)",
          reader->position + found, bytes % frame_bytes, frame_bytes, VOCOSC_MELS);
-    return -1;
-  }
-  if (found == 0 && reader->position == 0) {
+  } else if (found == 0 && reader->position == 0) {
     fail(reader->name, "holds no frames");
-    return -1;
+  } else {
+    ok = check_finite(reader->name, reader->chunk, reader->position, found);
   }
-  return check_finite(reader->name, reader->chunk, reader->position, found) ? found : -1;
+  return ok ? found : -1;
 }
 
 int mel_read(mel_reader *reader, int frames, const float **mel) {

@@ -1,5 +1,3 @@
-#include "vocosc_tool_npy.h"
-
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -7,14 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vocosc_tool_error.h"
-
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "the host tool writes floats as they lie in memory, and needs a little-endian machine"
-#endif
+#include "vocosc_tool.h"
+#include "vocosc_tool_files.h"
 
 /* Format 1.0: magic and version (8 bytes), length of the text (2 bytes), text. Format 2.0: the length has 4 bytes. */
-enum { MAGIC_BYTES = 8, HEADER_BYTES = 128, MAX_TEXT_BYTES = 65535, MAX_DIMENSIONS = 8 };
+enum { MAGIC_BYTES = 8, MAX_TEXT_BYTES = 65535, MAX_DIMENSIONS = 8 };
 
 static bool truncated(const char *path, size_t found, const char *unit, size_t expected) {
   return fail(path, "is truncated: %zu %s of %zu (write it again)", found, unit, expected);
@@ -178,52 +173,4 @@ bool npy_read(const char *path, size_t columns, float **values, size_t *rows) {
                   read_values(path, file, *rows * columns, values);
   fclose(file);
   return ok;
-}
-
-/* Fills a header of fixed size, so that it can be written again once the rows are counted. */
-static void make_header(const npy_writer *writer, int64_t rows, char header[HEADER_BYTES]) {
-  const size_t text_bytes = HEADER_BYTES - MAGIC_BYTES - 2;
-  char text[HEADER_BYTES];
-  int length;
-  if (writer->columns == 0) {
-    length = snprintf(text, sizeof text, "{'descr': '<f4', 'fortran_order': False, 'shape': (%" PRId64 ",), }", rows);
-  } else {
-    length = snprintf(text, sizeof text, "{'descr': '<f4', 'fortran_order': False, 'shape': (%" PRId64 ", %zu), }",
-                      rows, writer->columns);
-  }
-  memcpy(header, "\x93NUMPY\x01\x00", MAGIC_BYTES);
-  header[MAGIC_BYTES] = (char)text_bytes;
-  header[MAGIC_BYTES + 1] = 0;
-  char *const at = header + MAGIC_BYTES + 2;
-  memset(at, ' ', text_bytes);
-  memcpy(at, text, (size_t)length);
-  at[text_bytes - 1] = '\n';
-}
-
-bool npy_open(npy_writer *writer, const char *path, size_t columns, int64_t rows) {
-  char header[HEADER_BYTES];
-  writer->columns = columns;
-  writer->announced = rows;
-  writer->rows = 0;
-  if (!output_open(&writer->out, path)) return false;
-  if (rows < 0 && !output_can_rewrite(&writer->out)) {
-    return fail(path, "is a pipe, and the length for its .npy header is not known yet (write to a file, or to -)");
-  }
-  make_header(writer, rows < 0 ? 0 : rows, header);
-  return output_write(&writer->out, header, sizeof header);
-}
-
-bool npy_write(npy_writer *writer, const float *values, size_t rows) {
-  const size_t columns = writer->columns == 0 ? 1 : writer->columns;
-  writer->rows += (int64_t)rows;
-  return output_write(&writer->out, values, rows * columns * sizeof *values);
-}
-
-bool npy_close(npy_writer *writer) {
-  if (writer->rows != writer->announced) {
-    char header[HEADER_BYTES];
-    make_header(writer, writer->rows, header);
-    if (!output_rewrite(&writer->out, header, sizeof header)) return false;
-  }
-  return output_commit(&writer->out);
 }

@@ -1,15 +1,38 @@
-#include "vocosc_tool_options.h"
-
 #include <errno.h>
-#include <stdio.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "vocosc_team_pthread.h"
 #include "vocosc_tool_decoder.h"
-#include "vocosc_tool_error.h"
 
-enum { MAX_RUNS = 1000000, MAX_BENCH_FRAMES = 1000000, MAX_STREAMS = 1000000, LONGEST_OPTION = 16 };
+enum { MAX_RUNS = 1000000, MAX_BENCH_FRAMES = 1000000, MAX_STREAMS = 1000000 };
+
+typedef struct {
+  const char *name;
+  int commands; /* that take it */
+  enum { FLAG, NUMBER, TEXT, TARGET } kind;
+  size_t field;
+  int smallest; /* and largest: of a number */
+  int largest;
+} option;
+
+#define FIELD(name) offsetof(command_options, name)
+
+static const option known[] = {
+    {"--chunk", DECODE | COPY | BENCH, NUMBER, FIELD(chunk), 1, VOCOSC_MAX_FRAMES},
+    {"--threads", DECODE | BENCH, NUMBER, FIELD(threads), 1, VOCOSC_TEAM_PTHREAD_MAX},
+    {"--streams", BENCH, NUMBER, FIELD(streams), 1, MAX_STREAMS},
+    {"--target", DECODE | BENCH, TARGET, 0, 0, 0},
+    {"--warmup", BENCH, NUMBER, FIELD(warmup), 0, MAX_RUNS},
+    {"--runs", BENCH, NUMBER, FIELD(runs), 1, MAX_RUNS},
+    {"--frames", BENCH, NUMBER, FIELD(frames), 1, MAX_BENCH_FRAMES},
+    {"--mel", BENCH, TEXT, FIELD(mel), 0, 0},
+    /* Where the weights are in the object, there is nothing to name. */
+    {"--weights", VOCOSC_BAKED ? 0 : DECODE | COPY | BENCH, TEXT, FIELD(weights), 0, 0},
+    {"--flush", DECODE, FLAG, FIELD(flush), 0, 0},
+    {"--json", INFO | BENCH, FLAG, FIELD(json), 0, 0},
+};
 
 static bool parse_number(const char *option, const char *text, int smallest, int largest, int *number) {
   char *end;
@@ -42,27 +65,21 @@ static bool parse_target(const char *option, const char *text, command_options *
   return fail(option, "'%s' is no target (`" VOCOSC_NAME " info` lists them)", text);
 }
 
-static bool set_flag(command_options *options, const char *name) {
-  if (strcmp(name, "--flush") == 0) {
-    options->flush = true;
-  } else if (strcmp(name, "--json") == 0) {
-    options->json = true;
-  } else {
-    return false;
+static bool set_value(command_options *options, const option *option, const char *text) {
+  void *field = (char *)options + option->field;
+  switch (option->kind) {
+    case FLAG:
+      *(bool *)field = true;
+      return true;
+    case NUMBER:
+      return parse_number(option->name, text, option->smallest, option->largest, field);
+    case TEXT:
+      *(const char **)field = text;
+      return true;
+    case TARGET:
+      break;
   }
-  return true;
-}
-
-static bool set_value(command_options *options, const char *name, const char *text) {
-  if (strcmp(name, "--chunk") == 0) return parse_number(name, text, 1, VOCOSC_MAX_FRAMES, &options->chunk);
-  if (strcmp(name, "--threads") == 0) return parse_number(name, text, 1, VOCOSC_TEAM_PTHREAD_MAX, &options->threads);
-  if (strcmp(name, "--streams") == 0) return parse_number(name, text, 1, MAX_STREAMS, &options->streams);
-  if (strcmp(name, "--target") == 0) return parse_target(name, text, options);
-  if (strcmp(name, "--warmup") == 0) return parse_number(name, text, 0, MAX_RUNS, &options->warmup);
-  if (strcmp(name, "--runs") == 0) return parse_number(name, text, 1, MAX_RUNS, &options->runs);
-  if (strcmp(name, "--frames") == 0) return parse_number(name, text, 1, MAX_BENCH_FRAMES, &options->frames);
-  *(strcmp(name, "--weights") == 0 ? &options->weights : &options->mel) = text;
-  return true;
+  return parse_target(option->name, text, options);
 }
 
 /* Whether a call can take a chunk of each stream. */
@@ -75,41 +92,29 @@ static bool check_streams(const command_options *options) {
               options->streams, options->chunk, frames, VOCOSC_MAX_FRAMES, frames);
 }
 
-/* Whether ` name ` is in the list. */
-static bool is_allowed(const char *allowed, const char *name) {
-  char word[LONGEST_OPTION + 3];
-  if (strlen(name) > LONGEST_OPTION) return false;
-  snprintf(word, sizeof word, " %s ", name);
-  return strstr(allowed, word) != NULL;
-}
-
 /* Takes `--name`, `--name VALUE` or `--name=VALUE`; moves *index on to the value if that is an argument of its own. */
-static bool parse_option(command_options *options, const char *command, const char *allowed, int count,
-                         char **arguments, int *index) {
+static bool parse_option(command_options *options, const tool_command *command, int count, char **arguments,
+                         int *index) {
   const char *argument = arguments[*index];
   const size_t length = strcspn(argument, "=");
-  const bool has_value = argument[length] == '=';
-  char name[LONGEST_OPTION + 1] = "";
-  if (length <= LONGEST_OPTION) memcpy(name, argument, length);
-  if (name[0] == '\0' || !is_allowed(allowed, name)) {
-    return fail(argument, "is no option of %s (try `" VOCOSC_NAME " --help`)", command);
+  const char *value = argument[length] == '=' ? argument + length + 1 : NULL;
+  for (const option *option = known; option < known + sizeof known / sizeof *known; option++) {
+    if ((option->commands & command->bit) == 0 || strlen(option->name) != length) continue;
+    if (strncmp(option->name, argument, length) != 0) continue;
+    if (option->kind == FLAG && value != NULL) return fail(option->name, "takes no value");
+    if (option->kind != FLAG && value == NULL) {
+      if (*index + 1 == count) return fail(option->name, "needs a value (try `" VOCOSC_NAME " --help`)");
+      *index += 1;
+      value = arguments[*index];
+    }
+    return set_value(options, option, value);
   }
-  if (set_flag(options, name)) return !has_value || fail(name, "takes no value");
-  if (has_value) return set_value(options, name, argument + length + 1);
-  if (*index + 1 == count) return fail(name, "needs a value (try `" VOCOSC_NAME " --help`)");
-  *index += 1;
-  return set_value(options, name, arguments[*index]);
+  return fail(argument, "is no option of %s (try `" VOCOSC_NAME " --help`)", command->name);
 }
 
-bool options_parse(command_options *options, const char *command, const char *allowed, int files, int count,
-                   char **arguments) {
-  memset(options, 0, sizeof *options);
-  options->chunk = VOCOSC_MAX_FRAMES;
-  options->threads = 1;
-  options->streams = 1;
-  options->target = VOCOSC_BEST;
-  options->warmup = 100;
-  options->runs = 1000;
+bool options_parse(command_options *options, const tool_command *command, int count, char **arguments) {
+  *options = (command_options){
+      .chunk = VOCOSC_MAX_FRAMES, .threads = 1, .streams = 1, .target = VOCOSC_BEST, .warmup = 100, .runs = 1000};
   int found = 0;
   bool only_files = false;
   for (int i = 0; i < count; i++) {
@@ -120,13 +125,13 @@ bool options_parse(command_options *options, const char *command, const char *al
       options->help = true;
       return true;
     } else if (!only_files && argument[0] == '-' && argument[1] != '\0') {
-      if (!parse_option(options, command, allowed, count, arguments, &i)) return false;
-    } else if (found == files) {
-      return fail(argument, "is one file too many for %s (try `" VOCOSC_NAME " --help`)", command);
+      if (!parse_option(options, command, count, arguments, &i)) return false;
+    } else if (found == command->files) {
+      return fail(argument, "is one file too many for %s (try `" VOCOSC_NAME " --help`)", command->name);
     } else {
       options->files[found++] = argument;
     }
   }
-  if (found == files) return check_streams(options);
-  return fail(command, "needs %d files, found %d (try `" VOCOSC_NAME " --help`)", files, found);
+  if (found == command->files) return check_streams(options);
+  return fail(command->name, "needs %d files, found %d (try `" VOCOSC_NAME " --help`)", command->files, found);
 }

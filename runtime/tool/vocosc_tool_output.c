@@ -1,7 +1,5 @@
 #define _XOPEN_SOURCE 700 /* POSIX 2008 */
 
-#include "vocosc_tool_output.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -11,7 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "vocosc_tool_error.h"
+#include "vocosc_tool.h"
+#include "vocosc_tool_files.h"
 
 /* What a signal has to remove before it ends the program. */
 static const char *volatile partial_file = NULL;
@@ -93,8 +92,6 @@ bool output_write(output *out, const void *bytes, size_t count) {
   }
   return true;
 }
-
-bool output_can_rewrite(const output *out) { return out->partial != NULL; }
 
 bool output_rewrite(output *out, const void *bytes, size_t count) {
   if (lseek(out->descriptor, 0, SEEK_SET) != 0) return fail_errno(out->name, "cannot rewrite the header");

@@ -1,11 +1,11 @@
 #define _XOPEN_SOURCE 700 /* POSIX 2008 */
 
-#include "vocosc_tool_progress.h"
-
 #include <stdbool.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "vocosc_tool.h"
 
 static const double first_after_ms = 1000.0;
 static const double interval_ms = 200.0;

@@ -1,8 +1,6 @@
-#include "vocosc_tool_report.h"
-
 #include <stdio.h>
 
-#include "vocosc_tool_error.h"
+#include "vocosc_tool.h"
 
 static bool as_json = false;
 static bool first = true;

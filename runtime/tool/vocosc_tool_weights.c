@@ -1,5 +1,3 @@
-#include "vocosc_tool_weights.h"
-
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
@@ -7,7 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "vocosc_tool_error.h"
+#include "vocosc_tool.h"
+#include "vocosc_tool_decoder.h"
 
 /* The path of the file beside this program; empty if the system does not say where that is. */
 static const char *beside_the_tool(void) {

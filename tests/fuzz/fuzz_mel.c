@@ -2,7 +2,7 @@
 #include <math.h>
 
 #include "file.h"
-#include "vocosc_tool_mel.h"
+#include "vocosc_tool_files.h"
 
 static vocosc_stream stream;
 static vocosc_scratch scratch;

@@ -3,7 +3,7 @@
 
 #include "file.h"
 #include "vocosc.h"
-#include "vocosc_tool_wav.h"
+#include "vocosc_tool_files.h"
 
 static vocosc_mel_stream stream;
 static vocosc_scratch scratch;
