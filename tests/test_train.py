@@ -34,6 +34,7 @@ from train.data import Augmentation, Corpus, SpeechData  # noqa: E402
 from train.export import export  # noqa: E402
 from train.losses import LogMel, MultiScaleMel, PhaseAdvance  # noqa: E402
 from train.model import Decoder, Shape, build_decoder  # noqa: E402
+from train.rounding import ROUNDINGS  # noqa: E402
 from train.run import LAST, Saving, fit, resume  # noqa: E402
 from train.vocoder import Vocoder as TrainedVocoder  # noqa: E402
 
@@ -302,6 +303,29 @@ def test_the_trainers_own_checkpoint_compiles_too(run: Path, tmp_path: Path) -> 
 
 
 # ---- the model ----
+
+
+@pytest.mark.parametrize("name", ["w8", "w4"])
+def test_rounding_is_about_the_compilers_and_lets_gradients_pass(name: str) -> None:
+    weight = torch.randn(6, 40, requires_grad=True)
+    rounded = ROUNDINGS[name](weight)
+    rounded.sum().backward()
+    assert weight.grad is not None and (weight.grad == 1).all()
+    error = (rounded - weight).detach()
+    groups = [
+        weight.detach()[:, i : i + (ROUNDINGS[name].group or 40)] for i in range(0, 40, ROUNDINGS[name].group or 40)
+    ]
+    steps = torch.cat([(g.abs().amax(1, keepdim=True) / ROUNDINGS[name].largest).expand_as(g) for g in groups], 1)
+    assert (error.abs() <= steps * 0.5001).all() and (error.abs() > steps * 0.3).any()
+
+
+def test_a_run_learns_with_rounded_weights(speech: Path, tmp_path: Path) -> None:
+    fit(read_configuration(written(tiny(speech, tmp_path / "cache", precision="w4"), tmp_path)), tmp_path / "run")
+    trained = load(tmp_path / "run")["state_dict"]
+    weight = trained["decoder.0.convnext.0.pwconv1.weight"] * trained["decoder.0.convnext.0.norm.weight"]
+    assert not torch.equal(weight, ROUNDINGS["w4"](weight)), "what is saved is not rounded"
+    with pytest.raises(ConfigurationError, match="precision w3: not known; w8, w8a8, w4 are"):
+        fit(read_configuration(written(tiny(speech, tmp_path, precision="w3"), tmp_path)), tmp_path / "other")
 
 
 def test_the_model_is_the_reference_in_chunks_and_whole() -> None:

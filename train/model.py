@@ -17,6 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from train.rounding import Rounding
+
 NORM_EPS = 1e-6
 MAX_MAGNITUDE = 1e2
 INITIAL_STD = 0.02
@@ -128,14 +130,27 @@ class Block(StatefulModule):
         self.pwconv2 = linear(hidden, dim)
         self.gamma = nn.Parameter(torch.full((dim,), layer_scale))
         self.add = StatefulAdd()
+        self.rounding: Rounding | None = None  # of the two linears' weights
 
     def forward(self, x: torch.Tensor, last: bool = False) -> torch.Tensor:
         """[batch, dim, frames] to the same shape, less what lags."""
         y = self.dwconv(x, last).permute(0, 2, 1)
-        y = self.pwconv2(self.act(self.pwconv1(self.norm(y))))
+        y = self._linears(y) if self.rounding is None else self._rounded_linears(y, self.rounding)
         y = (self.gamma * y).permute(0, 2, 1)
         total: torch.Tensor = self.add(x, y)
         return total
+
+    def _linears(self, y: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.pwconv2(self.act(self.pwconv1(self.norm(y))))
+        return found
+
+    def _rounded_linears(self, y: torch.Tensor, rounding: Rounding) -> torch.Tensor:
+        """The norm's scale goes into the first weights before they are rounded, as in the compiler."""
+        y = functional.layer_norm(y, self.norm.normalized_shape, eps=NORM_EPS)
+        bias = self.pwconv1.bias + self.pwconv1.weight @ self.norm.bias
+        y = functional.linear(y, rounding(self.pwconv1.weight * self.norm.weight), bias)
+        found: torch.Tensor = functional.linear(self.act(y), rounding(self.pwconv2.weight), self.pwconv2.bias)
+        return found
 
 
 class Backbone(StatefulModule):

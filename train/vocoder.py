@@ -28,6 +28,7 @@ from train.losses import (
     generator_loss,
 )
 from train.model import Decoder, Shape, build_decoder
+from train.rounding import ROUNDINGS
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -82,6 +83,8 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
     and `export` takes; 0: none. `draw_losses` estimates the losses, a step from three of the mel loss's seven scales
     and from two discriminators, the next from others: less exact, and two to three times as fast on a CPU.
     `mixed_precision` lets the blocks and the discriminators multiply in bfloat16; all else stays in float32.
+    `precision`, w8, w8a8 or w4, rounds the blocks' weights about as the compiler will;
+    what is saved is not rounded.
     `total_steps` is told by the trainer section.
     """
 
@@ -105,6 +108,7 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
         head_start: int = 0,
         draw_losses: bool = False,
         mixed_precision: bool = False,
+        precision: str | None = None,
         init_seed: int = 1,
     ) -> None:
         super().__init__()
@@ -154,10 +158,15 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
             raise ValueError("vocoder_args, istft_head_args and vocoder_feature_args must agree, and causal be true")
         torch.manual_seed(init_seed)
         self.decoder = Decoder(shape, vocoder["layer_scale_init_value"])
+        if precision not in (None, *ROUNDINGS):
+            raise ValueError(f"precision {precision}: not known; {', '.join(ROUNDINGS)} are")
         self.averaged: Decoder | None = None
         if average:
             self.averaged = Decoder(shape).requires_grad_(False)
             self.averaged.load_state_dict(self.decoder.state_dict())
+        for decoder in filter(None, (self.decoder, self.averaged)):
+            for block in decoder.backbone.convnext:
+                block.rounding = ROUNDINGS[precision] if precision else None
         self.discriminators = Discriminators(**(discriminators or {})) if adversarial_from is not None else None
         self.log_mel = LogMel(sample_rate, shape.n_fft, shape.hop_length, shape.mels)
         self.mel_loss = MultiScaleMel(sample_rate)
