@@ -21,6 +21,7 @@ try:
     from .network import read_network
     from .nvrtc import ARCHITECTURES
     from .report import to_json, to_text
+    from .wheel import check_name
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"vocosc: error: Python package {missing.name} is missing: use .venv/bin/python, which make sets up, or "
@@ -29,13 +30,14 @@ except ModuleNotFoundError as missing:
 
 # The machine that compiles, unless --target names another.
 NATIVE_TARGET = {"x86_64": "x86-64", "aarch64": "aarch64"}.get(platform.machine(), "portable")
-TAKEN = ("all", "clean", "network", "tool")
+TAKEN = ("all", "clean", "install", "network", "tool")
 OVERRIDES = {"sample_rate": int, "hop_length": int, "n_fft": int, "f_min": float, "f_max": float}
 
 
 def main() -> int:
     """Runs the command; returns its exit code."""
-    arguments = _parser().parse_args()
+    words = sys.argv[1:]
+    arguments = _parser().parse_args(words[1:] if words[:1] == ["compile"] else words)
     try:
         _compile(arguments)
     except CompileError as error:
@@ -53,10 +55,12 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="vocosc", description="Compiles a Streaming Vocos checkpoint into one static object."
+        prog="vocosc",
+        usage="vocosc [compile] CHECKPOINT [-o DIR] [options]",
+        description="Compiles a Streaming Vocos checkpoint into one static object.",
     )
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=".ckpt, .pt, .bin or .safetensors")
-    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="directory to write")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="directory to write (--wheel: default NAME)")
     parser.add_argument("--name", default="vocos", help="prefix of files and symbols (default: vocos)")
     parser.add_argument("--chunk", default="5", metavar="N[,N...]", help="frames per call; the largest is the limit")
     parser.add_argument("--precision", default="f32", choices=list(FORMATS), help="of the weights (default: f32)")
@@ -87,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         help="how to bake them; blob: in a file of their own (default: incbin)",
     )
     parser.add_argument("--no-libc", action="store_true", help="bring memcpy, memset and memmove along")
+    parser.add_argument("--wheel", action="store_true", help="add a Python wheel: a module NAME that needs only numpy")
     parser.add_argument("--sources-only", action="store_true", help="write the sources and the report, build nothing")
     parser.add_argument("--report", action="store_true", help="print what it will take, and build and write nothing")
     parser.add_argument("--json", action="store_true", help="with --report: as JSON")
@@ -114,6 +119,7 @@ def _compile(arguments: argparse.Namespace) -> None:
         log_mels=read_mels(arguments.calibrate or (), network.config.n_mels),
         budget=budget,
         sources_only=arguments.sources_only,
+        wheel=arguments.wheel,
     )
     print(to_json(figures) if arguments.json else to_text(figures), end="" if arguments.json else "\n")
     if not arguments.report:
@@ -143,6 +149,11 @@ def _options(arguments: argparse.Namespace) -> Options:
         raise CompileError(f"--calibrate: only --precision w8 and w8a8 round by it, not {options.precision}")
     if arguments.json and not arguments.report:
         raise CompileError("--json: goes with --report; NAME.json is written in any case")
+    if arguments.wheel:
+        check_name(options.name)
+        if arguments.sources_only or arguments.report:
+            raise CompileError("--wheel: works with neither --sources-only nor --report, as it takes a build")
+        arguments.output = arguments.output or Path(options.name)
     if arguments.output is None and not arguments.report:
         raise CompileError("-o DIR: say where to write, or ask for a --report")
     return options

@@ -49,6 +49,11 @@ def build(directory: Path, options: Options) -> Measured:
     return measured
 
 
+def build_shared(directory: Path, options: Options) -> None:
+    """Links libNAME.so from what `build` has left in `directory`."""
+    _make(directory, options.name, f"lib{options.name}.so", _tool("cc", options.target))
+
+
 def _state(header: Path, name: str, measured: Measured) -> None:
     """Puts what was measured into the header's two lines for it: the object does not depend on them, the tool does."""
     text = header.read_text()

@@ -13,7 +13,7 @@ from typing import Any
 
 from .accuracy import measure
 from .budget import check_budget
-from .build import build
+from .build import build, build_shared
 from .calibrate import calibrate
 from .cuda import plan_device
 from .cuda_libs import add_libraries
@@ -23,9 +23,11 @@ from .golden import golden_hash
 from .network import Network
 from .nvrtc import Image, compile_images
 from .pack import pack, pack_matrices
+from .package import package
 from .plan import plan
 from .report import report, to_json
 from .weights import build_weights
+from .wheel import write_wheel
 
 
 def compile_network(
@@ -38,11 +40,12 @@ def compile_network(
     log_mels: Sequence[Any] = (),
     budget: Mapping[str, int] | None = None,
     sources_only: bool = False,
+    wheel: bool = False,
 ) -> dict[str, Any]:
     """Compiles a folded network, whose checkpoint has this sha256, into a folder; returns the report's figures.
 
-    Without a folder nothing is written and nothing built. Integer weights are rounded for `log_mels`. Raises
-    CompileError, also where the figures exceed the budget.
+    Without a folder nothing is written and nothing built. Integer weights are rounded for `log_mels`; `wheel` adds a
+    Python wheel to what is built. Raises CompileError, also where the figures exceed the budget.
     """
     layout = plan(network, chunks, options.precision, baked=options.baked, libraries=options.link == "libs")
     fed = None
@@ -69,6 +72,7 @@ def compile_network(
         images = compile_images(f"{options.name}_{KERNELS}", texts, options.gpus)
     figures = functools.partial(figures, images=images)
     sources = emit(layout, tables, weights, sha256, options, device=device, images=images)
+    sources |= package(layout, sha256, options)
 
     output.parent.mkdir(parents=True, exist_ok=True)
     if output.exists() and not output.is_dir():
@@ -85,6 +89,9 @@ def compile_network(
             check_budget(budget or {}, figures(measured=measured))
             built = figures(measured=measured, accuracy=measure(work / options.name, network))
         (work / f"{options.name}.json").write_text(to_json(built))
+        if wheel:
+            build_shared(work, options)
+            write_wheel(work, options.name, built, weights.file)
         _replace(output, work)
     return built
 

@@ -41,6 +41,11 @@ libvocosc.a: vocosc.o
 	rm -f $@
 	$(AR) rcsD $@ vocosc.o
 
+# For programs that load it: `make -f vocosc.mk libvocosc.so`.
+libvocosc.so: vocosc.o vocosc.map
+	$(CC) $(TARGET_CFLAGS) -shared -nostartfiles -Wl,-z,defs -Wl,-z,noexecstack -Wl,--build-id=none -Wl,-soname,$@ \
+	  -Wl,--version-script=vocosc.map -o $@ vocosc.o -Wl,--as-needed ${libraries}
+
 vocosc: $(tool) libvocosc.a
 	$(CC) $(TARGET_CFLAGS) $(TOOL_LDFLAGS) -o $@ $(tool) libvocosc.a ${libraries}
 
@@ -57,7 +62,25 @@ $(data): %.o: %.S
 $(tool): %.o: %.c
 	$(CC) $(TOOL_CFLAGS) -I. -Itool -c -o $@ $<
 
-clean:
-	rm -f $(code) $(data) $(tool) network/all.o vocosc.o libvocosc.a vocosc
+# make -f vocosc.mk install [PREFIX=/usr] [DESTDIR=build/root] [SHARED=no]: header, libraries, tool, and what CMake and
+# pkg-config look for.
+PREFIX = /usr/local
+SHARED = yes
+to = $(DESTDIR)$(PREFIX)
+installed = 's|^prefix=.*|prefix=$(PREFIX)|; s|^includedir=.*|includedir=$(PREFIX)/include|; \
+  s|^libdir=.*|libdir=$(PREFIX)/lib|; s|^Libs: "[^"]*"|Libs: -L"$(PREFIX)/lib" -lvocosc|'
 
-.PHONY: all clean
+install: all $(if $(filter yes,$(SHARED)),libvocosc.so)
+	install -d "$(to)/bin" "$(to)/include" "$(to)/lib/pkgconfig" "$(to)/lib/cmake/vocosc" "$(to)/share/vocosc"
+	install -m 755 vocosc "$(to)/bin"
+	install -m 644 ${headers} "$(to)/include"
+	install -m 644 libvocosc.a "$(to)/lib"
+	$(if $(filter yes,$(SHARED)),install -m 755 libvocosc.so "$(to)/lib")
+	sed -e $(installed) vocosc.pc >"$(to)/lib/pkgconfig/vocosc.pc"
+	install -m 644 vocoscConfig.cmake vocoscConfigVersion.cmake "$(to)/lib/cmake/vocosc"
+	install -m 644 ${shares} "$(to)/share/vocosc"
+
+clean:
+	rm -f $(code) $(data) $(tool) network/all.o vocosc.o libvocosc.a libvocosc.so vocosc
+
+.PHONY: all install clean
