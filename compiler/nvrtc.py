@@ -8,15 +8,21 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .errors import CompileError
 
 ARCHITECTURES = (80, 86, 89, 90, 100)
 OVERLAPPING = 90  # the first architecture with programmatic dependent launch
-PACKAGE = "nvidia-cuda-nvrtc==13.0.88"
+PACKAGE = "nvidia-cuda-nvrtc-cu12==12.9.86"  # CUDA 12's, whose machine code drivers of CUDA 12.0 take
 LIBRARY_VARIABLE = "NVRTC_LIBRARY"  # an environment variable that names the library, instead of the places below
+
+# The first toolkit, as drivers count (1000 * major + 10 * minor), that knows an architecture, where CUDA 12.0 does not.
+FIRST_TOOLKIT = {100: 12080, 101: 12080, 120: 12080, 103: 12090, 121: 12090, 88: 13000, 110: 13000}
+# The first driver's release of each version of CUDA.
+RELEASES = {12000: 525, 12010: 530, 12020: 535, 12030: 545, 12040: 550, 12050: 555, 12060: 560, 12080: 570, 12090: 575,
+            13000: 580}  # fmt: skip
 
 # No contraction: which products are fused with which sums is written out, as for the CPU.
 OPTIONS = ("--device-as-default-execution-space", "--std=c++17", "--fmad=false", "--ptxas-options=-v")
@@ -50,11 +56,18 @@ class Image:
     code: bytes
     kernels: tuple[Kernel, ...] = ()
     offset: int = 0
+    least_driver: int = 0  # the driver that it needs, as cuDriverGetVersion counts
 
     @property
     def text(self) -> str:
         """What it is."""
         return f"PTX of compute_{self.architecture}" if self.is_ptx else f"cubin of sm_{self.architecture}"
+
+    @property
+    def driver_text(self) -> str:
+        """The driver that it needs."""
+        release = f" (release {RELEASES[self.least_driver]})" if self.least_driver in RELEASES else ""
+        return f"CUDA {self.least_driver // 1000}.{self.least_driver % 1000 // 10}{release}"
 
 
 class Nvrtc:
@@ -65,6 +78,7 @@ class Nvrtc:
         major, minor = ctypes.c_int(), ctypes.c_int()
         self._library.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
         self.version = f"{major.value}.{minor.value}"
+        self._number = 1000 * major.value + 10 * minor.value
 
     @property
     def architectures(self) -> tuple[int, ...]:
@@ -98,7 +112,8 @@ class Nvrtc:
             code = self._get(program, "PTX" if is_ptx else "CUBIN")
         finally:
             self._library.nvrtcDestroyProgram(ctypes.byref(program))
-        return Image(architecture, is_ptx, code, () if is_ptx else kernels_of(log))
+        kernels = () if is_ptx else kernels_of(log)
+        return Image(architecture, is_ptx, code, kernels, least_driver=least_driver(self._number, architecture, is_ptx))
 
     def _get(self, program: ctypes.c_void_p, what: str) -> bytes:
         size = ctypes.c_size_t()
@@ -115,6 +130,14 @@ class Nvrtc:
         self._library.nvrtcGetErrorString.restype = ctypes.c_char_p
         text: bytes = self._library.nvrtcGetErrorString(status)
         return text.decode()
+
+
+def least_driver(toolkit: int, architecture: int, is_ptx: bool) -> int:
+    """The driver, as cuDriverGetVersion counts, that takes what a toolkit's compiler (counted alike) makes.
+
+    Machine code: any driver of the toolkit's major version that knows the architecture. PTX: one as new as the toolkit.
+    """
+    return toolkit if is_ptx else max(toolkit // 1000 * 1000, FIRST_TOOLKIT.get(architecture, 0))
 
 
 def compile_images(source: str, files: Mapping[str, str], architectures: Sequence[int]) -> tuple[Image, ...]:
@@ -138,7 +161,7 @@ def compile_images(source: str, files: Mapping[str, str], architectures: Sequenc
         images = list(pool.map(lambda one: library.compile(source, files, one[0], is_ptx=one[1]), wanted))
     placed, offset = [], 0
     for image in images:
-        placed.append(Image(image.architecture, image.is_ptx, image.code, image.kernels, offset))
+        placed.append(replace(image, offset=offset))
         offset += -(-len(image.code) // 64) * 64
     return tuple(placed)
 
@@ -183,14 +206,18 @@ def _load() -> ctypes.CDLL:
 
 
 def candidates() -> list[Path]:
-    """Where the library may be: a Python package, the toolkit, the loader's own places; the newest first."""
+    """Where the library may be: a Python package, the toolkit, the loader's own places; CUDA 12's before the rest.
+
+    Drivers of CUDA 12 take no machine code of CUDA 13's compiler, but newer drivers take that of CUDA 12's.
+    """
     found: list[Path] = []
     roots: list[str | None] = [os.environ.get("CUDA_PATH"), os.environ.get("CUDA_HOME"), "/usr/local/cuda"]
     package = importlib.util.find_spec("nvidia")
     for root in (package.submodule_search_locations or []) if package else []:
-        found += sorted(Path(root).glob("*/lib/libnvrtc.so.*"), reverse=True)
+        found += sorted(Path(root).glob("*/lib/libnvrtc.so.*"))
     for toolkit in roots:
         if toolkit:
-            found += sorted(Path(toolkit).glob("lib64/libnvrtc.so.*"), reverse=True)
+            found += sorted(Path(toolkit).glob("lib64/libnvrtc.so.*"))
     found = [path for path in found if re.fullmatch(r"libnvrtc\.so\.\d+", path.name)]
-    return found + [Path(f"libnvrtc.so{version}") for version in (".13", ".12", "")]
+    found += [Path("libnvrtc.so.12"), Path("libnvrtc.so.13")]
+    return [*sorted(found, key=lambda path: path.suffix), Path("libnvrtc.so")]

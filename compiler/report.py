@@ -105,6 +105,8 @@ def _cuda(device: Device, images: Sequence[Image]) -> dict[str, Any]:
                 "architecture": image.architecture,
                 "kind": "ptx" if image.is_ptx else "cubin",
                 "bytes": len(image.code),
+                "least_driver": image.least_driver,
+                "needs": f"driver of {image.driver_text} or later",
                 "most_registers": max((kernel.registers for kernel in image.kernels), default=None),
                 "spilled_bytes": sum(kernel.spilled for kernel in image.kernels) if image.kernels else None,
             }
@@ -152,12 +154,11 @@ def _accuracy(figures: dict[str, Any]) -> list[str]:
 def _cuda_text(cuda: dict[str, Any] | None) -> list[str]:
     if cuda is None:
         return []
-    images = ", ".join(
-        f"compute_{image['architecture']} (PTX)"
-        if image["kind"] == "ptx"
-        else f"sm_{image['architecture']} ({image['most_registers']} registers, {image['spilled_bytes']} bytes spilled)"
+    images = [
+        f"  {'PTX of compute' if image['kind'] == 'ptx' else 'cubin of sm'}_{image['architecture']}: {image['needs']}"
+        + ("" if image["kind"] == "ptx" else f"; {image['most_registers']} registers, {image['spilled_bytes']} spilled")
         for image in cuda["images"]
-    )
+    ]
     return [
         "",
         f"on a GPU, {len(cuda['launches'])} kernels a call, which has up to {cuda['batch']} streams; weights are "
@@ -165,7 +166,7 @@ def _cuda_text(cuda: dict[str, Any] | None) -> list[str]:
         f"  {'weights':<12} {cuda['weight_bytes']:>10} bytes  shared by all streams",
         f"  {'state':<12} {cuda['state_bytes']:>10} bytes  each stream",
         f"  {'scratch':<12} {cuda['scratch_bytes']:>10} bytes  each call under way",
-        *([f"  {images}"] if images else []),
+        *images,
     ]
 
 

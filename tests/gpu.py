@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from compiler.cuda import plan_device
 from compiler.cuda_libs import add_libraries
 from compiler.emit import KERNELS, Options, emit_kernels
+from compiler.nvrtc import Nvrtc
 from compiler.plan import plan
 from tests import builds
 from tests.objects import ROOT, TINY, Floats, folded, run_ok, source
+from tests.ptx import Site, Translator
 
 SHIM = ROOT / "tests" / "cuda"
 DRIVER_HEADER = source(ROOT / "runtime", "vocosc_cuda_driver.h")
@@ -62,6 +64,20 @@ def build_shim(files: Mapping[str, str], name: str) -> Path:
     return builds.once(("shim", name, sorted(files.items())), make) / "shim.so"
 
 
+def build_ptx(files: Mapping[str, str], name: str, architecture: int) -> tuple[Path, list[Site]]:
+    """The same from the PTX that NVRTC makes of the sources; and where the code can be broken."""
+    code = Nvrtc().compile(f"{name}_{KERNELS}", files, architecture, is_ptx=True).code
+    translated = Translator(code.rstrip(b"\0").decode())
+
+    def make(build: Path) -> None:
+        (build / "kernels.cpp").write_text(translated.text)
+        words = ("g++", "-std=c++17", "-O1", "-march=native", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC")
+        sources = ("-x", "c++", build / "kernels.cpp", SHIM / "shim.cpp")
+        run_ok([*words, "-U_FORTIFY_SOURCE", "-w", "-I", SHIM, "-shared", "-o", build / "shim.so", *sources])
+
+    return builds.once(("ptx", translated.text), make) / "shim.so", translated.sites
+
+
 def build_faults() -> Path:
     """The faulty kernels, with shim_launch."""
     source = SHIM / "faults.cu"
@@ -104,13 +120,13 @@ class Buffer:
 class Gpu:
     """A checkpoint's kernels, and the memory that a host would give them; `slots` streams at silence."""
 
-    def __init__(self, checkpoint: Path, name: str, chunks: Sequence[int], **options: Any) -> None:
+    def __init__(self, checkpoint: Path, name: str, chunks: Sequence[int], *, ptx: int = 0, **options: Any) -> None:
         self.slots: int = options.pop("slots", options.get("batch", 1))
         self.plan, self.device, files = kernel_sources(checkpoint, name, chunks, **options)
-        self.shim = build_shim(files, name)
+        self.shim, self.sites = build_ptx(files, name, ptx) if ptx else (build_shim(files, name), [])
         self.name = name
-        self._library = ctypes.CDLL(str(self.shim))
-        self._library.shim_try_launch.restype = ctypes.c_char_p
+        self.library = ctypes.CDLL(str(self.shim))
+        self.library.shim_try_launch.restype = ctypes.c_char_p
         self.hop, self.mels = self.plan.config.hop_length, self.plan.config.n_mels
         self.weights = Buffer(self.device.weight_bytes)
         self.weights.bytes[:] = np.frombuffer(self.device.weights, np.uint8)
@@ -119,6 +135,7 @@ class Gpu:
         self.order = 0
         self.blocks = 0  # of the single kernel, if that is to run instead of the chain
         self.is_poisoned = True  # the scratch, before every call
+        self.overlaps = False  # whether scratch, but for the call, is NaN until all threads of a kernel wait
         self.is_weak = False  # whether its blocks then see each other's writes only as the memory model warrants
 
     def reset(self, slot: int | None = None) -> None:
@@ -144,11 +161,11 @@ class Gpu:
         """Runs one kernel; with `blocks`, cooperatively in so many."""
         step = f"{self.name}_{launch.step}"
         assert launch.grid[2] == 1
-        self._library.shim_set_shared_bytes(ctypes.c_size_t(launch.shared_bytes))
+        self.library.shim_set_shared_bytes(ctypes.c_size_t(launch.shared_bytes))
         functions = [ctypes.CFUNCTYPE(None)(hook) for hook in hooks]
-        error = self._library.shim_try_launch(
+        error = self.library.shim_try_launch(
             ctypes.c_char_p(step.encode()),
-            ctypes.cast(getattr(self._library, step), ctypes.c_void_p),
+            ctypes.cast(getattr(self.library, step), ctypes.c_void_p),
             ctypes.c_void_p(parameter.ctypes.data),
             *(ctypes.c_int(n) for n in (blocks or launch.grid[0], launch.grid[1], launch.block)),
             ctypes.c_uint(self.order),
@@ -160,16 +177,41 @@ class Gpu:
     def run(self, jobs: Sequence[tuple[Buffer, Buffer, int]], frames: int) -> None:
         """All kernels of a call."""
         parameter = self.call(jobs, frames)
+        self.allow(jobs)
         if self.is_poisoned:
             self.scratch.bytes[:] = 0xFF  # NaN; and as good a number for flags as any
         if self.blocks:
-            self._library.shim_share(None, ctypes.c_size_t(0))
+            self.library.shim_share(None, ctypes.c_size_t(0))
             for memory in (self.scratch, self.state) if self.is_weak else ():
-                self._library.shim_share(ctypes.c_void_p(memory.address), ctypes.c_size_t(memory.bytes.size))
+                self.library.shim_share(ctypes.c_void_p(memory.address), ctypes.c_size_t(memory.bytes.size))
             self.launch(self.device.single, parameter, blocks=self.blocks)
             return
         for launch in self.device.launches:
-            self.launch(launch, parameter)
+            self.launch(launch, parameter, self._hooks() if self.overlaps and launch.overlaps_previous else ())
+
+    def _hooks(self) -> tuple[Callable[[], None], Callable[[], None]]:
+        """As if the kernel before had not finished until all threads wait for it."""
+        part = self.scratch.bytes[self.device.scratch[0].offset * 4 :]
+        kept = np.zeros_like(part)
+
+        def hide() -> None:
+            kept[:] = part
+            part[:] = 0xFF
+
+        def show() -> None:
+            part[:] = kept
+
+        return hide, show
+
+    def mutate(self, site: int) -> None:
+        """Breaks the translated PTX there: the number, from 1 on, of one of `sites`; 0: nowhere."""
+        self.library.shim_set_mutant(ctypes.c_int(site))
+
+    def allow(self, jobs: Sequence[tuple[Buffer, Buffer, int]]) -> None:
+        """Kernels from PTX may touch the buffers of a call, and nothing else."""
+        self.library.shim_allow(None, ctypes.c_size_t(0))
+        for buffer in (self.weights, self.state, self.scratch, *(buffer for job in jobs for buffer in job[:2])):
+            self.library.shim_allow(ctypes.c_void_p(buffer.address), ctypes.c_size_t(buffer.bytes.size))
 
     def decode_chunk(self, mels: Sequence[Floats], slots: Sequence[int]) -> list[Floats]:
         """One call for some streams: a chunk of log-mel each. Mel and audio are aligned to 4 bytes only."""
@@ -208,6 +250,7 @@ class Gpu:
         audio = [Buffer(self.plan.overlap_floats * 4, 0xFF, offset=4) for _ in slots]
         nothing = Buffer(4)
         jobs = [(nothing, to, slot) for to, slot in zip(audio, slots, strict=True)]
+        self.allow(jobs)
         self.launch(self.device.flush, self.call(jobs, 0))
         for slot in slots:
             self.reset(slot)

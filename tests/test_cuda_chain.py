@@ -74,7 +74,7 @@ def build_chain(name: str, precision: str, link: str = "none") -> Chain:
     options = Options(name=name, precision=precision, target="portable", gpus=(90,), batch=BATCH, link=link)
 
     def make(directory: Path) -> None:
-        images = [Image(90, False, b"no machine code".ljust(64, b"\0"))]
+        images = [Image(90, False, b"no machine code".ljust(64, b"\0"), least_driver=12000)]
         tables = pack_matrices(network) if link == "libs" else pack(network, precision)
         weights = build_weights(layout, tables, golden_hash=0)
         for file, data in emit(layout, tables, weights, sha256, options, device=device, images=images).items():

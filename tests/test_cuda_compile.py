@@ -16,7 +16,7 @@ from compiler.cuda_steps import fuse, loops
 from compiler.emit import KERNELS
 from compiler.errors import CompileError
 from compiler.network import Network, Operation
-from compiler.nvrtc import ARCHITECTURES, Image, Nvrtc, candidates, compile_images, images_bytes
+from compiler.nvrtc import ARCHITECTURES, Image, Nvrtc, candidates, compile_images, images_bytes, least_driver
 from compiler.plan import plan
 from tests import builds
 from tests.gpu import SHAPES, kernel_sources
@@ -138,10 +138,21 @@ def test_the_library_is_looked_for_where_it_may_be(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("CUDA_PATH", str(tmp_path / "toolkit"))
     found = candidates()
     assert [path for path in found if path.parent == toolkit] == [
-        toolkit / "libnvrtc.so.13",
         toolkit / "libnvrtc.so.12",
+        toolkit / "libnvrtc.so.13",
     ]
-    assert found[-3:] == [Path("libnvrtc.so.13"), Path("libnvrtc.so.12"), Path("libnvrtc.so")], "the loader's own"
+    loaders = [Path("libnvrtc.so.12"), Path("libnvrtc.so.13"), Path("libnvrtc.so")]
+    assert [path for path in found if path.parent == Path()] == loaders and found[-1] == loaders[-1]
+    assert found.index(loaders[0]) < found.index(toolkit / "libnvrtc.so.13"), "CUDA 12's before the rest"
+
+
+def test_every_image_says_which_driver_it_needs() -> None:
+    """Machine code: what the toolkit's major version asks for, or the first that knew the chip. PTX: the toolkit's."""
+    found = {(toolkit, chip): least_driver(toolkit, chip, False) for toolkit in (12090, 13000) for chip in (90, 100)}
+    assert found == {(12090, 90): 12000, (12090, 100): 12080, (13000, 90): 13000, (13000, 100): 13000}
+    assert least_driver(12090, 80, True) == 12090
+    assert Image(80, True, b"", least_driver=12090).driver_text == "CUDA 12.9 (release 575)"
+    assert Image(80, True, b"", least_driver=13020).driver_text == "CUDA 13.2"
 
 
 # ---- the object ----
@@ -166,10 +177,17 @@ def test_the_object_holds_images_and_weights(tiny_cuda: Path, tmp_path: Path) ->
         *((80, "cubin"), (90, "cubin"), (80, "ptx"), (90, "ptx"))
     ]
     assert report["weights"] == "halves" and report["batch"] == 2
+    needed = [image["least_driver"] for image in report["images"]]
+    version = Nvrtc().version.split(".")
+    major, toolkit = 1000 * int(version[0]), 1000 * int(version[0]) + 10 * int(version[1])
+    assert needed == [major, major, toolkit, toolkit]
+    header = (tiny_cuda / "tiny_cuda.h").read_text()
+    assert f"#define TINY_CUDA_LEAST_DRIVER {major}\n" in header
+    assert header.count(": CUDA 1") == len(report["images"])
     assert report["images"][0]["spilled_bytes"] == 0 and report["images"][0]["most_registers"] > 0
     tables = source(tiny_cuda, "tiny_cuda_tables.c").read_text()
     images = source(tiny_cuda, "tiny_cuda_images.bin").read_bytes()
-    places = re.findall(r"\{(\d+), ([01]), (\d+), (\d+)\}, +/\* (cubin|PTX)", tables)
+    places = re.findall(r"\{(\d+), ([01]), \d+, (\d+), (\d+)\}, +/\* (cubin|PTX)", tables)
     assert len(places) == 4
     for _, is_ptx, offset, size, _ in places:
         code = images[int(offset) :][: int(size)]

@@ -1,13 +1,13 @@
 """The CUDA kernels on a shim, without a GPU: the CPU's audio, however it is cut, and no access that could race."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests import builds
-from tests.gpu import SHAPES, Buffer, Gpu, build_faults, run_fault
+from tests.gpu import SHAPES, Gpu, build_faults, run_fault
 from tests.objects import Floats, Vocoder, golden, some_mel, truth
 from tests.reference import snr_db
 
@@ -38,7 +38,7 @@ def orders(request: pytest.FixtureRequest) -> Iterator[None]:
     """Threads run in ascending order, but where a test says otherwise; no stream is left from another test."""
     for name in {"odd_gpu", "many_gpu"} & set(request.fixturenames):
         gpu = request.getfixturevalue(name)
-        gpu.order, gpu.blocks, gpu.is_weak, gpu.is_poisoned = 0, 0, False, True
+        gpu.order, gpu.blocks, gpu.is_weak, gpu.overlaps, gpu.is_poisoned = 0, 0, False, False, True
         gpu.reset()
     yield
 
@@ -302,31 +302,11 @@ def test_nothing_of_the_chunk_is_read_before_the_wait(odd_gpu: Gpu) -> None:
     mels = [some_mel(11, odd_gpu.mels, seed) for seed in range(2)]
     expected = [odd_gpu.decode(mel, slot=slot) for slot, mel in enumerate(mels)]
     odd_gpu.reset()
-    kept = np.zeros(0, np.uint8)
-    scratch = odd_gpu.scratch.bytes[odd_gpu.device.scratch[0].offset * 4 :]
-
-    def hide() -> None:
-        nonlocal kept
-        kept = scratch.copy()
-        scratch[:] = 0xFF
-
-    def show() -> None:
-        scratch[:] = kept
-
-    jobs = []
-    for slot, mel in enumerate(mels):
-        source = Buffer(mel.size * 4)
-        source.floats[:] = mel.ravel()
-        jobs.append((source, Buffer(len(mel) * odd_gpu.hop * 4), slot))
-    parameter = odd_gpu.call(jobs, len(mels[0]))
-    overlapping = 0
-    for launch in odd_gpu.device.launches:
-        hooks: tuple[Callable[[], None], ...] = (hide, show) if launch.overlaps_previous else ()
-        overlapping += launch.overlaps_previous
-        odd_gpu.launch(launch, parameter, hooks)
-    assert overlapping == len(odd_gpu.device.launches) - 2, "the first two follow what is complete"
-    for (_, audio, _), wanted in zip(jobs, expected, strict=True):
-        assert audio.floats.tobytes() == wanted.tobytes()
+    odd_gpu.overlaps = True
+    for audio, wanted in zip(odd_gpu.decode_chunk(mels, [0, 1]), expected, strict=True):
+        assert audio.tobytes() == wanted.tobytes()
+    overlapping = [launch.overlaps_previous for launch in odd_gpu.device.launches]
+    assert overlapping == [False, False] + [True] * (len(overlapping) - 2), "the first two follow what is complete"
 
 
 FAULTS = {

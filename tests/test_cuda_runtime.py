@@ -29,7 +29,11 @@ NAME = "tiny"
 FAKE = ROOT / "tests" / "cuda" / "fake"
 RUNTIME = [path for path in sorted((ROOT / "runtime" / "cuda").iterdir()) if "libs" not in path.name]
 IMAGES = [
-    Image(architecture, is_ptx, f"{text} {architecture}".encode().ljust(63, b".") + b"\0", offset=64 * i)
+    Image(
+        *(architecture, is_ptx, f"{text} {architecture}".encode().ljust(63, b".") + b"\0"),
+        offset=64 * i,
+        least_driver=12090 if is_ptx else 12000,
+    )
     for i, (architecture, is_ptx, text) in enumerate(
         [*((number, False, "machine code") for number in (80, 89, 90)), (80, True, "PTX"), (90, True, "PTX")]
     )
@@ -112,6 +116,25 @@ def cuda_include() -> Path | None:
     places = [os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda", "/usr"]
     found = [Path(place) / "include" for place in places if place]
     return next((path for path in found if (path / "cuda.h").is_file()), None)
+
+
+def names(text: str) -> set[str]:
+    """The driver's functions that a source names."""
+    return set(re.findall(r'"(cu[A-Z]\w+)"', text))
+
+
+def test_the_drivers_names_are_those_of_the_stub_library() -> None:
+    """Ours, and the bench's: NVIDIA's library to link against exports them all."""
+    include = cuda_include()
+    stubs = [] if include is None else [include.parent / folder / "stubs" / "libcuda.so" for folder in ("lib64", "lib")]
+    stub = next((path for path in stubs if path.is_file()), None)
+    if stub is None:
+        pytest.skip("no stub of libcuda.so here")
+    exported = {line.split()[0] for line in run_ok(["nm", "-D", "-P", "--defined-only", stub]).splitlines()}
+    used = names(source(ROOT / "runtime", "vocosc_cuda.c").read_text())
+    measured = names((ROOT / "bench" / "gpu_driver.h").read_text())
+    assert len(used) > 25 and len(measured) > 15
+    assert used | measured <= exported
 
 
 def test_the_declarations_agree_with_cudas_header(tmp_path: Path) -> None:

@@ -154,6 +154,7 @@ static int is_lost(int result) {
     case CUDA_ERROR_LAUNCH_TIMEOUT:
     case CUDA_ERROR_CONTEXT_IS_DESTROYED:
     case CUDA_ERROR_ASSERT:
+    case CUDA_ERROR_MPS_CLIENT_TERMINATED:
     case CUDA_ERROR_EXTERNAL_DEVICE:
       return 1;
     default:
@@ -368,7 +369,7 @@ static unsigned suitability(const struct vocosc_cuda_image *image, unsigned arch
   return image->architecture / 10 == architecture / 10 ? 1000 + image->architecture : 0;
 }
 
-/* Loads the most suitable image that the driver accepts. */
+/* Loads the most suitable image that the driver is new enough for, and accepts. */
 static int load_kernels(vocosc_cuda *cuda) {
   core *core = core_of(cuda);
   int status = VOCOSC_CUDA_BAD_DEVICE;
@@ -383,6 +384,10 @@ static int load_kernels(vocosc_cuda *cuda) {
     }
     if (best == NULL) return status;
     last = most;
+    if (best->least_driver > cuda->driver_version) {
+      status = VOCOSC_CUDA_OLD_DRIVER;
+      continue;
+    }
     status = status_of(cuda, core->driver.load_module(&core->module, vocosc_cuda_images + best->offset));
     if (status == VOCOSC_OK) {
       cuda->image_architecture = (int)best->architecture;
@@ -393,7 +398,10 @@ static int load_kernels(vocosc_cuda *cuda) {
   }
 }
 
-/* Finds a kernel in the module, and lets it have its shared memory; that also makes the driver load it now. */
+/*
+ * Finds a kernel in the module, and lets it have its shared memory; that also makes the driver load it now. All prefer
+ * as much of a multiprocessor's memory as can be: it would be divided anew between kernels that differ in that.
+ */
 static int find_kernel(vocosc_cuda *cuda, const struct vocosc_cuda_step *step, struct CUfunc_st **function) {
   const core *core = core_of(cuda);
   const int status = status_of(cuda, core->driver.function(function, core->module, step->kernel));
@@ -401,7 +409,9 @@ static int find_kernel(vocosc_cuda *cuda, const struct vocosc_cuda_step *step, s
   const int result =
       core->driver.set_function(*function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, (int)step->shared_bytes);
   const int allowed = status_of(cuda, result);
-  return allowed == VOCOSC_CUDA_FAILED ? VOCOSC_CUDA_BAD_DEVICE : allowed; /* the GPU has not that much */
+  if (allowed != VOCOSC_OK) return allowed == VOCOSC_CUDA_FAILED ? VOCOSC_CUDA_BAD_DEVICE : allowed; /* not that much */
+  return status_of(cuda, core->driver.set_function(*function, CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT,
+                                                   CU_SHAREDMEM_CARVEOUT_MAX_SHARED));
 }
 
 /* Chooses the steps, and finds their kernels. */

@@ -54,7 +54,7 @@ extern "C" {
 
 typedef enum {
   VOCOSC_CUDA_NO_DRIVER = -16,   /* no libcuda.so.1, or it does not start: a machine without an NVIDIA GPU */
-  VOCOSC_CUDA_OLD_DRIVER = -17,  /* older than VOCOSC_CUDA_LEAST_DRIVER, or than the kernels of this build */
+  VOCOSC_CUDA_OLD_DRIVER = -17,  /* older than VOCOSC_CUDA_LEAST_DRIVER, or than what the kernels for this GPU need */
   VOCOSC_CUDA_NO_DEVICE = -18,   /* a driver, but no GPU, or none with this number */
   VOCOSC_CUDA_BAD_DEVICE = -19,  /* no kernels for this GPU in this build, and none could be compiled from PTX */
   VOCOSC_CUDA_NO_MEMORY = -20,   /* out of device memory; in init, as a rule */
@@ -66,7 +66,13 @@ typedef enum {
   VOCOSC_CUDA_NO_LIBRARY = -26,  /* cuBLAS or cuFFT is missing, or does not start */
 } vocosc_cuda_status;
 
-#define VOCOSC_CUDA_LEAST_DRIVER 12000 /* CUDA 12.0, as cuDriverGetVersion counts */
+/*
+ * The driver, as cuDriverGetVersion counts, without which nothing runs here. What each GPU's kernels need:
+//% for image in images
+ *   ${image.text}: ${image.driver_text}
+//% endfor
+ */
+#define VOCOSC_CUDA_LEAST_DRIVER ${images | map(attribute="least_driver") | min}
 
 /* CUstream, cudaStream_t; null is the context's default stream (not a thread's own). */
 typedef struct CUstream_st *vocosc_cuda_stream;

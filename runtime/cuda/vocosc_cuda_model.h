@@ -25,6 +25,7 @@ struct vocosc_cuda_step {
 struct vocosc_cuda_image {
   uint32_t architecture;
   uint32_t is_ptx;
+  int32_t least_driver; /* that takes it: 1000 * major + 10 * minor, of CUDA */
   uint64_t offset;
   uint64_t bytes;
 };

@@ -23,6 +23,6 @@ ${steps(device.library_steps)}};
 
 const struct vocosc_cuda_image vocosc_cuda_image_table[${images | length}] = {
 //% for image in images
-    {${image.architecture}, ${image.is_ptx | int}, ${image.offset}, ${image.code | length}}, /* ${image.text} */
+    {${image.architecture}, ${image.is_ptx | int}, ${image.least_driver}, ${image.offset}, ${image.code | length}}, /* ${image.text} */
 //% endfor
 };

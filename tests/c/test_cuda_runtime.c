@@ -222,22 +222,27 @@ static void test_each_gpu_gets_its_kernels(void **state) {
     int refusal;
     int status;
     const char *image; /* the last one tried */
+    int version;       /* of the driver */
   } cases[] = {
-      {90, NULL, 0, VOCOSC_OK, "machine code 90."},
-      {89, NULL, 0, VOCOSC_OK, "machine code 89."},
-      {86, NULL, 0, VOCOSC_OK, "machine code 80."},
-      {80, NULL, 0, VOCOSC_OK, "machine code 80."},
-      {100, NULL, 0, VOCOSC_OK, "PTX 90."},
-      {121, NULL, 0, VOCOSC_OK, "PTX 90."},
-      {75, NULL, 0, VOCOSC_CUDA_BAD_DEVICE, ""},
-      {90, "machine code", NO_BINARY, VOCOSC_OK, "PTX 90."},
-      {89, "machine code", NO_BINARY, VOCOSC_OK, "PTX 80."},
-      {90, "", NO_BINARY, VOCOSC_CUDA_BAD_DEVICE, "PTX 80."},
-      {100, "PTX 90", UNSUPPORTED_PTX, VOCOSC_OK, "PTX 80."},
-      {100, "PTX", UNSUPPORTED_PTX, VOCOSC_CUDA_OLD_DRIVER, "PTX 80."},
-      {100, "PTX", INVALID_PTX, VOCOSC_CUDA_BAD_DEVICE, "PTX 80."},
-      {100, "PTX", 221, VOCOSC_CUDA_BAD_DEVICE, "PTX 80."},
-      {100, "PTX", OUT_OF_MEMORY, VOCOSC_CUDA_NO_MEMORY, "PTX 90."}, /* the next would fare no better */
+      {90, NULL, 0, VOCOSC_OK, "machine code 90.", 13000},
+      {89, NULL, 0, VOCOSC_OK, "machine code 89.", 13000},
+      {86, NULL, 0, VOCOSC_OK, "machine code 80.", 13000},
+      {80, NULL, 0, VOCOSC_OK, "machine code 80.", 13000},
+      {100, NULL, 0, VOCOSC_OK, "PTX 90.", 13000},
+      {121, NULL, 0, VOCOSC_OK, "PTX 90.", 13000},
+      {75, NULL, 0, VOCOSC_CUDA_BAD_DEVICE, "", 13000},
+      {90, NULL, 0, VOCOSC_OK, "machine code 90.", 12000},
+      {100, NULL, 0, VOCOSC_CUDA_OLD_DRIVER, "", 12080}, /* PTX wants 12.9 */
+      {100, NULL, 0, VOCOSC_OK, "PTX 90.", 12090},
+      {90, "machine code", NO_BINARY, VOCOSC_CUDA_OLD_DRIVER, "machine code 90.", 12080},
+      {90, "machine code", NO_BINARY, VOCOSC_OK, "PTX 90.", 13000},
+      {89, "machine code", NO_BINARY, VOCOSC_OK, "PTX 80.", 13000},
+      {90, "", NO_BINARY, VOCOSC_CUDA_BAD_DEVICE, "PTX 80.", 13000},
+      {100, "PTX 90", UNSUPPORTED_PTX, VOCOSC_OK, "PTX 80.", 13000},
+      {100, "PTX", UNSUPPORTED_PTX, VOCOSC_CUDA_OLD_DRIVER, "PTX 80.", 13000},
+      {100, "PTX", INVALID_PTX, VOCOSC_CUDA_BAD_DEVICE, "PTX 80.", 13000},
+      {100, "PTX", 221, VOCOSC_CUDA_BAD_DEVICE, "PTX 80.", 13000},
+      {100, "PTX", OUT_OF_MEMORY, VOCOSC_CUDA_NO_MEMORY, "PTX 90.", 13000}, /* the next would fare no better */
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     const vocosc_cuda_options options = options_with(0);
@@ -245,6 +250,7 @@ static void test_each_gpu_gets_its_kernels(void **state) {
     fake()->architecture = cases[i].architecture;
     fake()->refused_image = cases[i].refused;
     fake()->refusal = cases[i].refusal;
+    fake()->version = cases[i].version;
     const int status = vocosc_cuda_init(&cuda, &options);
     check(status == cases[i].status, "case %d: %s", (int)i, vocosc_cuda_status_text(status));
     const char *image = cases[i].image;
@@ -868,7 +874,7 @@ static void test_every_failure_of_a_decode(void **state) {
 
 static void test_faults_show_late(void **state) {
   (void)state;
-  static const int faults[] = {4, 201, 214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 911};
+  static const int faults[] = {4, 201, 214, 220, 226, 700, 702, 709, 710, 714, 715, 716, 717, 718, 719, 810, 911};
   for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
     start(0);
     bind_all(NULL);

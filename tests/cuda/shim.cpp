@@ -16,6 +16,10 @@ shim_thread shim_current;
 uint64_t shim_epoch = 1;
 uint64_t shim_block_epoch = 1;
 size_t shim_launch_bytes = SIZE_MAX;
+int shim_mutant = 0; /* see ptx.h */
+extern "C" {
+unsigned char shim_reached[1 << 16];
+}
 
 namespace {
 
@@ -31,8 +35,11 @@ struct fiber {
   float given[2]; /* of this shuffle and the one before */
   int masks[2];
   unsigned exchanges;
-  const uint32_t *flag; /* that it waits for, until it is at least a value */
+  const uint32_t *flag; /* that it waits for, until it is at least a value or, if it polls, another one */
   uint32_t value;
+  bool polls;
+  const uint32_t *polled; /* the flag that it looked at last, with nothing done since, and what it saw */
+  uint32_t seen;
 };
 
 fiber all_fibers[MAX_BLOCKS][MAX_THREADS];
@@ -63,6 +70,7 @@ jmp_buf failure;
 void yield(state at) {
   fiber &self = fibers[shim_current.thread];
   self.at = at;
+  if (at != AT_FLAG) self.polled = nullptr;
   if (_setjmp(self.context) == 0) _longjmp(scheduler, 1);
 }
 
@@ -108,6 +116,10 @@ struct published_flag {
   uint32_t value;
   view seen; /* by the block, when it set the flag */
 };
+struct span {
+  uint64_t first, end;
+};
+std::vector<span> allowed;
 std::vector<region> regions;
 view views[MAX_BLOCKS];
 std::map<const uint32_t *, published_flag> published;
@@ -154,16 +166,26 @@ void start_views(int blocks) {
   for (int i = 0; i < blocks; i++) views[i] = initial;
 }
 
-/* What the flag's fiber waits for; if it is there, the block sees what came before. */
+uint32_t value_of(const uint32_t *flag) {
+  const auto found = published.find(flag);
+  return found != published.end() ? found->second.value : *flag;
+}
+
+/* The block that runs sees what came before a flag. */
+void see(const uint32_t *flag) {
+  const auto found = published.find(flag);
+  if (found == published.end()) return;
+  collect_writes();
+  merge(views[shim_current.place], found->second.seen);
+  show(views[shim_current.place]);
+}
+
+/* Whether what the flag's fiber waits for is there; if it does not look for itself, the block sees what came before. */
 bool is_reached(const fiber &f) {
-  const auto found = published.find(f.flag);
-  const uint32_t value = found != published.end() ? found->second.value : *f.flag;
+  const uint32_t value = value_of(f.flag);
+  if (f.polls) return value != f.value;
   if ((int32_t)(value - f.value) < 0) return false;
-  if (found != published.end()) {
-    collect_writes();
-    merge(views[shim_current.place], found->second.seen);
-    show(views[shim_current.place]);
-  }
+  see(f.flag);
   return true;
 }
 
@@ -283,7 +305,24 @@ void shim_wait_until(const uint32_t *flag, uint32_t value) {
   fiber &self = fibers[shim_current.thread];
   self.flag = flag;
   self.value = value;
+  self.polls = false;
   yield(AT_FLAG);
+}
+
+void shim_write_flag(uint32_t *flag, uint32_t value) { *flag = value; }
+
+uint32_t shim_poll(const uint32_t *flag, bool is_acquire) {
+  fiber &self = fibers[shim_current.thread];
+  if (self.polled == flag) {
+    self.flag = flag;
+    self.value = self.seen;
+    self.polls = true;
+    yield(AT_FLAG);
+  }
+  self.polled = flag;
+  self.seen = value_of(flag);
+  if (is_acquire) see(flag);
+  return self.seen;
 }
 
 void shim_misuse(const char *what, const char *array, long index) { fail(array, index, what); }
@@ -295,6 +334,23 @@ extern "C" void shim_set_shared_bytes(size_t bytes) { shim_launch_bytes = bytes;
 extern "C" void shim_share(void *memory, size_t bytes) {
   if (memory == nullptr) regions.clear();
   if (memory != nullptr) regions.push_back({(uint32_t *)memory, bytes / sizeof(uint32_t)});
+}
+
+/* The site that is broken in translated PTX, from 1 on; 0: none. */
+extern "C" void shim_set_mutant(int site) { shim_mutant = site; }
+
+/* Memory that kernels may touch, where they check it (shim_check_access); null forgets all, and allows everything. */
+extern "C" void shim_allow(const void *memory, size_t bytes) {
+  if (memory == nullptr) allowed.clear();
+  if (memory != nullptr) allowed.push_back({(uint64_t)memory, (uint64_t)memory + bytes});
+}
+
+extern "C" void shim_check_access(uint64_t address, size_t bytes) {
+  if (address % bytes != 0) fail("global memory", (long)address, "not aligned");
+  for (const span &found : allowed) {
+    if (address >= found.first && address + bytes <= found.end) return;
+  }
+  if (!allowed.empty()) fail("global memory", (long)address, "out of bounds");
 }
 
 /*

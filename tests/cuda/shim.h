@@ -47,6 +47,8 @@ extern "C" float shim_exchange(float value, int mask);
 extern "C" void shim_wait_for_previous();
 extern "C" void shim_publish(uint32_t *flag, uint32_t value);
 extern "C" void shim_wait_until(const uint32_t *flag, uint32_t value);
+extern "C" void shim_write_flag(uint32_t *flag, uint32_t value);      /* and nothing of what came before */
+extern "C" uint32_t shim_poll(const uint32_t *flag, bool is_acquire); /* a second look waits until it has changed */
 extern "C" void shim_misuse(const char *what, const char *array, long index);
 
 #define KERNEL(threads) extern "C" void

@@ -298,6 +298,9 @@ int cuModuleGetFunction(struct CUfunc_st **function, struct CUmod_st *which, con
 
 int cuFuncSetAttribute(struct CUfunc_st *function, int attribute, int value) {
   ENTER();
+  if (attribute == CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT) {
+    return value == CU_SHAREDMEM_CARVEOUT_MAX_SHARED ? CUDA_SUCCESS : INVALID_VALUE;
+  }
   if (attribute != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES || value > machine.shared_limit) {
     return INVALID_VALUE;
   }

@@ -1,0 +1,137 @@
+/* What translated PTX (tests/ptx.py) needs beside the shim: memory by address, and arithmetic as PTX defines it. */
+#ifndef VOCOSC_TESTS_PTX_H
+#define VOCOSC_TESTS_PTX_H
+
+#include <array>
+#include <cstdlib>
+#include <string>
+
+#include "shim.h"
+
+enum { PTX_SITES = 1 << 16 };
+extern int shim_mutant;                           /* the site that is broken, from 1 on; 0: none */
+extern "C" unsigned char shim_reached[PTX_SITES]; /* whether a site was, by any thread */
+
+/* Whether a site is not the broken one. */
+static inline bool ptx_as_it_is(int site) {
+  shim_reached[site] = 1;
+  return shim_mutant != site;
+}
+
+/* Another number for the same bits. */
+template <typename to, typename from>
+static inline to ptx_bits(from value) {
+  to result;
+  static_assert(sizeof result == sizeof value, "registers of one size");
+  memcpy(&result, &value, sizeof result);
+  return result;
+}
+
+static inline bool ptx_is_nan(float a) { return a != a; }
+template <typename number>
+static inline number ptx_min(number a, number b) {
+  return a < b ? a : b;
+}
+template <typename number>
+static inline number ptx_max(number a, number b) {
+  return a > b ? a : b;
+}
+/* Of a number and what is none, the number; -0 is less than 0. */
+static inline float ptx_min(float a, float b) {
+  return ptx_is_nan(a) ? b : ptx_is_nan(b) ? a : a < b || (a == b && std::signbit(a)) ? a : b;
+}
+static inline float ptx_max(float a, float b) {
+  return ptx_is_nan(a) ? b : ptx_is_nan(b) ? a : a > b || (a == b && std::signbit(b)) ? a : b;
+}
+template <typename number>
+static inline number ptx_shl(number a, uint32_t count) {
+  return count >= 8 * sizeof a ? 0 : (number)(a << count);
+}
+template <typename number>
+static inline number ptx_shr(number a, uint32_t count) {
+  const uint32_t most = 8 * sizeof a - 1;
+  if (count > most) return a < 0 ? (number)(a >> most) : 0;
+  return (number)(a >> count);
+}
+
+/* ---- memory ------------------------------------------------------------------------------------------------------ */
+
+/* Whether the memory that a kernel may touch is this; see shim.cpp. */
+extern "C" void shim_check_access(uint64_t address, size_t bytes);
+
+template <typename number, int COUNT>
+static inline std::array<number, COUNT> ptx_load_parameter(uint64_t address) {
+  std::array<number, COUNT> value;
+  memcpy(value.data(), (const void *)address, sizeof value);
+  return value;
+}
+template <typename number, int COUNT>
+static inline std::array<number, COUNT> ptx_load_global(uint64_t address) {
+  shim_check_access(address, sizeof(number) * COUNT);
+  return ptx_load_parameter<number, COUNT>(address);
+}
+template <typename number, int COUNT>
+static inline void ptx_store_global(uint64_t address, std::array<number, COUNT> value) {
+  shim_check_access(address, sizeof value);
+  memcpy((void *)address, value.data(), sizeof value);
+}
+
+/* Array n of shared memory is at n << 24 and has bytes() bytes; an access is to whole words of it. */
+enum { PTX_ARRAYS = 64 };
+static struct ptx_array *ptx_arrays[PTX_ARRAYS];
+struct ptx_array {
+  size_t (*bytes)();
+  std::string name;
+  shim_array array;
+  ptx_array(int n, size_t (*size)()) : bytes(size), name("shared " + std::to_string(n)) {
+    array.name = name.c_str();
+    ptx_arrays[n] = this;
+  }
+};
+static inline shim_array &ptx_shared(uint64_t address, size_t bytes) {
+  ptx_array *found = address >> 24 < PTX_ARRAYS ? ptx_arrays[address >> 24] : nullptr;
+  const size_t at = address & 0xffffff;
+  if (found == nullptr) shim_misuse("out of bounds", "shared memory", (long)address);
+  found->array.count = (long)(found->bytes() / 4);
+  if (at + bytes > found->bytes()) shim_misuse("out of bounds", found->array.name, (long)at);
+  if (at % bytes != 0) shim_misuse("not aligned", found->array.name, (long)at);
+  return found->array;
+}
+template <typename number, int COUNT>
+static inline std::array<number, COUNT> ptx_load_shared(uint64_t address) {
+  static_assert(sizeof(number) == 4, "words");
+  shim_array &array = ptx_shared(address, 4 * COUNT);
+  std::array<number, COUNT> value;
+  for (int i = 0; i < COUNT; i++) value[i] = ptx_bits<number>(array.get((long)(address & 0xffffff) / 4 + i));
+  return value;
+}
+template <typename number, int COUNT>
+static inline void ptx_store_shared(uint64_t address, std::array<number, COUNT> value) {
+  static_assert(sizeof(number) == 4, "words");
+  shim_array &array = ptx_shared(address, 4 * COUNT);
+  for (int i = 0; i < COUNT; i++) array.set((long)(address & 0xffffff) / 4 + i, ptx_bits<float>(value[i]));
+}
+
+/* ---- what concerns other threads --------------------------------------------------------------------------------- */
+
+static inline uint32_t ptx_shuffle(uint32_t value, uint32_t mask, uint32_t segment, uint32_t lanes) {
+  if (segment != 31 || lanes != 0xffffffffu || mask > 31) shim_misuse("not of a whole warp", "shuffle", (long)mask);
+  return ptx_bits<uint32_t>(shim_exchange(ptx_bits<float>(value), (int)mask));
+}
+
+/* A flag is published, or, if that is broken, only written. */
+static inline void ptx_release(uint64_t flag, uint32_t value, bool is_release) {
+  shim_check_access(flag, sizeof value);
+  if (is_release) {
+    shim_publish((uint32_t *)flag, value);
+  } else {
+    shim_write_flag((uint32_t *)flag, value);
+  }
+}
+/* One look at a flag, which shows what came before it, or, if that is broken, only the flag. */
+static inline uint32_t ptx_acquire(uint64_t flag, bool is_acquire) {
+  shim_check_access(flag, sizeof(uint32_t));
+  return shim_poll((const uint32_t *)flag, is_acquire);
+}
+
+#endif /* VOCOSC_TESTS_PTX_H */

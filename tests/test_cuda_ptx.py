@@ -1,0 +1,141 @@
+"""The CUDA kernels as NVRTC compiles them: their PTX runs on the shim, with the sources' bits; mistakes in it show."""
+
+import ctypes
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from compiler.errors import CompileError
+from compiler.nvrtc import OVERLAPPING, Nvrtc
+from tests import builds
+from tests.gpu import SHAPES, Buffer, Gpu
+from tests.objects import ALL, config, every, golden, some_mel
+from tests.ptx import PTX_SITES, Site, Translator, UnknownPtxError
+
+CHUNKS = (3, 10)  # calls of up to two passes
+FRAMES = 14
+# The chain in three orders of threads; the single kernel, of so many blocks, in three more, and whether its memory is
+# weakly ordered.
+WAYS = {"chain": [(0, 0, False), (0, 1, False), (0, 2, False)], "single": [(1, 0, True), (3, 1, False), (5, 2, True)]}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nvrtc() -> None:
+    try:
+        Nvrtc()
+    except CompileError as reason:
+        pytest.skip(str(reason))
+
+
+def calls(gpu: Gpu, way: tuple[int, int, bool], architecture: int) -> bytes:
+    """Audio, tail and state of calls of one to three streams, two of them in one tile, of one and two passes.
+
+    Where kernels overlap, the scratch memory is out of order until a kernel has waited for the one before.
+    """
+    gpu.blocks, gpu.order, gpu.is_weak = way
+    gpu.overlaps = architecture >= OVERLAPPING
+    mels = [some_mel(FRAMES, gpu.mels, seed) for seed in range(3)]
+    gpu.reset()
+    audio = gpu.decode_chunk([mel[:10] for mel in mels], [2, 0, 3])
+    audio += gpu.decode_chunk([mel[10:] for mel in mels[1:]], [0, 3])
+    audio += gpu.decode_chunk([mels[0][10:11]], [2])
+    if not gpu.blocks:
+        audio += gpu.flush([0])
+    return b"".join(part.tobytes() for part in audio) + gpu.state.bytes.tobytes()
+
+
+def tiled(sizes: Any, precision: str, **options: Any) -> Gpu:
+    """For calls of so many streams that a thread block takes two in turn."""
+    gpu = Gpu(builds.checkpoint(sizes), "model", CHUNKS, precision=precision, batch=9, slots=4, **options)
+    assert gpu.device.tile_jobs == 2
+    return gpu
+
+
+CASES = every(
+    [(shape, *options) for options in (("f16", 80), ("f32", 90), ("f16", 100)) for shape in (*SHAPES, "odd")],
+    [("tiny", "f16", 90), ("no_multiples", "f32", 80)],
+)
+
+
+@pytest.mark.parametrize(("shape", "precision", "architecture"), CASES)
+def test_the_compilers_output_has_the_bits_of_the_sources(shape: str, precision: str, architecture: int) -> None:
+    sizes = SHAPES[shape] if shape in SHAPES else config(shape)
+    source, ptx = tiled(sizes, precision), tiled(sizes, precision, ptx=architecture)
+    for way in (*WAYS["chain"], *WAYS["single"]):
+        assert calls(ptx, way, architecture) == calls(source, way, 80), way
+
+
+@pytest.mark.skipif(not ALL, reason="of make test-all")
+def test_a_published_chunk(full_checkpoint: Any) -> None:
+    mel = golden("full", "mel")[:7]
+    source = Gpu(full_checkpoint, "full", (5,), precision="f16")
+    ptx = Gpu(full_checkpoint, "full", (5,), precision="f16", ptx=90)
+    expected = source.decode(mel).tobytes()
+    assert ptx.decode(mel).tobytes() == expected
+    ptx.blocks, ptx.order = ptx.device.single.grid[0], 2
+    assert ptx.decode(mel).tobytes() == expected
+
+
+# ---- mutants ----
+
+# What is redundant, in the order of the text. The first kernel that could wait never overlaps the one before it. In
+# the single kernel the convolving steps end with a barrier, behind all that they write, and then have the one before
+# the flag; and the barrier before the last step's wait is one too many where the wait itself ends with one.
+REDUNDANT = [("start", "wait"), *[("chunk", "barrier")] * 3]
+
+
+@pytest.fixture(scope="module")
+def mutable() -> Iterator[Gpu]:
+    gpu = tiled(SHAPES["tiny"], "f16", ptx=90)
+    yield gpu
+    gpu.mutate(0)
+
+
+def is_caught(gpu: Gpu, site: Site, expected: dict[Any, bytes]) -> bool:
+    """Whether the shim says so, or other bits come out, of some way of running."""
+    for way in WAYS["single" if site.kernel.endswith("_chunk") else "chain"]:
+        try:
+            if calls(gpu, way, 90) != expected[way]:
+                return True
+        except AssertionError:
+            return True
+    return False
+
+
+def test_mistakes_in_the_code_are_caught(mutable: Gpu) -> None:
+    """Barriers, waits and flags that are left out, shuffles with oneself, addresses that are four bytes off."""
+    expected = {way: calls(mutable, way, 90) for ways in WAYS.values() for way in ways}
+    reached = (ctypes.c_ubyte * PTX_SITES).in_dll(mutable.library, "shim_reached")
+    numbered = [(n, site) for n, site in enumerate(mutable.sites, 1) if reached[n]]
+    others = [one for one in numbered if one[1].kind in ("index", "shuffle")]
+    tried = every(numbered, [one for one in numbered if one not in others] + others[:: len(others) // 40])
+    assert len(tried) > 90
+    survivors = []
+    for number, site in sorted(tried):
+        mutable.mutate(number)
+        if not is_caught(mutable, site, expected):
+            survivors.append((site.kernel.removeprefix("model_"), site.kind))
+    assert survivors == REDUNDANT
+
+
+# ---- the translator ----
+
+
+@pytest.mark.parametrize(
+    "instruction",
+    ["sin.approx.f32 %f1, %f2;", "bar.sync 1;", "ld.volatile.global.f32 %f1, [%rd1];", "add.rz.f32 %f1, %f1, %f2;"],
+)
+def test_what_is_not_known_is_an_error(instruction: str) -> None:
+    text = f".visible .entry some()\n{{\n.reg .f32 %f<3>;\n.reg .b64 %rd<2>;\n{instruction}\nret;\n}}\n"
+    with pytest.raises(UnknownPtxError, match="some: "):
+        Translator(text)
+
+
+def test_an_address_outside_of_the_buffers_is_an_error(mutable: Gpu) -> None:
+    mutable.mutate(0)
+    mutable.blocks, mutable.overlaps = 0, False
+    parameter = mutable.call([(Buffer(4000), Buffer(4000), 0)], 1)
+    mutable.allow([])
+    with pytest.raises(AssertionError, match=r"model_embed: .*global memory\[\d+\]: out of bounds"):
+        mutable.launch(mutable.device.launches[0], parameter)
