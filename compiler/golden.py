@@ -110,47 +110,31 @@ class _Exact:
 # ---- inverse FFT ----
 
 
-def _butterfly(x: list[Any]) -> list[Any]:
-    """As the template vocosc_fft.h has them, inverse; each of `x` is (real, imaginary)."""
-    re, im = [value[0] for value in x], [value[1] for value in x]
+def _turned(x: Floats) -> Floats:
+    """i x, of [real and imaginary part, ...]."""
+    return np.stack([-x[1], x[0]])
+
+
+def _butterfly(x: Sequence[Floats]) -> list[Floats]:
+    """As the template vocosc_fft.h has them, inverse; each of `x` is [real and imaginary part, ...]."""
     if len(x) == 1:
-        return x
+        return list(x)
     if len(x) == 2:
-        return [(re[0] + re[1], im[0] + im[1]), (re[0] - re[1], im[0] - im[1])]
+        return [x[0] + x[1], x[0] - x[1]]
     if len(x) == 3:
-        sin_120 = np.float32(0.8660254037844386)
-        sum_r, sum_i = re[1] + re[2], im[1] + im[2]
-        turn_r, turn_i = (re[1] - re[2]) * sin_120, (im[1] - im[2]) * sin_120
-        mid_r, mid_i = fma(sum_r, np.float32(-0.5), re[0]), fma(sum_i, np.float32(-0.5), im[0])
-        return [(re[0] + sum_r, im[0] + sum_i), (mid_r - turn_i, mid_i + turn_r), (mid_r + turn_i, mid_i - turn_r)]
+        both = x[1] + x[2]
+        mid, turn = fma(both, np.float32(-0.5), x[0]), _turned((x[1] - x[2]) * np.float32(0.8660254037844386))
+        return [x[0] + both, mid + turn, mid - turn]
     if len(x) == 4:
-        even_r, even_i, even_turn_r, even_turn_i = re[0] + re[2], im[0] + im[2], re[0] - re[2], im[0] - im[2]
-        odd_r, odd_i, odd_turn_r, odd_turn_i = re[1] + re[3], im[1] + im[3], re[1] - re[3], im[1] - im[3]
-        return [
-            (even_r + odd_r, even_i + odd_i),
-            (even_turn_r - odd_turn_i, even_turn_i + odd_turn_r),
-            (even_r - odd_r, even_i - odd_i),
-            (even_turn_r + odd_turn_i, even_turn_i - odd_turn_r),
-        ]
+        even, even_turn, odd, odd_turn = x[0] + x[2], x[0] - x[2], x[1] + x[3], _turned(x[1] - x[3])
+        return [even + odd, even_turn + odd_turn, even - odd, even_turn - odd_turn]
     cos_72, cos_144 = np.float32(0.30901699437494745), np.float32(-0.8090169943749475)
     sin_72, sin_144 = np.float32(0.9510565162951535), np.float32(0.5877852522924731)
-    near_r, near_i, far_r, far_i = re[1] + re[4], im[1] + im[4], re[2] + re[3], im[2] + im[3]
-    near_turn_r, near_turn_i, far_turn_r, far_turn_i = re[1] - re[4], im[1] - im[4], re[2] - re[3], im[2] - im[3]
-    mid1_r, mid1_i = (
-        fma(n, cos_72, fma(f, cos_144, o)) for n, f, o in ((near_r, far_r, re[0]), (near_i, far_i, im[0]))
-    )
-    mid2_r, mid2_i = (
-        fma(n, cos_144, fma(f, cos_72, o)) for n, f, o in ((near_r, far_r, re[0]), (near_i, far_i, im[0]))
-    )
-    turn1_r, turn1_i = (fma(n, sin_72, f * sin_144) for n, f in ((near_turn_r, far_turn_r), (near_turn_i, far_turn_i)))
-    turn2_r, turn2_i = (fma(n, sin_144, f * -sin_72) for n, f in ((near_turn_r, far_turn_r), (near_turn_i, far_turn_i)))
-    return [
-        (re[0] + near_r + far_r, im[0] + near_i + far_i),
-        (mid1_r - turn1_i, mid1_i + turn1_r),
-        (mid2_r - turn2_i, mid2_i + turn2_r),
-        (mid2_r + turn2_i, mid2_i - turn2_r),
-        (mid1_r + turn1_i, mid1_i - turn1_r),
-    ]
+    near, far, near_turn, far_turn = x[1] + x[4], x[2] + x[3], x[1] - x[4], x[2] - x[3]
+    mid1, mid2 = fma(near, cos_72, fma(far, cos_144, x[0])), fma(near, cos_144, fma(far, cos_72, x[0]))
+    turn1 = _turned(fma(near_turn, sin_72, far_turn * sin_144))
+    turn2 = _turned(fma(near_turn, sin_144, far_turn * -sin_72))
+    return [x[0] + near + far, mid1 + turn1, mid2 + turn2, mid2 - turn2, mid1 - turn1]
 
 
 def _inverse_real_fft(fft: RealFft, re: Floats, im: Floats) -> Floats:
@@ -174,13 +158,11 @@ def _inverse_real_fft(fft: RealFft, re: Floats, im: Floats) -> Floats:
         inputs = x.reshape(2, len(re), step.radix, step.groups, step.columns)
         outputs = _butterfly([inputs[:, :, j] for j in range(step.radix)])
         y = np.zeros((2, len(re), step.groups, step.radix, step.columns), np.float32)
-        for k, (real, imaginary) in enumerate(outputs):
-            y[0, :, :, k], y[1, :, :, k] = real, imaginary
+        for k, output in enumerate(outputs):
+            y[:, :, :, k] = output
             if step.groups > 1 and k > 0:
                 first = step.twiddles + (k - 1) * step.groups
-                c = fft.cosines[first : first + step.groups, None]
-                s = fft.sines[first : first + step.groups, None]
-                y[0, :, :, k] = fma(real, c, -(imaginary * s))
-                y[1, :, :, k] = fma(real, s, imaginary * c)
+                c, s = (turns[first : first + step.groups, None] for turns in (fft.cosines, fft.sines))
+                y[:, :, :, k] = fma(output[0], c, -(output[1] * s)), fma(output[0], s, output[1] * c)
         x = y.reshape(2, len(re), length)
     return x[0] if not fft.is_even else np.ascontiguousarray(x.transpose(1, 2, 0)).reshape(len(re), -1)

@@ -1,15 +1,20 @@
 """Breaks the sources in one way after another, and demands that the tests of `make test` notice each.
 
 Run as `python -m tests.mutations [NAME ...]`; without names, every mutation. It works in a copy of the tracked files.
-Each mutation names the cheapest tests that must catch it. First all of them must pass on the sources as they are; then
-each must fail on the sources that its mutation broke: by a failing test, not because pytest could not run. A few need
-an x86-64 CPU with AVX2.
+Each mutation names the cheapest tests that must catch it. These tests must pass on the sources as they are, and fail on
+the sources that the mutation broke: by a failing test, not because pytest could not run. A few need an x86-64 CPU with
+AVX2.
+
+A full run takes about an hour of one core. What was caught stands in build/mutations.json, and is not tried again while
+the tracked files are the same: a run that was interrupted goes on where it was.
 
 Prints a line per mutation and a sum. The exit status is 1 if a mutation survives, 2 if it could not be tried.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -21,7 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-TIME_LIMIT = 300  # seconds of one mutation's tests: a mutation that hangs is not caught
+CAUGHT = ROOT / "build" / "mutations.json"
+TIME_LIMIT = 900  # seconds of one mutation's tests: a mutation that hangs is not caught
 
 
 @dataclass(frozen=True)
@@ -151,8 +157,8 @@ MUTATIONS = (
     Mutation(
         "mel filters are not of equal area",
         "compiler/mel.py",
-        "np.minimum(rising, falling)) * 2 / (high - low)",
-        "np.minimum(rising, falling))",
+        "return filters * 2 / (high - low) if",
+        "return filters if",
         (MODEL,),
     ),
     Mutation(
@@ -578,21 +584,53 @@ def main(names: Sequence[str]) -> int:
         return 2
     # Those with the same tests one after the other: they read the same files.
     chosen = sorted((m for m in MUTATIONS if not names or m.name in names), key=lambda m: m.tests)
+    for mutation in chosen:
+        if misfit := misfit_of(mutation):
+            print(f"mutations: {misfit}", file=sys.stderr)
+            return 2
+    survivors: list[str] = []
+    passing: set[str] = set()
     with tempfile.TemporaryDirectory(prefix="mutations-") as folder:
         tree = copy_tree(Path(folder) / "tree")
+        digest = digest_of(tree)
+        caught = read_caught(digest)
         for mutation in chosen:
-            count = (tree / mutation.file).read_text().count(mutation.old)
-            if count != 1:
-                print(f"mutations: {mutation.name}: {mutation.file} has its text {count} times", file=sys.stderr)
+            if mutation.name in caught:
+                continue
+            untried = sorted(set(mutation.tests) - passing)
+            status, output = run_tests(tree, untried) if untried else (0, "")
+            if status != 0:
+                print(f"{output}\nmutations: {untried} fail on the sources as they are", file=sys.stderr)
                 return 2
-        everything = sorted({test for mutation in chosen for test in mutation.tests})
-        status, output = run_tests(tree, everything, limit=TIME_LIMIT * len(chosen))
-        if status != 0:
-            print(f"{output}\nmutations: the tests fail on the sources as they are", file=sys.stderr)
-            return 2
-        survivors = [mutation.name for mutation in chosen if not is_caught(tree, mutation)]
+            passing.update(untried)
+            if is_caught(tree, mutation):
+                caught.append(mutation.name)
+                CAUGHT.parent.mkdir(exist_ok=True)
+                CAUGHT.write_text(json.dumps({"sources": digest, "caught": caught}, indent=1))
+            else:
+                survivors.append(mutation.name)
     print(f"{len(chosen)} mutations, {len(chosen) - len(survivors)} caught")
     return 1 if survivors else 0
+
+
+def misfit_of(mutation: Mutation) -> str:
+    """Why a mutation cannot be tried on these sources; empty if it can."""
+    count = (ROOT / mutation.file).read_text().count(mutation.old)
+    return "" if count == 1 else f"{mutation.name}: {mutation.file} has its text {count} times"
+
+
+def digest_of(tree: Path) -> str:
+    """The hash of a copy's files."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in tree.rglob("*") if path.is_file() and ".venv" not in path.parts):
+        digest.update(f"{path.relative_to(tree)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def read_caught(digest: str) -> list[str]:
+    """The mutations that an earlier run caught in the same sources."""
+    found = json.loads(CAUGHT.read_text()) if CAUGHT.exists() else {}
+    return list(found["caught"]) if found.get("sources") == digest else []
 
 
 def copy_tree(tree: Path) -> Path:

@@ -10,69 +10,46 @@
 #define SIN_72 ${0.9510565162951535 | float32}
 #define SIN_144 ${0.5877852522924731 | float32}
 //% endmacro
+//% macro both(text)
+    const float ${text | replace("@", "r")};
+    const float ${text | replace("@", "i")};
+//%- endmacro
 //% macro butterfly(radix, sign)
 //% if radix == 1
-    const float y0r = x0r;
-    const float y0i = x0i;
+${both("y0@ = x0@")}
 //% elif radix == 2
-    const float y0r = x0r + x1r;
-    const float y0i = x0i + x1i;
-    const float y1r = x0r - x1r;
-    const float y1i = x0i - x1i;
+${both("y0@ = x0@ + x1@")}
+${both("y1@ = x0@ - x1@")}
 //% elif radix == 3
-    const float sum_r = x1r + x2r;
-    const float sum_i = x1i + x2i;
-    const float turn_r = (x1r - x2r) * ${sign}SIN_120;
-    const float turn_i = (x1i - x2i) * ${sign}SIN_120;
-    const float mid_r = fma_float(sum_r, -0.5f, x0r);
-    const float mid_i = fma_float(sum_i, -0.5f, x0i);
-    const float y0r = x0r + sum_r;
-    const float y0i = x0i + sum_i;
+${both("sum_@ = x1@ + x2@")}
+${both("turn_@ = (x1@ - x2@) * " ~ sign ~ "SIN_120")}
+${both("mid_@ = fma_float(sum_@, -0.5f, x0@)")}
+${both("y0@ = x0@ + sum_@")}
     const float y1r = mid_r - turn_i;
     const float y1i = mid_i + turn_r;
     const float y2r = mid_r + turn_i;
     const float y2i = mid_i - turn_r;
 //% elif radix == 4
-    const float even_r = x0r + x2r;
-    const float even_i = x0i + x2i;
-    const float even_turn_r = x0r - x2r;
-    const float even_turn_i = x0i - x2i;
-    const float odd_r = x1r + x3r;
-    const float odd_i = x1i + x3i;
-//% if sign == "-"
-    const float odd_turn_r = x3r - x1r;
-    const float odd_turn_i = x3i - x1i;
-//% else
-    const float odd_turn_r = x1r - x3r;
-    const float odd_turn_i = x1i - x3i;
-//% endif
-    const float y0r = even_r + odd_r;
-    const float y0i = even_i + odd_i;
+${both("even_@ = x0@ + x2@")}
+${both("even_turn_@ = x0@ - x2@")}
+${both("odd_@ = x1@ + x3@")}
+${both("odd_turn_@ = " ~ ("x3@ - x1@" if sign else "x1@ - x3@"))}
+${both("y0@ = even_@ + odd_@")}
     const float y1r = even_turn_r - odd_turn_i;
     const float y1i = even_turn_i + odd_turn_r;
-    const float y2r = even_r - odd_r;
-    const float y2i = even_i - odd_i;
+${both("y2@ = even_@ - odd_@")}
     const float y3r = even_turn_r + odd_turn_i;
     const float y3i = even_turn_i - odd_turn_r;
 //% elif radix == 5
-    const float near_r = x1r + x4r;
-    const float near_i = x1i + x4i;
-    const float far_r = x2r + x3r;
-    const float far_i = x2i + x3i;
-    const float near_turn_r = x1r - x4r;
-    const float near_turn_i = x1i - x4i;
-    const float far_turn_r = x2r - x3r;
-    const float far_turn_i = x2i - x3i;
-    const float mid1_r = fma_float(near_r, COS_72, fma_float(far_r, COS_144, x0r));
-    const float mid1_i = fma_float(near_i, COS_72, fma_float(far_i, COS_144, x0i));
-    const float mid2_r = fma_float(near_r, COS_144, fma_float(far_r, COS_72, x0r));
-    const float mid2_i = fma_float(near_i, COS_144, fma_float(far_i, COS_72, x0i));
-    const float turn1_r = ${sign}fma_float(near_turn_r, SIN_72, far_turn_r * SIN_144);
-    const float turn1_i = ${sign}fma_float(near_turn_i, SIN_72, far_turn_i * SIN_144);
-    const float turn2_r = ${sign}fma_float(near_turn_r, SIN_144, far_turn_r * -SIN_72);
-    const float turn2_i = ${sign}fma_float(near_turn_i, SIN_144, far_turn_i * -SIN_72);
-    const float y0r = x0r + near_r + far_r;
-    const float y0i = x0i + near_i + far_i;
+${both("near_@ = x1@ + x4@")}
+${both("far_@ = x2@ + x3@")}
+${both("near_turn_@ = x1@ - x4@")}
+${both("far_turn_@ = x2@ - x3@")}
+${both("mid1_@ = fma_float(near_@, COS_72, fma_float(far_@, COS_144, x0@))")}
+${both("mid2_@ = fma_float(near_@, COS_144, fma_float(far_@, COS_72, x0@))")}
+${both("turn1_@ = " ~ sign ~ "fma_float(near_turn_@, SIN_72, far_turn_@ * SIN_144)")}
+${both("turn2_@ = " ~ sign ~ "fma_float(near_turn_@, SIN_144, far_turn_@ * -SIN_72)")}
+${both("y0@ = x0@ + near_@ + far_@")}
     const float y1r = mid1_r - turn1_i;
     const float y1i = mid1_i + turn1_r;
     const float y2r = mid2_r - turn2_i;
