@@ -17,6 +17,9 @@ from .isa import Isa
 from .nvrtc import Image
 from .plan import Plan
 
+# Config's attributes that are keys of `model`.
+SIZES = ("sample_rate", "n_fft", "hop_length", "n_mels", "dim", "hidden", "kernel_size", "num_layers")
+
 
 def report(
     plan: Plan,
@@ -42,16 +45,7 @@ def report(
         "targets": [isa.name for isa in options.isas],
         "link": options.link,
         "baked": options.baked,
-        "model": {
-            "sample_rate": config.sample_rate,
-            "n_fft": config.n_fft,
-            "hop_length": config.hop_length,
-            "n_mels": config.n_mels,
-            "dim": config.dim,
-            "hidden": config.hidden,
-            "kernel_size": config.kernel_size,
-            "num_layers": config.num_layers,
-        },
+        "model": {key: getattr(config, key) for key in SIZES},
         "max_frames": plan.max_frames,
         "latency_samples": plan.overlap_floats,
         "flash_bytes": measured.flash_bytes if measured else None,
@@ -129,7 +123,7 @@ def to_text(figures: dict[str, Any]) -> str:
         f"{model['sample_rate']} Hz; {figures['macs_per_frame'] / 1e6:.2f} M multiply-adds a frame",
         "",
         *_memory(figures),
-        *_accuracy(figures),
+        *([_accuracy(figures["accuracy"])] if figures["accuracy"] else []),
         "",
         *_work(figures),
         "",
@@ -143,12 +137,9 @@ def to_text(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _accuracy(figures: dict[str, Any]) -> list[str]:
-    accuracy = figures["accuracy"]
-    if accuracy is None:
-        return []
+def _accuracy(accuracy: dict[str, Any]) -> str:
     text = f"dB     to {accuracy['against']}, on {accuracy['frames']} frames of speech"
-    return [f"  {'accuracy':<12} {accuracy['snr_db']:>10.1f} {text}"]
+    return f"  {'accuracy':<12} {accuracy['snr_db']:>10.1f} {text}"
 
 
 def _cuda_text(cuda: dict[str, Any] | None) -> list[str]:

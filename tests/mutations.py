@@ -564,7 +564,7 @@ MUTATIONS = (
         "the tool takes any chunk",
         "runtime/tool/vocosc_tool_options.c",
         "FIELD(chunk), 1, VOCOSC_MAX_FRAMES}",
-        "FIELD(chunk), 1, MAX_RUNS}",
+        "FIELD(chunk), 1, MOST_RUNS}",
         ("test_tool.py::test_bad_command_line",),
     ),
     Mutation(

@@ -112,32 +112,26 @@ size_t vocosc_cuda_memory_bytes(int slots) {
 }
 
 const char *vocosc_cuda_status_text(int status) {
-  switch (status) {
-    case VOCOSC_CUDA_NO_DRIVER:
-      return "no CUDA driver: libcuda.so.1 is missing, or does not start";
-    case VOCOSC_CUDA_OLD_DRIVER:
-      return "old driver: it is older than what these kernels need";
-    case VOCOSC_CUDA_NO_DEVICE:
-      return "no device: there is no GPU of this number";
-    case VOCOSC_CUDA_BAD_DEVICE:
-      return "bad device: this build has no kernels that run on this GPU";
-    case VOCOSC_CUDA_NO_MEMORY:
-      return "no memory: the GPU has not enough of it left";
-    case VOCOSC_CUDA_BAD_POINTER:
-      return "bad pointer: a device address is null or misaligned";
-    case VOCOSC_CUDA_BAD_SLOT:
-      return "bad slot: out of range, not bound, or bound already";
-    case VOCOSC_CUDA_BAD_OBJECT:
-      return "bad object: never initialised, or closed";
-    case VOCOSC_CUDA_LOST:
-      return "lost: the GPU's context has failed and cannot be used any more";
-    case VOCOSC_CUDA_FAILED:
-      return "failed: the CUDA driver reports an error";
-    case VOCOSC_CUDA_NO_LIBRARY:
-      return "no library: cuBLAS or cuFFT is missing, or does not start";
-    default:
-      return vocosc_status_text(status);
+  static const struct {
+    int status;
+    char text[80];
+  } texts[] = {
+      {VOCOSC_CUDA_NO_DRIVER, "no CUDA driver: libcuda.so.1 is missing, or does not start"},
+      {VOCOSC_CUDA_OLD_DRIVER, "old driver: it is older than what these kernels need"},
+      {VOCOSC_CUDA_NO_DEVICE, "no device: there is no GPU of this number"},
+      {VOCOSC_CUDA_BAD_DEVICE, "bad device: this build has no kernels that run on this GPU"},
+      {VOCOSC_CUDA_NO_MEMORY, "no memory: the GPU has not enough of it left"},
+      {VOCOSC_CUDA_BAD_POINTER, "bad pointer: a device address is null or misaligned"},
+      {VOCOSC_CUDA_BAD_SLOT, "bad slot: out of range, not bound, or bound already"},
+      {VOCOSC_CUDA_BAD_OBJECT, "bad object: never initialised, or closed"},
+      {VOCOSC_CUDA_LOST, "lost: the GPU's context has failed and cannot be used any more"},
+      {VOCOSC_CUDA_FAILED, "failed: the CUDA driver reports an error"},
+      {VOCOSC_CUDA_NO_LIBRARY, "no library: cuBLAS or cuFFT is missing, or does not start"},
+  };
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    if (texts[i].status == status) return texts[i].text;
   }
+  return vocosc_status_text(status);
 }
 
 static core *core_of(const vocosc_cuda *cuda) { return (core *)cuda->private_words; }
@@ -195,8 +189,7 @@ static int status_of(vocosc_cuda *cuda, int result) {
   }
 }
 
-/* ---- work ----------------------------------------------------------------------------------------------------------
- */
+/* ---- work ---- */
 
 /* Queues one kernel, which has one parameter, with a CU_LAUNCH_ATTRIBUTE_..., or 0. */
 static int launch(vocosc_cuda *cuda, const struct vocosc_cuda_step *step, struct CUfunc_st *function, void *parameter,
@@ -266,8 +259,7 @@ static int queue_silence(vocosc_cuda *cuda, int slot, vocosc_cuda_stream stream)
   return status_of(cuda, core->driver.fill(slot_address(core, slot), 0, VOCOSC_CUDA_STATE_BYTES, stream));
 }
 
-/* ---- init and close ------------------------------------------------------------------------------------------------
- */
+/* ---- init and close ---- */
 
 static int check_options(const vocosc_cuda_options *options) {
   const int known = VOCOSC_CUDA_ALLOCATE | VOCOSC_CUDA_NO_GRAPH | VOCOSC_CUDA_NO_OVERLAP | VOCOSC_CUDA_SINGLE_KERNEL |
@@ -561,8 +553,7 @@ int vocosc_cuda_close(vocosc_cuda *cuda) {
   return VOCOSC_OK;
 }
 
-/* ---- slots ---------------------------------------------------------------------------------------------------------
- */
+/* ---- slots ---- */
 
 static int check_object(const vocosc_cuda *cuda) {
   if (cuda == NULL) return VOCOSC_BAD_ARGUMENT;
@@ -640,8 +631,7 @@ int vocosc_cuda_wait(vocosc_cuda *cuda, vocosc_cuda_stream stream) {
   return status;
 }
 
-/* ---- decoding ------------------------------------------------------------------------------------------------------
- */
+/* ---- decoding ---- */
 
 /* What a call does for all of its chunks. */
 typedef struct {

@@ -15,6 +15,9 @@ typedef enum { GPU_NONE, GPU_GRAPH, GPU_SINGLE_KERNEL, GPU_LIBRARIES, GPU_WAYS }
 /* The commands, as bits of a set. */
 enum { DECODE = 1, MEL = 2, COPY = 4, INFO = 8, BENCH = 16 };
 
+/* The most that --runs and --frames of bench take. */
+enum { MOST_RUNS = 1000000, MOST_FRAMES = 1000000 };
+
 typedef struct {
   int chunk;
   int threads;

@@ -13,7 +13,7 @@
 #include "vocosc_tool_decoder.h"
 #include "vocosc_tool_files.h"
 
-enum { DEFAULT_FRAMES = 162, SMOOTH_FRAMES = 8 };
+enum { DEFAULT_FRAMES = 162 };
 
 static tool_decoder decoder;
 static float audio[VOCOSC_MAX_FRAMES * VOCOSC_HOP]; /* of all streams, one after the other */
@@ -28,30 +28,14 @@ typedef struct {
   double *total_ms; /* [runs] */
 } benchmark;
 
-/* The next of a fixed sequence of values between -11 and 2, like log-mel. */
-static float next_value(uint32_t *state) {
-  *state = *state * 1664525u + 1013904223u;
-  return (float)(*state >> 8) * (13.0f / 16777216.0f) - 11.0f;
-}
-
-/* An utterance whose bins move in straight lines from one value to the next. The caller frees it. */
+/* An utterance of a fixed sequence of values between -11 and 2, like log-mel. The caller frees it. */
 static float *make_mel(int frames) {
-  float *mel = malloc((size_t)frames * VOCOSC_MELS * sizeof *mel);
-  if (mel == NULL) return NULL;
+  const size_t count = (size_t)frames * VOCOSC_MELS;
+  float *mel = malloc(count * sizeof *mel);
   uint32_t state = 1;
-  static float from[VOCOSC_MELS];
-  static float to[VOCOSC_MELS];
-  for (int bin = 0; bin < VOCOSC_MELS; bin++) to[bin] = next_value(&state);
-  for (int frame = 0; frame < frames; frame++) {
-    const int step = frame % SMOOTH_FRAMES;
-    for (int bin = 0; bin < VOCOSC_MELS; bin++) {
-      if (step == 0) {
-        from[bin] = to[bin];
-        to[bin] = next_value(&state);
-      }
-      mel[(size_t)frame * VOCOSC_MELS + (size_t)bin] =
-          from[bin] + (to[bin] - from[bin]) * ((float)step / (float)SMOOTH_FRAMES);
-    }
+  for (size_t i = 0; mel != NULL && i < count; i++) {
+    state = state * 1664525u + 1013904223u;
+    mel[i] = (float)(state >> 8) * (13.0f / 16777216.0f) - 11.0f;
   }
   return mel;
 }
@@ -170,20 +154,19 @@ static bool measure(const command_options *options, const float *mel, int frames
   return ok;
 }
 
-static bool measure_made_up(const command_options *options) {
-  const int frames = options->frames == 0 ? DEFAULT_FRAMES : options->frames;
-  float *mel = make_mel(frames);
-  const bool ok = mel != NULL ? measure(options, mel, frames) : fail_errno("bench", "cannot make an utterance");
-  free(mel);
-  return ok;
-}
-
-static bool measure_file(const command_options *options) {
+/* Of the file, or of an utterance that is made up. */
+static bool measure_frames(const command_options *options) {
   static mel_reader in;
-  const int longest = 1000000;
-  bool ok = mel_open(&in, options->mel);
+  bool ok = true;
+  if (options->mel != NULL) {
+    ok = mel_open(&in, options->mel);
+  } else {
+    in.frames = options->frames == 0 ? DEFAULT_FRAMES : options->frames;
+    in.matrix = make_mel((int)in.frames);
+    ok = in.matrix != NULL || fail_errno("bench", "cannot make an utterance");
+  }
   if (ok) {
-    const int frames = options->frames > 0 ? options->frames : in.frames < longest ? (int)in.frames : longest;
+    const int frames = options->frames > 0 ? options->frames : in.frames < MOST_FRAMES ? (int)in.frames : MOST_FRAMES;
     ok = frames <= in.frames
              ? measure(options, in.matrix, frames)
              : fail(options->mel, "has %lld frames, fewer than --frames %d", (long long)in.frames, frames);
@@ -194,7 +177,7 @@ static bool measure_file(const command_options *options) {
 
 int vocosc_tool_bench(const command_options *options) {
   if (!decoder_start(&decoder, options)) return EXIT_FAILURE;
-  const bool ok = options->mel != NULL ? measure_file(options) : measure_made_up(options);
+  const bool ok = measure_frames(options);
   decoder_stop(&decoder);
   return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }

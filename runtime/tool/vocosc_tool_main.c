@@ -15,15 +15,17 @@ static const tool_command commands[] = {
 
 static void print_usage(FILE *file) {
   fprintf(file,
-          "usage: %s decode [--chunk N] [--threads T] [--target NAME] [--flush] MEL OUT\n"
-          "       %s mel WAV OUT.npy\n"
-          "       %s copy [--chunk N] WAV OUT.wav\n"
-          "       %s info [--json]\n"
-          "       %s bench [--chunk N] [--threads T] [--streams B] [--target NAME] [--warmup W] [--runs R] "
-          "[--frames F] [--mel MEL] [--json]\n",
-          VOCOSC_NAME, VOCOSC_NAME, VOCOSC_NAME, VOCOSC_NAME, VOCOSC_NAME);
-  fprintf(file,
-          "\n"
+          "usage: " VOCOSC_NAME
+          " decode [--chunk N] [--threads T] [--target NAME] [--flush] MEL OUT\n"
+          "       " VOCOSC_NAME
+          " mel WAV OUT.npy\n"
+          "       " VOCOSC_NAME
+          " copy [--chunk N] WAV OUT.wav\n"
+          "       " VOCOSC_NAME
+          " info [--json]\n"
+          "       " VOCOSC_NAME
+          " bench [--chunk N] [--threads T] [--streams B] [--target NAME] [--warmup W] [--runs R] "
+          "[--frames F] [--mel MEL] [--json]\n\n"
           "decode  log-mel to audio, chunk by chunk\n"
           "mel     audio to log-mel\n"
           "copy    audio to log-mel to audio, chunk by chunk\n"

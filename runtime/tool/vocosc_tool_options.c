@@ -6,7 +6,7 @@
 #include "vocosc_team_pthread.h"
 #include "vocosc_tool_decoder.h"
 
-enum { MAX_RUNS = 1000000, MAX_BENCH_FRAMES = 1000000, MAX_STREAMS = 1000000 };
+enum { MOST_STREAMS = 1000000 };
 
 typedef struct {
   const char *name;
@@ -22,11 +22,11 @@ typedef struct {
 static const option known[] = {
     {"--chunk", DECODE | COPY | BENCH, NUMBER, FIELD(chunk), 1, VOCOSC_MAX_FRAMES},
     {"--threads", DECODE | BENCH, NUMBER, FIELD(threads), 1, VOCOSC_TEAM_PTHREAD_MAX},
-    {"--streams", BENCH, NUMBER, FIELD(streams), 1, MAX_STREAMS},
+    {"--streams", BENCH, NUMBER, FIELD(streams), 1, MOST_STREAMS},
     {"--target", DECODE | BENCH, TARGET, 0, 0, 0},
-    {"--warmup", BENCH, NUMBER, FIELD(warmup), 0, MAX_RUNS},
-    {"--runs", BENCH, NUMBER, FIELD(runs), 1, MAX_RUNS},
-    {"--frames", BENCH, NUMBER, FIELD(frames), 1, MAX_BENCH_FRAMES},
+    {"--warmup", BENCH, NUMBER, FIELD(warmup), 0, MOST_RUNS},
+    {"--runs", BENCH, NUMBER, FIELD(runs), 1, MOST_RUNS},
+    {"--frames", BENCH, NUMBER, FIELD(frames), 1, MOST_FRAMES},
     {"--mel", BENCH, TEXT, FIELD(mel), 0, 0},
     /* Where the weights are in the object, there is nothing to name. */
     {"--weights", VOCOSC_BAKED ? 0 : DECODE | COPY | BENCH, TEXT, FIELD(weights), 0, 0},

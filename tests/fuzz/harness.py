@@ -18,8 +18,8 @@ NAME = "tiny"
 # What each program links of the host tool, beside the object.
 FUZZERS = {
     "api": (),
-    "mel": ("tool_mel", "tool_npy", "tool_error", "tool_progress"),
-    "wav": ("tool_wav", "tool_error", "tool_progress"),
+    "mel": ("tool_mel", "tool_npy", "tool_messages"),
+    "wav": ("tool_wav", "tool_messages"),
     "weights": (),
 }
 SANITIZERS = ["-fsanitize=fuzzer-no-link,address,undefined", "-fno-sanitize-recover=all"]

@@ -1,7 +1,9 @@
 #define _XOPEN_SOURCE 700 /* POSIX 2008 */
 
-#include <stdbool.h>
+#include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -41,3 +43,16 @@ void progress_clear(void) {
   if (visible) fputs("\r\033[K", stderr);
   visible = false;
 }
+
+bool fail(const char *subject, const char *format, ...) {
+  progress_clear();
+  fprintf(stderr, VOCOSC_NAME ": %s: ", subject);
+  va_list values;
+  va_start(values, format);
+  vfprintf(stderr, format, values);
+  va_end(values);
+  fputc('\n', stderr);
+  return false;
+}
+
+bool fail_errno(const char *subject, const char *action) { return fail(subject, "%s: %s", action, strerror(errno)); }
