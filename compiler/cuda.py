@@ -20,7 +20,7 @@ from .errors import CompileError
 from .formats.f16 import half_scales
 from .mel import hann
 from .network import Operation
-from .plan import Plan
+from .plan import Area, Plan
 
 MAX_BATCH = 128  # the first kernel's parameter holds the jobs: 3 KB of the 4 KB that every driver takes
 PROCESSORS = 132  # multiprocessors of the chip that grids are cut for (H100, H200); others take them in turn
@@ -91,16 +91,6 @@ class Launch:
     weights: int = 0
     y: int = 0
     y_stride: int = 0
-
-
-@dataclass(frozen=True)
-class Area:
-    """A part of the scratch memory or of a stream's slot, at `offset`, in floats."""
-
-    name: str
-    layout: str
-    floats: int
-    offset: int
 
 
 @dataclass(frozen=True)

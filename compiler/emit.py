@@ -132,7 +132,12 @@ def emit(
 
     values: dict[str, Any] = {
         **_values(plan, options),
-        **_weight_values(weights),
+        "weights": weights,
+        "weights_magic": [f"'{letter}'" for letter in MAGIC.decode()],
+        "weights_version": WEIGHTS_VERSION,
+        "byte_order_mark": BYTE_ORDER_MARK,
+        "architecture": np.frombuffer(weights.architecture, np.uint8),
+        "crc32_table": np.array(crc32_table(), np.uint32),
         "generator": f"vocosc {VERSION}",
         "sha256": checkpoint_sha256,
         "device": device,
@@ -245,17 +250,6 @@ def _values(plan: Plan, options: Options) -> dict[str, Any]:
         "synthesis_window": (window / config.n_fft).astype(np.float32),
         "analysis_window": (window * (0.5 if plan.fft.is_even else 1)).astype(np.float32),
         "last_panel_mask": (np.arange(PANEL) < (plan.dim - 1) % PANEL + 1).astype(np.float32),
-    }
-
-
-def _weight_values(weights: Weights) -> dict[str, Any]:
-    return {
-        "weights": weights,
-        "weights_magic": [f"'{letter}'" for letter in MAGIC.decode()],
-        "weights_version": WEIGHTS_VERSION,
-        "byte_order_mark": BYTE_ORDER_MARK,
-        "architecture": np.frombuffer(weights.architecture, np.uint8),
-        "crc32_table": np.array(crc32_table(), np.uint32),
     }
 
 

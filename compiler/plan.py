@@ -34,8 +34,8 @@ class Buffer:
 
 
 @dataclass(frozen=True)
-class State:
-    """What a stream keeps between calls for one operation: `floats` at `offset` (in floats)."""
+class Area:
+    """A part of what a stream keeps between calls, or of a GPU's memory: `floats` at `offset` (in floats)."""
 
     name: str
     layout: str
@@ -84,7 +84,7 @@ class Plan:
     fft: RealFft
     scratch: tuple[Buffer, ...]
     scratch_floats: int
-    state: tuple[State, ...]
+    state: tuple[Area, ...]
     baked: bool  # whether the weights are in the object; else a stream holds their address
 
     config: Config  # the network's: of the front end and of the transform
@@ -197,12 +197,12 @@ def _kernels(steps: Sequence[Step], strides: dict[str, int]) -> tuple[Kernel, ..
     return tuple(found.values())
 
 
-def _state(network: Network) -> tuple[State, ...]:
+def _state(network: Network) -> tuple[Area, ...]:
     """The frames before a call that its convolutions see, and the overlap."""
-    found: list[State] = []
+    found: list[Area] = []
 
     def put(name: str, layout: str, floats: int) -> None:
-        found.append(State(name, layout, floats, found[-1].offset + found[-1].floats if found else 0))
+        found.append(Area(name, layout, floats, found[-1].offset + found[-1].floats if found else 0))
 
     for operation in network.operations:
         if operation.kind.endswith("conv"):

@@ -65,14 +65,10 @@ static bool run_once(const benchmark *bench, const command_options *options, dou
 
 static bool run_all(const benchmark *bench, const command_options *options) {
   const int64_t all = (int64_t)options->warmup + options->runs;
-  for (int i = 0; i < options->warmup; i++) {
-    if (!run_once(bench, options, bench->chunk_ms, bench->total_ms)) return false;
+  for (int64_t i = 0; i < all; i++) {
+    const size_t run = i < options->warmup ? 0 : (size_t)(i - options->warmup);
+    if (!run_once(bench, options, bench->chunk_ms + run * (size_t)bench->chunks, bench->total_ms + run)) return false;
     progress_show(i + 1, all, "runs");
-  }
-  for (int i = 0; i < options->runs; i++) {
-    double *chunk_ms = bench->chunk_ms + (size_t)i * (size_t)bench->chunks;
-    if (!run_once(bench, options, chunk_ms, bench->total_ms + i)) return false;
-    progress_show(options->warmup + (int64_t)i + 1, all, "runs");
   }
   progress_clear();
   return true;

@@ -97,34 +97,26 @@ static int analysis_read(analysis *in, int chunk) {
   return frames;
 }
 
-static bool write_mel(const command_options *options, analysis *in) {
-  int frames;
-  (void)options;
-  while ((frames = analysis_read(in, VOCOSC_MAX_FRAMES)) > 0) {
-    if (!writer_write(&out, in->mel, (size_t)frames)) return false;
-  }
-  return frames == 0;
-}
-
-static bool write_copy(const command_options *options, analysis *in) {
+/* Writes the log-mel of all frames, or what the decoder makes of it. */
+static bool write_frames(const command_options *options, analysis *in, bool is_copy) {
   int frames;
   while ((frames = analysis_read(in, options->chunk)) > 0) {
-    if (!decoder_run(&decoder, in->mel, frames, audio)) return false;
-    if (!writer_write(&out, audio, (size_t)frames * VOCOSC_HOP)) return false;
+    if (is_copy && !decoder_run(&decoder, in->mel, frames, audio)) return false;
+    const size_t rows = (size_t)frames * (is_copy ? VOCOSC_HOP : 1);
+    if (!writer_write(&out, is_copy ? audio : in->mel, rows)) return false;
   }
   return frames == 0;
 }
 
-/* Writes the analysed file, by `write`, as so many columns of that many rows a frame. */
-static bool convert(const command_options *options, size_t columns, int rows,
-                    bool (*write)(const command_options *, analysis *)) {
+static bool convert(const command_options *options, bool is_copy) {
   static analysis in;
   bool ok = analysis_open(&in, options->files[0]);
   if (ok) {
     const int64_t samples = in.wav.samples;
     const int64_t frames = samples < 0 ? -1 : (samples + VOCOSC_HOP - 1) / VOCOSC_HOP;
-    ok = writer_open(&out, options->files[1], columns, frames < 0 ? -1 : frames * rows);
-    ok = writer_close(&out, ok && write(options, &in));
+    const int64_t rows = frames < 0 || !is_copy ? frames : frames * VOCOSC_HOP;
+    ok = writer_open(&out, options->files[1], is_copy ? 0 : VOCOSC_MELS, rows);
+    ok = writer_close(&out, ok && write_frames(options, &in, is_copy));
   }
   wav_close(&in.wav);
   return ok;
@@ -132,13 +124,13 @@ static bool convert(const command_options *options, size_t columns, int rows,
 
 int vocosc_tool_mel(const command_options *options) {
   if (path_format(options->files[1]) != FILE_NPY) return wrong_output(options->files[1], "mel", ".npy");
-  return exit_code(convert(options, VOCOSC_MELS, 1, write_mel));
+  return exit_code(convert(options, false));
 }
 
 int vocosc_tool_copy(const command_options *options) {
   if (path_format(options->files[1]) != FILE_WAV) return wrong_output(options->files[1], "copy", ".wav");
   if (!decoder_start(&decoder, options)) return EXIT_FAILURE;
-  const bool ok = convert(options, 0, VOCOSC_HOP, write_copy);
+  const bool ok = convert(options, true);
   decoder_stop(&decoder);
   return exit_code(ok);
 }

@@ -66,49 +66,36 @@ static void depthwise_conv(const float *x, float *history, const float *table, f
   }
 }
 
-/* x to y, which may be x. `affine` is [scale, shift][DIM_PADDED], or null. */
-static void layer_norm(const float *x, const float *affine, float *y, int frames) {
-  for (int frame = 0; frame < frames; frame++) {
-    const float *from = x + frame * DIM_STRIDE;
-    float *row = y + frame * DIM_STRIDE;
-    float sum = 0.0f;
-    for (int i = 0; i < DIM; i++) sum += from[i];
-    const float mean = sum / (float)DIM;
-    float squares = 0.0f;
-    for (int i = 0; i < DIM; i++) squares += (from[i] - mean) * (from[i] - mean);
-    const float scale = 1.0f / sqrtf(squares / (float)DIM + NORM_EPSILON);
-    for (int i = 0; i < DIM; i++) {
-      row[i] = (from[i] - mean) * scale;
-      if (affine != NULL) row[i] = row[i] * affine[i] + affine[DIM_PADDED + i];
-    }
-    memset(row + DIM, 0, sizeof(float) * (DIM_PADDED - DIM));
+/* A row x to y, which may be x. `affine` is [scale, shift][DIM_PADDED], or null. */
+static void layer_norm(const float *x, const float *affine, float *y) {
+  float sum = 0.0f;
+  for (int i = 0; i < DIM; i++) sum += x[i];
+  const float mean = sum / (float)DIM;
+  float squares = 0.0f;
+  for (int i = 0; i < DIM; i++) squares += (x[i] - mean) * (x[i] - mean);
+  const float scale = 1.0f / sqrtf(squares / (float)DIM + NORM_EPSILON);
+  for (int i = 0; i < DIM; i++) {
+    y[i] = (x[i] - mean) * scale;
+    if (affine != NULL) y[i] = y[i] * affine[i] + affine[DIM_PADDED + i];
   }
+  memset(y + DIM, 0, sizeof(float) * (DIM_PADDED - DIM));
 }
 
-static void epilogue_gelu(float *y, int stride, int width, int frames) {
-  for (int frame = 0; frame < frames; frame++) {
-    float *row = y + frame * stride;
-    for (int i = 0; i < width; i++) row[i] = 0.5f * row[i] * (1.0f + erff(row[i] * 0.70710678f));
-  }
+static void epilogue_gelu(float *row, int width) {
+  for (int i = 0; i < width; i++) row[i] = 0.5f * row[i] * (1.0f + erff(row[i] * 0.70710678f));
 }
 
-static void epilogue_exp(float *y, int stride, int width, int frames) {
-  for (int frame = 0; frame < frames; frame++) {
-    float *row = y + frame * stride;
-    for (int i = 0; i < width; i++) row[i] = fminf(expf(row[i]), MAX_MAGNITUDE);
-  }
+static void epilogue_exp(float *row, int width) {
+  for (int i = 0; i < width; i++) row[i] = fminf(expf(row[i]), MAX_MAGNITUDE);
 }
 
 /* Magnitudes and, BINS_PADDED behind them, phases become real and imaginary parts. */
-static void epilogue_polar(float *y, int stride, int width, int frames) {
-  for (int frame = 0; frame < frames; frame++) {
-    float *re = y + frame * stride;
-    float *im = re + BINS_PADDED;
-    for (int bin = 0; bin < width; bin++) {
-      const float size = re[bin];
-      re[bin] = size * cosf(im[bin]);
-      im[bin] = size * sinf(im[bin]);
-    }
+static void epilogue_polar(float *re, int width) {
+  float *im = re + BINS_PADDED;
+  for (int bin = 0; bin < width; bin++) {
+    const float size = re[bin];
+    re[bin] = size * cosf(im[bin]);
+    im[bin] = size * sinf(im[bin]);
   }
 }
 
@@ -158,12 +145,12 @@ static void decode(const vocosc_job *job, vocosc_scratch *scratch, int frames) {
 //% elif operation.kind == "linear"
   ${"add" if operation.epilogue == "add" else "store"}(${operation.x}, ${x}_STRIDE, weights->${name}, ${KERNEL}_INPUTS, ${KERNEL}_OUTPUTS, ${y}${" + BINS_PADDED" if operation.epilogue == "polar"}, ${Y}_STRIDE, frames);
 //% if operation.epilogue not in ("add", "store")
-  epilogue_${operation.epilogue}(${y}, ${Y}_STRIDE, ${KERNEL}_OUTPUTS, frames);
+  for (int frame = 0; frame < frames; frame++) epilogue_${operation.epilogue}(${y} + frame * ${Y}_STRIDE, ${KERNEL}_OUTPUTS);
 //% endif
 //% elif operation.kind == "depthwise_conv"
   depthwise_conv(${operation.x}, state + STATE_${name | upper}, weights->${name}, ${y}, frames);
 //% elif operation.kind == "layer_norm"
-  layer_norm(${operation.x}, ${"weights->" ~ name if operation.tensors else "NULL"}, ${y}, frames);
+  for (int frame = 0; frame < frames; frame++) layer_norm(${operation.x} + frame * ${x}_STRIDE, ${"weights->" ~ name if operation.tensors else "NULL"}, ${y} + frame * ${Y}_STRIDE);
 //% elif operation.kind == "inverse_rfft"
   inverse_rfft(${operation.x}, ${y}, frames);
 //% else

@@ -14,6 +14,10 @@
     const float ${text | replace("@", "r")};
     const float ${text | replace("@", "i")};
 //%- endmacro
+//% macro turned(k, mid, turn, sign)
+    const float y${k}r = ${mid}_r ${"-" if sign == "+" else "+"} ${turn}_i;
+    const float y${k}i = ${mid}_i ${sign} ${turn}_r;
+//%- endmacro
 //% macro butterfly(radix, sign)
 //% if radix == 1
 ${both("y0@ = x0@")}
@@ -25,21 +29,17 @@ ${both("sum_@ = x1@ + x2@")}
 ${both("turn_@ = (x1@ - x2@) * " ~ sign ~ "SIN_120")}
 ${both("mid_@ = fma_float(sum_@, -0.5f, x0@)")}
 ${both("y0@ = x0@ + sum_@")}
-    const float y1r = mid_r - turn_i;
-    const float y1i = mid_i + turn_r;
-    const float y2r = mid_r + turn_i;
-    const float y2i = mid_i - turn_r;
+${turned(1, "mid", "turn", "+")}
+${turned(2, "mid", "turn", "-")}
 //% elif radix == 4
 ${both("even_@ = x0@ + x2@")}
 ${both("even_turn_@ = x0@ - x2@")}
 ${both("odd_@ = x1@ + x3@")}
 ${both("odd_turn_@ = " ~ ("x3@ - x1@" if sign else "x1@ - x3@"))}
 ${both("y0@ = even_@ + odd_@")}
-    const float y1r = even_turn_r - odd_turn_i;
-    const float y1i = even_turn_i + odd_turn_r;
+${turned(1, "even_turn", "odd_turn", "+")}
 ${both("y2@ = even_@ - odd_@")}
-    const float y3r = even_turn_r + odd_turn_i;
-    const float y3i = even_turn_i - odd_turn_r;
+${turned(3, "even_turn", "odd_turn", "-")}
 //% elif radix == 5
 ${both("near_@ = x1@ + x4@")}
 ${both("far_@ = x2@ + x3@")}
@@ -50,14 +50,10 @@ ${both("mid2_@ = fma_float(near_@, COS_144, fma_float(far_@, COS_72, x0@))")}
 ${both("turn1_@ = " ~ sign ~ "fma_float(near_turn_@, SIN_72, far_turn_@ * SIN_144)")}
 ${both("turn2_@ = " ~ sign ~ "fma_float(near_turn_@, SIN_144, far_turn_@ * -SIN_72)")}
 ${both("y0@ = x0@ + near_@ + far_@")}
-    const float y1r = mid1_r - turn1_i;
-    const float y1i = mid1_i + turn1_r;
-    const float y2r = mid2_r - turn2_i;
-    const float y2i = mid2_i + turn2_r;
-    const float y3r = mid2_r + turn2_i;
-    const float y3i = mid2_i - turn2_r;
-    const float y4r = mid1_r + turn1_i;
-    const float y4i = mid1_i - turn1_r;
+${turned(1, "mid1", "turn1", "+")}
+${turned(2, "mid2", "turn2", "+")}
+${turned(3, "mid2", "turn2", "-")}
+${turned(4, "mid1", "turn1", "-")}
 //% endif
 //% endmacro
 //% macro twiddle(step, k)
