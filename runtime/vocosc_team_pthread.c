@@ -135,7 +135,6 @@ int vocosc_team_pthread_decode_batch(vocosc_team_pthread *team, const vocosc_job
 
 int vocosc_team_pthread_decode(vocosc_team_pthread *team, vocosc_stream *stream, vocosc_scratch *scratch,
                                const float *mel, int frames, float *audio) {
-  vocosc_job job = {.stream = stream, .mel = mel};
-  job.audio = audio;
+  const vocosc_job job = {stream, mel, audio};
   return vocosc_team_pthread_decode_batch(team, &job, 1, scratch, frames);
 }

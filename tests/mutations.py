@@ -340,8 +340,8 @@ MUTATIONS = (
     Mutation(
         "a butterfly of radix 5 has a wrong sign",
         "templates/network/fft_steps.h",
-        "const float y3r = mid2_r + turn2_i;",
-        "const float y3r = mid2_r - turn2_i;",
+        '${turned(1, "mid1", "turn1", "+")}',
+        '${turned(1, "mid1", "turn1", "-")}',
         ("test_kernels.py::test_fft_against_fftw[75]",),
     ),
     Mutation(
@@ -356,7 +356,7 @@ MUTATIONS = (
         "templates/network/vocosc_vector_math.h",
         "  r = vec_fma(n, vec_set(-LN_2_LOW), r);\n",
         "",
-        (MODEL,),
+        (MATH,),
     ),
     Mutation(
         "the emulated fused multiply-add does not round to odd",
