@@ -74,12 +74,11 @@ bench-gpu: setup-build $(if $(CKPT),,build/full.ckpt) ## [CKPT=FILE] [TORCH_PYTH
 	@$(python) -m bench.gpu "$(or $(CKPT),build/full.ckpt)" --torch-python "$(TORCH_PYTHON)" --date "$$(date +%F)" \
 	  --results bench/results
 
-quality: setup-quality ## [CKPT=FILE] [SPEECH=DIR]: what each precision does to real speech, into bench/results
+quality: setup-quality ## [CKPT=FILE] [SPEECH=DIR] [KEEP=1]: what each precision does to real speech, into build; KEEP=1: into bench/results, too
 	@$(quality_python) -m bench.quality "$(or $(CKPT),$(demo_model))" --speech "$(SPEECH)" --compiler-python $(python) \
 	  --torch-python $(bench_python) --date "$$(date +%F)" --json build/quality.json --table build/quality.md \
 	  --picture build/quality.png
-	@mkdir -p bench/results
-	@for file in quality.json quality.md quality.png; do cp build/$$file bench/results/$$file; done
+	@$(if $(KEEP),mkdir -p bench/results && cp build/quality.json build/quality.md build/quality.png bench/results)
 
 corpus: setup-corpus ## synthesise speech to train on, into build/corpus
 	@$(train_python) -m train.synthesise build/corpus

@@ -48,7 +48,14 @@ BARS = {"f32": 90.0, "f16": 50.0, "w8": 35.0, "w8a8": 20.0}
 """dB that the object's audio must be from PyTorch's, on the mean of the sentences."""
 PESQ_BAR = 0.02
 """How much the mean PESQ of w8 may be off that of f32."""
-HEADINGS = ("dB from PyTorch", "mel distance", "log-spectral distance, dB", "PESQ (wide band)", "STOI")
+HEADINGS = (
+    *("dB from PyTorch", "mel distance", "log-spectral distance, dB", "PESQ (wide band)", "STOI"),
+    *("STFT distance", "pitch, cents", "voicing errors"),
+)
+LEVELS, DIFFERENCES = 70, 30
+"""dB that the picture's colours show, below the loudest bin and to either side of the recording."""
+PLACES = (3, 2, 3, 3, 3, 1, 4)
+"""Digits behind the point, of each measure."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +182,7 @@ def table(results: Mapping[str, Mapping[str, Mapping[str, float]]], bars: Sequen
             [
                 f"{label}{name}",
                 f"{row['snr_db']:.1f}" if "snr_db" in row else "",
-                *(f"{row[key]:.{places}f}" for key, places in zip(MEASURES, (3, 2, 3, 3), strict=True)),
+                *(f"{row[key]:.{places}f}" for key, places in zip(MEASURES, PLACES, strict=True)),
             ]
             for name, row in rows.items()
         ]
@@ -198,23 +205,24 @@ def markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def draw(sentence: Sentence, rate: int, path: Path) -> None:
-    """Spectrograms side by side: the recording, PyTorch, f32, w8."""
+    """Spectrograms side by side: the recording, PyTorch, f32, w8, and how far f32 is above or below the recording."""
     panels = {"the recording": sentence.recording, **{n: sentence.outputs[n] for n in (MODEL, "f32", "w8")}}
     names = {"f32": "vocosc f32", "w8": "vocosc w8", MODEL: "the model in PyTorch"}
-    figure, axes = plt.subplots(1, len(panels), figsize=(13, 3.2), sharey=True, layout="constrained")
     top = max(float(magnitudes(audio, 512).max()) for audio in panels.values())
-    for panel, (name, audio) in zip(axes, panels.items(), strict=True):
-        decibels = 20 * np.log10(magnitudes(audio, 512) / top + 1e-9)
-        panel.imshow(
-            decibels.T,
-            origin="lower",
-            aspect="auto",
-            cmap="magma",
-            extent=(0, len(audio) / rate, 0, rate / 2000),
-            vmin=-70,
-            vmax=0,
-        )
+    levels = {
+        name: np.maximum(20 * np.log10(magnitudes(audio, 512) / top + 1e-9), -LEVELS) for name, audio in panels.items()
+    }
+    figure, axes = plt.subplots(1, len(panels) + 1, figsize=(17, 3.4), sharey=True, layout="constrained")
+    look = {"origin": "lower", "aspect": "auto", "extent": (0, len(sentence.recording) / rate, 0, rate / 2000)}
+    for panel, (name, decibels) in zip(axes, levels.items(), strict=False):
+        image = panel.imshow(decibels.T, cmap="magma", vmin=-LEVELS, vmax=0, **look)
         panel.set_title(names.get(name, name), loc="left", fontsize=10)
+    figure.colorbar(image, ax=axes[-2], label="dB")
+    off = levels["f32"] - levels["the recording"]
+    image = axes[-1].imshow(off.T, cmap="RdBu_r", vmin=-DIFFERENCES, vmax=DIFFERENCES, **look)
+    axes[-1].set_title("vocosc f32 less the recording", loc="left", fontsize=10)
+    figure.colorbar(image, ax=axes[-1], label="dB")
+    for panel in axes:
         panel.set_xlabel("time, s")
     axes[0].set_ylabel("kHz")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,16 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.measures import log_spectral_distance, mel_distance
+from bench.measures import log_spectral_distance, magnitudes, mel_distance, pitch_errors, stft_distance
 from bench.peers import PeerError
 from bench.quality import MODEL, Sentence, draw, means, read_wav, table, verdicts, write_wav
-from tests.objects import some_audio
+from tests.objects import Floats, some_audio
 
 RATE = 16000
 
 
 def row(pesq: float, snr: float | None = None) -> dict[str, float]:
     values = {"mel_distance": 1.5, "log_spectral_distance_db": 9.0, "pesq_wb": pesq, "stoi": 0.9}
+    values |= {"stft_distance": 0.3, "pitch_rmse_cents": 30.0, "voicing_error": 0.05}
     return values if snr is None else {**values, "snr_db": snr}
 
 
@@ -33,6 +34,7 @@ def test_the_same_audio_has_no_distance() -> None:
     audio = some_audio(8000)
     assert mel_distance(audio, audio, RATE) == 0
     assert log_spectral_distance(audio, audio) == 0
+    assert stft_distance(audio, audio) == 0
 
 
 def test_distances_of_a_known_change() -> None:
@@ -40,6 +42,23 @@ def test_distances_of_a_known_change() -> None:
     # 20 dB less: one unit of log10 in each of the seven scales
     assert mel_distance(audio / 10, audio, RATE) == pytest.approx(7, rel=1e-3)
     assert log_spectral_distance(audio / 10, audio) == pytest.approx(20, rel=1e-3)
+    # One unit of log10, and nine tenths of the magnitudes
+    lost = np.mean([0.9 * magnitudes(audio, window).mean() for window in (512, 1024, 2048)])
+    assert stft_distance(audio / 10, audio) == pytest.approx(1 + lost, rel=1e-3)
+
+
+def test_pitch_errors_are_in_cents() -> None:
+    pytest.importorskip("pyworld", reason="needs pyworld: make setup-quality")
+    n = np.arange(RATE)
+
+    def voice(hertz: float) -> Floats:
+        return np.asarray(sum(np.sin(2 * np.pi * k * hertz * n / RATE) / k for k in range(1, 20)) / 4)
+
+    cents, voicing = pitch_errors(voice(160 * 2 ** (1 / 12)), voice(160.0), RATE)
+    assert cents == pytest.approx(100, abs=5)
+    assert voicing < 0.05
+    half = np.where(n < RATE // 2, voice(160.0), 0)
+    assert pitch_errors(half, voice(160.0), RATE)[1] == pytest.approx(0.5, abs=0.1)
 
 
 def test_distances_see_time_and_frequency() -> None:
@@ -60,11 +79,11 @@ def test_bars() -> None:
 def test_the_table_has_means_bars_and_sentences() -> None:
     data = results(36.0, 1.95)
     text = table(data, verdicts(means(data)))
-    assert "| w8 | 36.0 | 1.500 | 9.00 | 1.950 | 0.900 |" in text
+    assert "| w8 | 36.0 | 1.500 | 9.00 | 1.950 | 0.900 | 0.300 | 30.0 | 0.0500 |" in text
     assert "| w8, PESQ off f32's | 0.02 | 0.05 | NO |" in text
     assert "| b, w8 | 35.0 |" in text
     widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
-    assert widths == {7, 5}
+    assert widths == {10, 5}
 
 
 def test_the_picture(tmp_path: Path) -> None:
