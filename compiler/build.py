@@ -73,7 +73,8 @@ def _make(directory: Path, name: str, goal: str, compiler: str) -> None:
     jobs = len(os.sched_getaffinity(0))
     graph = ["EXTRA_CFLAGS=-fcallgraph-info=su"] if _is_gcc(compiler) else []
     command = ["make", "-s", f"-j{jobs}", "-f", f"{name}.mk", goal, *graph]
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "CCACHE_DISABLE": "1"}  # which would keep objects without their call graphs
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if "error" in line.lower()] or done.stderr.splitlines()
         raise CompileError(

@@ -666,7 +666,7 @@ def run_tests(tree: Path, tests: Sequence[str], limit: float = TIME_LIMIT) -> tu
     environment.pop("VOCOSC_TEST_ALL", None)
     with tempfile.TemporaryDirectory(prefix="builds-", dir=tree.parent) as folder:
         options = ["-x", "-q", "--tb=short", "-p", "no:cacheprovider", f"--basetemp={folder}/pytest"]
-        command = ["nice", "-n", "5", sys.executable, "-m", "pytest", *options, *(f"tests/{test}" for test in tests)]
+        command = [sys.executable, "-m", "pytest", *options, *(f"tests/{test}" for test in tests)]
         try:
             done = subprocess.run(
                 command, cwd=tree, env=environment, capture_output=True, text=True, check=False, timeout=limit

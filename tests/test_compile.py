@@ -1,5 +1,6 @@
 """The compiler's command: the same bytes every time, readable sources, and one line for every mistake."""
 
+import json
 import os
 import resource
 import shutil
@@ -266,6 +267,22 @@ def test_a_build_that_fails(checkpoint: Path, tmp_path: Path) -> None:
     (bin_directory / "cc").chmod(0o755)
     one_line(run_compiler(checkpoint, "-o", output, env=environment), "out of order")
     assert list(tmp_path.iterdir()) == [bin_directory]
+
+
+def test_the_stack_is_measured_behind_a_cache_of_objects(checkpoint: Path, tmp_path: Path) -> None:
+    """As ccache does unless it is told not to: the object is there, its call graph is not."""
+    bin_directory = tmp_path / "bin"
+    bin_directory.mkdir()
+    cache = bin_directory / "cc"
+    forget = 'for word; do shift; [ $word = -fcallgraph-info=su ] || set -- "$@" $word; done'
+    cache.write_text(f'#!/bin/sh\n[ "$CCACHE_DISABLE" ] || {forget}\nexec {shutil.which("gcc")} "$@"\n')
+    cache.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{bin_directory}:{os.environ['PATH']}"}
+    environment.pop("CCACHE_DISABLE", None)
+    options = ("--name", "tiny", "--target", "portable", "--chunk", "2")
+    done = run_compiler(checkpoint, "-o", tmp_path / "out", *options, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out" / "tiny.json").read_text())["stack_bytes"] > 0
 
 
 def test_an_older_output_is_replaced(checkpoint: Path, tmp_path: Path) -> None:
