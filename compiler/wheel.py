@@ -130,7 +130,7 @@ def _metadata(name: str, version: str, report: dict[str, Any]) -> str:
         f"Name: {name}",
         f"Version: {version}",
         f"Summary: {summary}",
-        "Requires-Python: >=3.9",
+        "Requires-Python: >=3.10",
         "Requires-Dist: numpy>=1.22",
         "Description-Content-Type: text/markdown",
     )

@@ -68,7 +68,7 @@ PREFIX = /usr/local
 SHARED = yes
 to = $(DESTDIR)$(PREFIX)
 installed = 's|^prefix=.*|prefix=$(PREFIX)|; s|^includedir=.*|includedir=$(PREFIX)/include|; \
-  s|^libdir=.*|libdir=$(PREFIX)/lib|; s|^Libs: "[^"]*"|Libs: -L"$(PREFIX)/lib" -lvocosc|'
+  s|^libdir=.*|libdir=$(PREFIX)/lib|; s|^Libs: [^ ]*|Libs: -L$(PREFIX)/lib -lvocosc|'
 
 install: all $(if $(filter yes,$(SHARED)),libvocosc.so)
 	install -d "$(to)/bin" "$(to)/include" "$(to)/lib/pkgconfig" "$(to)/lib/cmake/vocosc" "$(to)/share/vocosc"

@@ -22,9 +22,14 @@ def test_every_example_is_in_the_readme() -> None:
     data = {EXAMPLES / "speech", EXAMPLES / "model", EXAMPLES / "audio"}
     for folder in sorted(path for path in EXAMPLES.iterdir() if path.is_dir() and path not in data):
         assert f"(examples/{folder.name}/" in readme, folder.name
-        texts = [path.read_text() for path in (*folder.glob("README.md"), *folder.glob("main.c*"))]
+        texts = [
+            path.read_text()
+            for path in (*folder.glob("README.md"), *folder.glob("main.c*"), *folder.glob("CMakeLists.txt"))
+        ]
         texts += [line for line in readme.splitlines() if f" examples/{folder.name}/main.c" in line]
-        assert any(re.search(r"^(?: \* |//|    ).*\b(?:cc|c\+\+|make) -", text, re.MULTILINE) for text in texts), folder
+        assert any(re.search(r"^(?: \* |//|#|    ).*\b(?:cc|c\+\+|make) -", text, re.MULTILINE) for text in texts), (
+            folder
+        )
 
 
 @pytest.fixture(scope="module")

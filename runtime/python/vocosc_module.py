@@ -93,9 +93,13 @@ _status_text.restype = ctypes.c_char_p
 _target_name = _LIBRARY[f"{_NAME}_target_name"]
 _target_name.restype = ctypes.c_char_p
 _DECODE = {"f": _function("decode", _P, _P, _P, _I, _P), "h": _function("decode_int16", _P, _P, _P, _I, _P)}
-_FLUSH = {"f": _function("flush", _P, _P), "h": _function("flush_int16", _P, _P)}
+_LOOKS_AHEAD = bool(_SIZES.get("LATENCY_LOOKAHEAD_FRAMES", 0))  # then flush computes, and takes a scratch
+_COUNTS_FRAMES = bool(_SIZES.get("COUNTS_FRAMES", 0))  # then streams that are not in step give unequal samples
+_flush_arguments = (_P, _P, _P) if _LOOKS_AHEAD else (_P, _P)
+_FLUSH = {"f": _function("flush", *_flush_arguments), "h": _function("flush_int16", *_flush_arguments)}
 _MEL = {"f": _function("mel", _P, _P, _P, _I, _P), "h": _function("mel_int16", _P, _P, _P, _I, _P)}
 _mel_flush = _function("mel_flush", _P, _P, _P)
+_decode_samples = _function("decode_samples", _P, _I) if _COUNTS_FRAMES else None
 _decode_batch = _function("decode_batch", ctypes.POINTER(_Job), _I, _P, _I, _P)
 
 
@@ -327,7 +331,7 @@ class Stream(_State):
     """
 
     _struct = "stream"
-    _prefix = int(_LIBRARY[f"{_NAME}_stream_bytes"]()) - 4 * int(_SIZES["STATE_FLOATS"])
+    _prefix = 8 if _SIZES["BAKED"] else 16
     _seen: _Watch
 
     def _init(self, target: int) -> None:
@@ -368,7 +372,8 @@ class Stream(_State):
         kind = _kind(dtype)
         tail = np.empty(_TAIL + 1, kind)  # there may be none, but C wants a pointer
         with self._lock:
-            count = _checked(_FLUSH[kind.char](self._address, _address(tail)))
+            scratch = (_scratches.address,) if _LOOKS_AHEAD else ()
+            count = _checked(_FLUSH[kind.char](self._address, *scratch, _address(tail)))
             self._seen = _Watch()
         return tail[:count]
 
@@ -458,13 +463,14 @@ class Batch:
                 except (TypeError, ValueError) as error:
                     raise type(error)(f"stream {index}: {error}") from None
         audio = [np.empty(len(frames.get(index, ())) * HOP, np.float32) for index in range(len(self.streams))]
-        for index in frames:
-            self.streams[index]._lock.acquire()
+        locks = [self.streams[index]._lock for index in sorted(frames, key=lambda index: id(self.streams[index]))]
+        for lock in locks:  # in an order that is the same for all batches
+            lock.acquire()
         try:
             counts = self._decode(frames, audio)
         finally:
-            for index in frames:
-                self.streams[index]._lock.release()
+            for lock in locks:
+                lock.release()
         return [_as(samples[:count], kind) for samples, count in zip(audio, counts, strict=True)]
 
     def _decode(self, frames: dict[int, np.ndarray], audio: list[np.ndarray]) -> list[int]:
@@ -484,8 +490,11 @@ class Batch:
                 job.stream = self.streams[index]._address
                 job.mel = _address(frames[index][done[index] :])
                 job.audio = _address(audio[index][counts[index] :])
-            count = _checked(_decode_batch(jobs, len(group), _scratches.address, step, None))
-            for _, index in group:
+            samples = [step * HOP] * len(group)
+            if _decode_samples is not None:
+                samples = [_checked(_decode_samples(job.stream, step)) for job in jobs]
+            _checked(_decode_batch(jobs, len(group), _scratches.address, step, None))
+            for (_, index), count in zip(group, samples, strict=True):
                 done[index] += step
                 counts[index] += count
 
