@@ -45,8 +45,8 @@ class Core:
 
 
 CORES = (
-    Core("cortex-m4", "cortex_m4", "arm-none-eabi-", "portable"),
-    Core("cortex-m7", "cortex_m7", "arm-none-eabi-", "portable"),
+    Core("cortex-m4", "cortex_m4", "arm-none-eabi-", "armv7e-m"),
+    Core("cortex-m7", "cortex_m7", "arm-none-eabi-", "armv7e-m"),
     Core("cortex-m55", "cortex_m55", "arm-none-eabi-", "portable"),
     Core("cortex-a53", "cortex_a53", "aarch64-linux-gnu-", "aarch64"),
     Core("rv32", "riscv32", "riscv64-unknown-elf-", "portable"),
@@ -77,7 +77,7 @@ def run(*command: object, folder: Path = ROOT) -> subprocess.CompletedProcess[st
     words = [str(word) for word in command]
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(words)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        raise SystemExit(f"bench.firmware: {' '.join(words)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return done
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .accuracy import measure
+from .arrange import arrange
 from .budget import check_budget
 from .build import build, build_shared
 from .calibrate import calibrate
@@ -64,6 +65,8 @@ def compile_network(
     if output is None:
         return figures()
     golden = golden_hash(layout, tables) if options.bit_exact else 0
+    tables = arrange(layout, tables, options.isas)
+    figures = functools.partial(report, layout, tables, sha256, options, device=device)
     weights = build_weights(layout, tables, golden)
     images: Sequence[Image] = ()
     if device is not None:

@@ -65,6 +65,19 @@ def fetch_of(weight_bytes: int) -> Fetch:
 
 
 @dataclass(frozen=True)
+class Order:
+    """The order of a panel's weights of a format, where an instruction set multiplies whole panels by functions of its
+    own (vocosc_products_....h) and wants another order: [16 / outputs][inputs / inputs here][outputs][inputs here].
+
+    `shuffle` is the order of the inputs that lie side by side.
+    """
+
+    format: str
+    outputs: int
+    shuffle: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True)
 class Isa:
     """An instruction set, from which follow the target's name and number in C, its dispatch, and how it is compiled.
 
@@ -85,8 +98,14 @@ class Isa:
     flags: tuple[str, ...] = ()
     gcc_flags: tuple[str, ...] = ()  # which clang does not know, nor need
     cpu: tuple[str, ...] = ()
+    orders: tuple[Order, ...] = ()  # of the formats that it multiplies whole panels of
+    headers: tuple[str, ...] = ()  # what its vectors' header includes, in templates/network/vocosc_....h
     integer_flags: tuple[str, ...] = ()
     integer_cpu: tuple[str, ...] = ()
+
+    def order(self, format_name: str) -> Order | None:
+        """The order of a format's weights, if it is not the usual one."""
+        return next((order for order in self.orders if order.format == format_name), None)
 
     @property
     def max_rows(self) -> int:
@@ -190,15 +209,33 @@ NEON_DOT_PRODUCT = dataclasses.replace(
     flags=("-march=armv8.2-a+dotprod",),
 )
 
+# Cortex-M with the DSP extension and an FPU. An FPU of 32 registers holds 5 rows of 4 outputs beside their weights. Of
+# 14 integer registers, 5 rows take as many sums, 4 inputs of two rows, one word of weights and one to unpack it.
+_FPU_ORDERS = (Order("f32", outputs=4), Order("f16", outputs=4))
+DSP = Isa(
+    name="dsp",
+    number=6,
+    text="Armv7E-M and Armv8-M with DSP: Cortex-M4, M7, M33, M35P",
+    lanes=1,
+    tiles=tuple(Tile(rows, (4,)) for rows in range(1, 6)),
+    block_panels=4,
+    code_bytes=2_500,
+    stack_bytes=(1024, 1024, 1024),
+    flags=("-fno-tree-vectorize",),
+    orders=(*_FPU_ORDERS, Order("w8", outputs=2, shuffle=(0, 2, 1, 3))),
+    headers=("vector_portable", "products_fpu", "products_dsp"),
+)
+
 # OpenBLAS and FFTW3, in place of kernels of our own: alone in its build, and not bit for bit
 LIBS = Isa(name="libs", number=4, text="OpenBLAS and FFTW3 (--link libs): not bit for bit")
 
-ISAS = (PORTABLE, AVX2, AVX512, LIBS, NEON)  # in C, by their numbers
+ISAS = (PORTABLE, AVX2, AVX512, LIBS, NEON, DSP)  # in C, by their numbers
 
 TARGETS = {
     "x86-64": (PORTABLE, AVX2, AVX512),
     "aarch64": (PORTABLE, NEON),
     "aarch64-dotprod": (PORTABLE, NEON_DOT_PRODUCT),
+    "armv7e-m": (DSP,),
     "portable": (PORTABLE,),
 }
 

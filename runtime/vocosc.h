@@ -78,6 +78,8 @@ typedef enum {
 //% endfor
 } vocosc_target;
 
+#define VOCOSC_LAST_TARGET VOCOSC_${(all_isas | sort(attribute="number") | last).name | upper} /* of those that there are in any build */
+
 /* The state of one decoding stream. Its fields are not for use; copy and compare it as a whole. */
 typedef struct {
   uint32_t ready;

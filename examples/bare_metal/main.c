@@ -33,7 +33,7 @@ static int decode(uint32_t *crc) {
 }
 
 int main(void) {
-  for (int target = VOCOS_PORTABLE; target <= VOCOS_NEON; target++) {
+  for (int target = VOCOS_PORTABLE; target <= VOCOS_LAST_TARGET; target++) {
     if (vocos_init_target(&stream, (vocos_target)target) != VOCOS_OK) continue; /* not in this build or CPU */
     uint32_t crc = 0;
     const int samples = decode(&crc);

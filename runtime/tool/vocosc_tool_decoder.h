@@ -10,7 +10,7 @@
 #include "vocosc_tool.h"
 
 /* The last of the targets, which are numbered without gaps. */
-enum { LAST_TARGET = VOCOSC_NEON };
+enum { LAST_TARGET = VOCOSC_LAST_TARGET };
 
 typedef struct {
   vocosc_team_pthread team; /* with more than one thread */

@@ -15,6 +15,12 @@ static inline w8_sum w8_zero(void) { return vec_bits_set(0); }
 static inline vec_bits w8_total(w8_sum sum) { return sum; }
 #endif
 
+#ifdef W8_SIDE_BY_SIDE
+enum { W8_TOGETHER = W8_SIDE_BY_SIDE };
+#else
+enum { W8_TOGETHER = VEC_LANES };
+#endif
+
 typedef struct {
   vec bias, scale;
 } w8_outputs;
@@ -37,25 +43,28 @@ static inline vec w8_finish(w8_sum sum, w8_outputs outputs, w8_row_scale row) {
 
 /*
  * A row x * factor of `width` values as int16 between -limit and limit, to nearest. `largest` is each lane's largest |x|.
- * A row of zeros has a tiny scale.
+ * A row of zeros has a tiny scale. W8_TOGETHER values lie together, and then come those of `spread` - 1 other rows.
  */
-static w8_row_scale w8_quantise_normalised(const float *x, int width, vec factor, vec largest, int limit, int16_t *y) {
+static w8_row_scale w8_quantise_normalised(const float *x, int width, vec factor, vec largest, int limit, int16_t *y, int spread) {
   const vec range = vec_max(vec_largest_lane(vec_mul(largest, factor)), vec_set(1e-30f));
   const vec low = vec_set(-(float)limit);
   const vec high = vec_set((float)limit);
   const vec inverse = vec_div(high, range);
-  for (int c = 0; c < width; c += VEC_LANES) {
-    const vec scaled = vec_mul(vec_mul(vec_load(x + c), factor), inverse);
-    w8_store(y + c, vec_max(vec_min(scaled, high), low)); /* rounding may pass the limit; NaN is the limit */
+  for (int first = 0; first < width; first += W8_TOGETHER) {
+    for (int c = first; c < first + W8_TOGETHER; c += VEC_LANES) {
+      const vec scaled = vec_mul(vec_mul(vec_load(x + c), factor), inverse);
+      /* rounding may pass the limit; NaN is the limit */
+      w8_store(y + first * spread + c - first, vec_max(vec_min(scaled, high), low));
+    }
   }
   return (w8_row_scale){vec_first_lane(range) / (float)limit};
 }
 
 /* A row of `width` values, likewise. */
-static inline w8_row_scale w8_quantise_row(const float *x, int width, int limit, int16_t *y) {
+static inline w8_row_scale w8_quantise_row(const float *x, int width, int limit, int16_t *y, int spread) {
   vec largest = vec_set(0.0f);
   for (int c = 0; c < width; c += VEC_LANES) largest = vec_max(vec_abs(vec_load(x + c)), largest);
-  return w8_quantise_normalised(x, width, vec_set(1.0f), largest, limit, y);
+  return w8_quantise_normalised(x, width, vec_set(1.0f), largest, limit, y, spread);
 }
 
 #endif /* VOCOSC_FORMAT_W8_H */

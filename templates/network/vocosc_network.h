@@ -13,12 +13,12 @@
 #define VOCOSC_NETWORK_H
 
 #include "vocosc_chunk.h"
-#include "vocosc_steps.h"
 //% for isa in isas
 ${"#if" if loop.first else "#elif"} defined(VOCOSC_ISA_${isa.name | upper})
 #include "vocosc_tiles_${isa.name}.h"
 //% endfor
 #endif
+#include "vocosc_steps.h"
 
 /* See vocosc_target.h. */
 static void network(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames, const vocosc_team *team) {

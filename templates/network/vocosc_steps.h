@@ -114,6 +114,28 @@ static void keep_histories(const chunk *c, const float *x, int state) {
     keep_history(c->jobs[job].stream->values + state, x + job * c->frames * DIM_STRIDE, c->frames, first, last);
   }
 }
+//% for format in formats if format.is_integer
+//% if loop.first
+
+/* Where a quantised row begins, in elements, and how many rows lie side by side there. */
+typedef struct {
+  int first, spread;
+} place;
+//% endif
+
+/* Of one of `rows` rows: the rows of a tile lie side by side, where the instruction set multiplies them so. */
+static inline place ${format.name}_place(int rows, int row) {
+#ifdef ${format.name | upper}_SIDE_BY_SIDE
+  const int tiles = (rows + TILE_ROWS - 1) / TILE_ROWS;
+  const int tile = ((row + 1) * tiles - 1) / rows; /* vocosc_tiles_....h divides them so */
+  const int first = rows * tile / tiles;
+  return (place){first * QUANTISED_STRIDE + (row - first) * ${format.name | upper}_SIDE_BY_SIDE, rows * (tile + 1) / tiles - first};
+#else
+  (void)rows;
+  return (place){row * QUANTISED_STRIDE, 1};
+#endif
+}
+//% endfor
 //% for format in norm_formats
 
 /*
@@ -132,8 +154,8 @@ STEP void conv_norm(const chunk *c, const float *x, int state, const float *tabl
 //% if format.is_integer
     vec largest;
     const vec factor = centre(row, sums, &largest);
-    ${format.row_type} *to = y + index * QUANTISED_STRIDE;
-    scales[index] = ${format.name}_quantise_normalised(row, DIM_PADDED, factor, largest, limit, to);
+    const place at = ${format.name}_place(c->rows, index);
+    scales[index] = ${format.name}_quantise_normalised(row, DIM_PADDED, factor, largest, limit, y + at.first, at.spread);
 //% else
     normalise(row, sums);
 //% endif
@@ -147,7 +169,8 @@ STEP void conv_norm(const chunk *c, const float *x, int state, const float *tabl
 /* Rows of x, `width` wide and `stride` apart, as integers. */
 STEP void quantise_${format.name}(const chunk *c, const float *x, int width, int stride, int limit, ${format.row_type} *y, ${format.name}_row_scale *scales) {
   for (int row = c->first_row; row < c->last_row; row++) {
-    scales[row] = ${format.name}_quantise_row(x + row * stride, width, limit, y + row * QUANTISED_STRIDE);
+    const place at = ${format.name}_place(c->rows, row);
+    scales[row] = ${format.name}_quantise_row(x + row * stride, width, limit, y + at.first, at.spread);
   }
   barrier(c);
 }

@@ -54,7 +54,8 @@ enum {
   ${NAME}_PANEL = ${format.panel(product.inputs)}, /* elements from one panel to the next */
   ${NAME}_PANEL_FLOATS = ${format.panel(product.inputs) * format.weight_bytes // 4}, /* the same, counted in floats */
 };
-//% for tile in isa.tiles
+//% set own = isa.order(f)
+//% for tile in isa.tiles if not own
 //% for vectors in tile.widths(format) if product.fits(vectors * isa.lanes)
 //% set columns = vectors * isa.lanes
 //% set panels = [columns // PANEL, 1] | max
@@ -131,6 +132,30 @@ ${accumulate(row, v) | chomp}
 //% endfor
 //% endfor
 //% set scales = "row_scales, " if format.is_integer else ""
+//% if own
+
+/* ${text}: up to TILE_ROWS rows times `panels` panels. */
+static void ${product.name}_rows(${parameters(product)}const ${format.weight_type} *w, float *y, int rows, int panels, int ahead) {
+  (void)ahead;
+  for (; panels > 0; panels--) {
+    const float *header = ${header};
+    ${"vec_bits" if format.is_integer else "vec"} sums[TILE_ROWS * PANEL];
+//% if format.is_integer
+    ${f}_products(x, rows, w + ${NAME}_HEADER, ${NAME}_INPUTS, sums);
+//% else
+    ${f}_products(x, ${NAME}_INPUT_STRIDE, rows, header, w + ${NAME}_HEADER, ${NAME}_INPUTS, sums);
+//% endif
+    for (int row = 0; row < rows; row++) {
+      float *to = y + row * ${NAME}_OUTPUT_STRIDE;
+      for (int v = 0; v < PANEL; v++) {
+        epilogue_${product.epilogue}(to + v, ${f}_finish(sums[row * PANEL + v]${", %s_load_outputs(header + v)" % f if format.header_rows > 1}${", row_scales[row]" if format.is_integer}));
+      }
+    }
+    w += ${NAME}_PANEL;
+    y += PANEL;
+  }
+}
+//% else
 
 /* ${text}: a tile's rows times `panels` panels. An `ahead` of 0 stands for what suits the tile. */
 static void ${product.name}_rows(${parameters(product)}const ${format.weight_type} *w, float *y, int rows, int panels, int ahead) {
@@ -159,6 +184,7 @@ static void ${product.name}_rows(${parameters(product)}const ${format.weight_typ
 //% endfor
   }
 }
+//% endif
 
 /*
  * ${text}: `rows` frames, panels first .. last - 1.

@@ -6,7 +6,9 @@
 #include <string.h>
 
 #define VEC_LANES 1
+#ifndef VEC_FUNCTION
 #define VEC_FUNCTION static __attribute__((noinline)) /* called for every lane: keep the code small */
+#endif
 #define VEC_PREFETCH(p, level) ((void)(p))
 
 typedef float vec;
@@ -90,13 +92,16 @@ static inline vec vec_select(vec_bits chosen, vec a, vec b) {
   const uint32_t mask = 0u - (uint32_t)(chosen != 0);
   return vec_from_bits((vec_to_bits(a) & mask) | (vec_to_bits(b) & ~mask));
 }
+#ifndef VEC_HAS_MIN
 static inline vec vec_min(vec a, vec b) { return vec_select(a < b, a, b); }
 static inline vec vec_max(vec a, vec b) { return vec_select(a > b, a, b); }
-
 static inline vec vec_abs(vec a) { return vec_from_bits(vec_to_bits(a) & 0x7fffffffu); }
+#endif
+
 static inline vec vec_from_int(vec_bits a) { return (float)(int32_t)a; }
 
-static inline void w8_store(int16_t *p, vec a) { *p = (int16_t)(a + 0x1.8p23f - 0x1.8p23f); }
+/* The sum's low bits are the integer: compilers convert less well. */
+static inline void w8_store(int16_t *p, vec a) { *p = (int16_t)(uint16_t)vec_to_bits(a + 0x1.8p23f); }
 static inline vec_bits w8_load_weights(const int8_t *p) { return (uint16_t)p[0] | (uint32_t)(uint16_t)p[1] << 16; }
 static inline vec_bits w8_accumulate(vec_bits sum, vec_bits weights, vec_bits inputs) {
   const int32_t first = (int16_t)(uint16_t)weights * (int16_t)(uint16_t)inputs;
@@ -104,7 +109,7 @@ static inline vec_bits w8_accumulate(vec_bits sum, vec_bits weights, vec_bits in
   return sum + (uint32_t)first + (uint32_t)second;
 }
 
-static inline void w8a8_store(uint8_t *p, vec a) { *p = (uint8_t)(a + 0x1.8p23f - 0x1.8p23f); }
+static inline void w8a8_store(uint8_t *p, vec a) { *p = (uint8_t)vec_to_bits(a + 0x1.8p23f); }
 static inline vec_bits w8a8_load_weights(const int8_t *p) {
   return (uint8_t)p[0] | (uint32_t)(uint8_t)p[1] << 8 | (uint32_t)(uint8_t)p[2] << 16 | (uint32_t)(uint8_t)p[3] << 24;
 }

@@ -88,7 +88,7 @@ static void test_targets(void **state) {
   assert_int_equal(vocosc_init_target(NULL, VOCOSC_PORTABLE), VOCOSC_BAD_ARGUMENT);
   assert_int_equal(vocosc_mel_init(NULL), VOCOSC_BAD_ARGUMENT);
   assert_int_equal(vocosc_mel_init_target(NULL, VOCOSC_PORTABLE), VOCOSC_BAD_ARGUMENT);
-  const int unknown[] = {-1, VOCOSC_NEON + 1, 1000000};
+  const int unknown[] = {-1, VOCOSC_LAST_TARGET + 1, 1000000};
   for (int i = 0; i < 3; i++) {
     assert_int_equal(vocosc_init_target(&stream, (vocosc_target)unknown[i]), VOCOSC_BAD_TARGET);
     assert_true(is_zero(&stream, sizeof stream));
@@ -107,7 +107,7 @@ static void test_targets_and_chunks_agree(void **state) {
   make_mel();
   assert_int_equal(vocosc_init(&stream), VOCOSC_OK);
   assert_true(decode_all(expected, VOCOSC_MAX_FRAMES));
-  for (int target = VOCOSC_BEST; target <= VOCOSC_NEON; target++) {
+  for (int target = VOCOSC_BEST; target <= VOCOSC_LAST_TARGET; target++) {
     if (vocosc_init_target(&stream, (vocosc_target)target) != VOCOSC_OK) continue;
     for (int chunk = 1; chunk <= VOCOSC_MAX_FRAMES; chunk++) {
       memset(&scratch, 0xff, sizeof scratch); /* NaN: a read before a write would show */
@@ -261,7 +261,7 @@ static void test_teams_give_the_same_bits(void **state) {
   static const int sizes[] = {1, 2, 3, 5};
   static vocosc_team_pthread team;
   make_mel();
-  for (int target = VOCOSC_PORTABLE; target <= VOCOSC_NEON; target++) {
+  for (int target = VOCOSC_PORTABLE; target <= VOCOSC_LAST_TARGET; target++) {
     if (vocosc_init_target(&stream, (vocosc_target)target) != VOCOSC_OK) continue;
     assert_true(decode_all(expected, VOCOSC_MAX_FRAMES));
     for (int i = 0; i < 4; i++) {

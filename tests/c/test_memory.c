@@ -135,7 +135,7 @@ static void test_nothing_beside_the_arrays_is_touched(void **state) {
   for (int i = 0; i < 3; i++) {
     const int frames = counts[i] < FRAMES ? counts[i] : FRAMES;
     const uint64_t expected = plain_hash(frames);
-    for (int target = VOCOSC_BEST; target <= VOCOSC_NEON; target++) {
+    for (int target = VOCOSC_BEST; target <= VOCOSC_LAST_TARGET; target++) {
       for (int behind = 0; behind < 2; behind++) {
         region regions[8];
         const size_t samples = (size_t)(frames * VOCOSC_HOP);
@@ -167,7 +167,7 @@ static void test_alignment_does_not_matter(void **state) {
                               sizeof(float) * (size_t)(FRAMES * VOCOSC_MELS + SAMPLES + VOCOSC_TAIL) +
                               sizeof(int16_t) * (size_t)(SAMPLES + VOCOSC_TAIL) + 1024] __attribute__((aligned(64)));
   const uint64_t expected = plain_hash(FRAMES);
-  for (int target = VOCOSC_BEST; target <= VOCOSC_NEON; target++) {
+  for (int target = VOCOSC_BEST; target <= VOCOSC_LAST_TARGET; target++) {
     for (size_t offset = 0; offset < 64; offset += 4) {
       unsigned char *p = memory + offset;
       arrays a;

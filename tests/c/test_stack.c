@@ -98,7 +98,7 @@ static void test_the_depth_is_what_the_header_says(void **state) {
   stack = aligned_alloc(64, STACK);
   assert_non_null(stack);
   int deepest = 0;
-  for (int t = VOCOSC_PORTABLE; t <= VOCOSC_NEON; t++) {
+  for (int t = VOCOSC_PORTABLE; t <= VOCOSC_LAST_TARGET; t++) {
     target = (vocosc_target)t;
     if (vocosc_init_target(&stream, target) != VOCOSC_OK) continue;
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {

@@ -101,7 +101,7 @@ static int analyse_all(vocosc_target target, int frames) {
 }
 
 int main(void) {
-  for (int target = FIRST_TARGET; target <= VOCOSC_NEON; target++) {
+  for (int target = FIRST_TARGET; target <= VOCOSC_LAST_TARGET; target++) {
     for (int frames = 1; frames <= FRAMES; frames += FRAMES > 1 ? FRAMES - 1 : 1) {
       if (decode_all((vocosc_target)target, frames) < 0 || analyse_all((vocosc_target)target, frames) < 0) return 1;
     }
