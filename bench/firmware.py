@@ -47,7 +47,7 @@ class Core:
 CORES = (
     Core("cortex-m4", "cortex_m4", "arm-none-eabi-", "armv7e-m"),
     Core("cortex-m7", "cortex_m7", "arm-none-eabi-", "armv7e-m"),
-    Core("cortex-m55", "cortex_m55", "arm-none-eabi-", "portable"),
+    Core("cortex-m55", "cortex_m55", "arm-none-eabi-", "armv8.1-m"),
     Core("cortex-a53", "cortex_a53", "aarch64-linux-gnu-", "aarch64"),
     Core("rv32", "riscv32", "riscv64-unknown-elf-", "portable"),
     Core("rv64", "riscv64", "riscv64-unknown-elf-", "portable"),

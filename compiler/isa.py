@@ -97,6 +97,7 @@ class Isa:
     # float, half and integers
     flags: tuple[str, ...] = ()
     gcc_flags: tuple[str, ...] = ()  # which clang does not know, nor need
+    make_flags: str = ""  # more of them, as make works them out
     cpu: tuple[str, ...] = ()
     orders: tuple[Order, ...] = ()  # of the formats that it multiplies whole panels of
     headers: tuple[str, ...] = ()  # what its vectors' header includes, in templates/network/vocosc_....h
@@ -222,20 +223,30 @@ DSP = Isa(
     code_bytes=2_500,
     stack_bytes=(1024, 1024, 1024),
     flags=("-fno-tree-vectorize",),
+    make_flags="$(if $(filter -mcpu=cortex-m7% -mfpu=fpv5%,$(TARGET_CFLAGS)),-DVEC_FPV5)",
     orders=(*_FPU_ORDERS, Order("w8", outputs=2, shuffle=(0, 2, 1, 3))),
-    headers=("vector_portable", "products_fpu", "products_dsp"),
+    headers=("vector_portable", "vector_fpu", "products_fpu", "products_dsp"),
+)
+MVE = dataclasses.replace(
+    DSP,
+    name="mve",
+    number=7,
+    text="Armv8.1-M with MVE: Cortex-M55, M85",
+    orders=(*_FPU_ORDERS, Order("w8", outputs=1), Order("w8a8", outputs=1)),
+    headers=("vector_portable", "vector_fpu", "products_fpu", "products_mve"),
 )
 
 # OpenBLAS and FFTW3, in place of kernels of our own: alone in its build, and not bit for bit
 LIBS = Isa(name="libs", number=4, text="OpenBLAS and FFTW3 (--link libs): not bit for bit")
 
-ISAS = (PORTABLE, AVX2, AVX512, LIBS, NEON, DSP)  # in C, by their numbers
+ISAS = (PORTABLE, AVX2, AVX512, LIBS, NEON, DSP, MVE)  # in C, by their numbers
 
 TARGETS = {
     "x86-64": (PORTABLE, AVX2, AVX512),
     "aarch64": (PORTABLE, NEON),
     "aarch64-dotprod": (PORTABLE, NEON_DOT_PRODUCT),
     "armv7e-m": (DSP,),
+    "armv8.1-m": (MVE,),
     "portable": (PORTABLE,),
 }
 

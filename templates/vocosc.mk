@@ -50,7 +50,7 @@ vocosc: $(tool) libvocosc.a
 	$(CC) $(TARGET_CFLAGS) $(TOOL_LDFLAGS) -o $@ $(tool) libvocosc.a ${libraries}
 
 //% for isa in isas if isa.flags or isa.gcc_flags
-network/vocosc_network_${isa.name}.o: OWN_CFLAGS = ${isa.flags | join(" ")}${" $(if $(findstring clang,$(CC)),,%s)" | format(isa.gcc_flags | join(" ")) if isa.gcc_flags}
+network/vocosc_network_${isa.name}.o: OWN_CFLAGS = ${isa.flags | join(" ")}${" " + isa.make_flags if isa.make_flags}${" $(if $(findstring clang,$(CC)),,%s)" | format(isa.gcc_flags | join(" ")) if isa.gcc_flags}
 //% endfor
 //% if options.no_libc
 network/vocosc_memory.o: OWN_CFLAGS = -fno-builtin

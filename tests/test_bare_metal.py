@@ -32,7 +32,7 @@ class Board:
 BOARDS = {
     "cortex_m4": Board("arm-none-eabi-", "qemu-system-arm", "armv7e-m", ("dsp",)),
     "cortex_m7": Board("arm-none-eabi-", "qemu-system-arm", "armv7e-m", ("dsp",)),
-    "cortex_m55": Board("arm-none-eabi-", "qemu-system-arm", "portable", ("portable",)),
+    "cortex_m55": Board("arm-none-eabi-", "qemu-system-arm", "armv8.1-m", ("mve",)),
     "cortex_a53": Board("aarch64-linux-gnu-", "qemu-system-aarch64", "aarch64", ("portable", "neon")),
     "riscv32": Board("riscv64-unknown-elf-", "qemu-system-riscv32", "portable", ("portable",)),
     "riscv64": Board("riscv64-unknown-elf-", "qemu-system-riscv64", "portable", ("portable",)),

@@ -11,7 +11,7 @@
 
 #include <stdint.h>
 
-#include "vocosc_vector_portable.h"
+#include "vocosc_vector_fpu.h"
 
 <# The sums stand in r2 and the registers after it; r0 points to weights, r1 to inputs. #>
 //% macro unpack(low, high, word)
@@ -74,16 +74,16 @@ ${step(rows) | chomp}
       "cmp r0, r12\n"
       "beq 4f\n"
       "3:\n"
-      ".rept 8\n"
+//% for turn in range(8)
 ${step(rows) | chomp}
-      ".endr\n"
+//% endfor
       "vmov r12, %[end]\n"
       "cmp r0, r12\n"
       "bne 3b\n"
       "4:\n"
-      : "+r"(weights), "+r"(inputs)${", "}
+      : "+&r"(weights), "+&r"(inputs)${", "}
 //%- for sum in range(rows * outputs)
-"+r"(sum${sum})${", " if not loop.last}
+"+&r"(sum${sum})${", " if not loop.last}
 //%- endfor
 
       : [begin] "t"(begin), [end] "t"(end)
@@ -101,7 +101,7 @@ ${step(rows) | chomp}
 //% endfor
 
 /* Up to 5 rows, side by side, times a panel: y [rows][16] = x times weights. */
-static __attribute__((noinline)) void w8_products(const int16_t *x, int rows, const int8_t *w, int count, uint32_t *y) {
+VEC_PRODUCTS void w8_products(const int16_t *x, int rows, const int8_t *w, int count, uint32_t *y) {
   for (int output = 0; output < 16; output += 2) {
     switch (rows) {
 //% for rows in range(1, [5, plan.max_frames] | min + 1)

@@ -11,6 +11,8 @@
 
 #include <stdint.h>
 
+#include "vocosc_vector_fpu.h"
+
 <# Registers s`first` to s`first + count - 1`, as vldmia wants them. #>
 //% macro registers(first, count)
 {s${first}${"-s%d" % (first + count - 1) if count > 1}}
@@ -60,9 +62,9 @@ static inline void ${name}_${rows}x4(const float *x, int stride, const float *bi
       "cmp %[eights], #0\n"
       "beq 2f\n"
       "1:\n"
-      ".rept ${8 // inputs}\n"
+//% for turn in range(8 // inputs)
 ${step(half, rows, inputs) | chomp}
-      ".endr\n"
+//% endfor
       "subs %[eights], %[eights], #1\n"
       "bne 1b\n"
       "2: cmp %[ones], #0\n"
@@ -78,9 +80,9 @@ ${step(half, rows, 1) | chomp}
       "add %[y], %[y], #64\n"
 //% endif
 //% endfor
-      : [w] "+r"(w), [y] "+r"(y), [eights] "+r"(eights), [ones] "+r"(ones)${", "}
+      : [w] "+&r"(w), [y] "+&r"(y), [eights] "+&r"(eights), [ones] "+&r"(ones)${", "}
 //%- for row in range(rows)
-[x${row}] "+r"(x${row})${", " if not loop.last}
+[x${row}] "+&r"(x${row})${", " if not loop.last}
 //%- endfor
 
       : [biases] "r"(biases)
@@ -93,7 +95,7 @@ ${step(half, rows, 1) | chomp}
 //% endfor
 
 /* Up to 5 rows of x, `stride` apart, times a panel: y [rows][16] = biases + x times weights. */
-static __attribute__((noinline)) void ${name}_products(const float *x, int stride, int rows, const float *biases, const ${type} *w, int count, float *y) {
+VEC_PRODUCTS void ${name}_products(const float *x, int stride, int rows, const float *biases, const ${type} *w, int count, float *y) {
   for (int output = 0; output < 16; output += 4) {
     switch (rows) {
 //% for rows in range(1, [5, plan.max_frames] | min + 1)

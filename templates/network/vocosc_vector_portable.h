@@ -109,6 +109,7 @@ static inline vec_bits w8_accumulate(vec_bits sum, vec_bits weights, vec_bits in
   return sum + (uint32_t)first + (uint32_t)second;
 }
 
+#ifndef W8A8_STEP
 static inline void w8a8_store(uint8_t *p, vec a) { *p = (uint8_t)vec_to_bits(a + 0x1.8p23f); }
 static inline vec_bits w8a8_load_weights(const int8_t *p) {
   return (uint8_t)p[0] | (uint32_t)(uint8_t)p[1] << 8 | (uint32_t)(uint8_t)p[2] << 16 | (uint32_t)(uint8_t)p[3] << 24;
@@ -119,5 +120,6 @@ static inline vec_bits w8a8_accumulate(vec_bits sum, vec_bits weights, vec_bits 
   }
   return sum;
 }
+#endif
 
 #endif /* VOCOSC_VECTOR_PORTABLE_H */

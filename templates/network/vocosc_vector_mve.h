@@ -1,0 +1,35 @@
+/*
+ * Cortex-M with the vector extension of Armv8.1-M: integers are multiplied by vectors of it, floats by the FPU, one lane
+ * at a time, since the vectors' floats take denormal numbers for zero. See vocosc_vector.h.
+ */
+#ifndef VOCOSC_VECTOR_MVE_H
+#define VOCOSC_VECTOR_MVE_H
+
+#if !defined(__ARM_FEATURE_MVE) || !defined(__ARM_FEATURE_FMA)
+#error "this target is for Cortex-M with MVE and FPU: say so, such as by -mcpu=cortex-m55+nomve.fp -mfloat-abi=hard"
+#endif
+
+//% if "w8a8" in formats | map(attribute="name")
+/* w8a8: bytes less 128, as int8. */
+#define W8A8_STEP 4
+#define W8A8_INPUT_OFFSET 128
+#define W8A8_SIDE_BY_SIDE 16 /* inputs of a row before those of the next row */
+//% endif
+#include "vocosc_vector_fpu.h"
+//% if "w8a8" in formats | map(attribute="name")
+typedef vec_bits w8a8_sum;
+static inline vec_bits w8a8_total(w8a8_sum sum) { return sum; }
+static inline w8a8_sum w8a8_zero(void) { return 0; }
+static inline void w8a8_store(uint8_t *p, vec a) {
+  *p = (uint8_t)(vec_to_bits(a + 0x1.8p23f) - W8A8_INPUT_OFFSET);
+}
+//% endif
+//% if "w8" in formats | map(attribute="name")
+#define W8_SIDE_BY_SIDE 8
+//% endif
+#include "vocosc_products_fpu.h"
+//% if formats | selectattr("is_integer") | list
+#include "vocosc_products_mve.h"
+//% endif
+
+#endif /* VOCOSC_VECTOR_MVE_H */
