@@ -20,7 +20,7 @@
 //% endfor
 //% endmacro
 //% macro operands(rows)
-[w] "+&r"(w), [x] "+&r"(x)
+[w] "+&l"(w), [x] "+&r"(x)
 //%- for row in range(rows)
 , [sum${row}] "+&Te"(sum${row})
 //%- endfor
