@@ -31,7 +31,16 @@ except ModuleNotFoundError as missing:
 # The machine that compiles, unless --target names another.
 NATIVE_TARGET = {"x86_64": "x86-64", "aarch64": "aarch64"}.get(platform.machine(), "portable")
 TAKEN = ("all", "clean", "install", "network", "tool")
-OVERRIDES = {"sample_rate": int, "hop_length": int, "n_fft": int, "f_min": float, "f_max": float}
+OVERRIDES = {  # of what the checkpoint says: their types, and what --help says of them
+    "sample_rate": (int, "in Hz, in place of what the checkpoint says, as the next five"),
+    "hop_length": (int, "in samples"),
+    "n_fft": (int, "in samples"),
+    "f_min": (float, "of the mel, in Hz"),
+    "f_max": (float, "of the mel, in Hz"),
+    "padding": (str, "same or center: which samples of the overlap-add are the audio"),
+    "mel": (str, "what the mel is, such as scale=htk,norm=none,power=1,floor=1e-5,power_floor=0,padding=same"),
+    "bandwidth_id": (int, "of models with AdaLayerNorm: the bandwidth to compile for"),
+}
 
 
 def main() -> int:
@@ -59,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         usage="vocosc [compile] CHECKPOINT [-o DIR] [options]",
         description="Compiles a Streaming Vocos checkpoint into one static object.",
     )
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help=".ckpt, .pt, .bin or .safetensors")
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a file or a folder")
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="directory to write (--wheel: default NAME)")
     parser.add_argument("--name", default="vocos", help="prefix of files and symbols (default: vocos)")
     parser.add_argument("--chunk", default="5", metavar="N[,N...]", help="frames per call; the largest is the limit")
@@ -98,8 +107,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--budget", metavar="flash=4M,ram=256K", help="fail if it takes more; also state, scratch, stack"
     )
-    for name, kind in OVERRIDES.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, help="in place of what the checkpoint says")
+    for name, (kind, text) in OVERRIDES.items():
+        metavar = {int: "N", float: "HZ"}.get(kind, "TEXT")
+        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=text)
     return parser
 
 

@@ -28,7 +28,7 @@ from .cuda import Device
 from .formats import FORMATS, Format, Table
 from .golden import golden_frames, golden_mel
 from .isa import ISAS, LIBS, Isa, fetch_of, isas_of
-from .mel import Mel, filterbank, hann
+from .mel import LEAST_POWER, Mel, describe, filterbank, framing, hann
 from .network import MAX_MAGNITUDE, NORM_EPSILON
 from .nvrtc import Image, images_bytes
 from .pack import input_limits
@@ -237,8 +237,10 @@ def _values(plan: Plan, options: Options) -> dict[str, Any]:
         "vector_isas": [*(isa.name for isa in options.isas), *(["cuda"] if options.gpus else [])],
         "norm_epsilon": NORM_EPSILON,
         "max_magnitude": MAX_MAGNITUDE,
-        "power_floor": mel.power_floor,
-        "mel_floor": mel.floor,
+        "mel": mel,
+        "framing": framing(config),
+        "mel_text": describe(config),
+        "power_floor": max(mel.power_floor, LEAST_POWER),
         "silent_mel": np.log(mel.floor),
         "layers": FORMATS[options.precision],
         "formats": [FORMATS[name] for name in FORMATS if name in used],

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 SCALES, NORMS = ("slaney", "htk"), ("slaney", "none")
 PADDINGS = ("causal", "same", "center")
+LEAST_FLOOR = 1e-12
+LEAST_POWER = 1e-30
+"""Added to the power of a bin where nothing else is: far below any floor, it keeps roots of denormal numbers away."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,39 @@ class Mel:
     assumed: tuple[str, ...] = field(default=(), compare=False)
 
 
+@dataclass(frozen=True)
+class Framing:
+    """How audio that comes piece by piece becomes frames; all in samples but for `tail`.
+
+    Attributes:
+        pad: samples before the audio and behind it that mirror it; 0 where zeros stand before it.
+        start: samples that the first frame waits for; 0 where the zeros before the audio are known.
+        span: samples from a frame's first to the last that it waits for.
+        history: samples before a frame that the mirror at the end may need.
+        tail: frames, at most, that come when the audio has ended.
+    """
+
+    pad: int
+    start: int
+    span: int
+    history: int
+    tail: int
+
+
+def framing(config: Config) -> Framing:
+    """The framing of a model's front end."""
+    n_fft, hop = config.n_fft, config.hop_length
+    padding = config.mel.padding if config.mel else "causal"
+    if padding == "causal":
+        return Framing(pad=0, start=0, span=n_fft, history=0, tail=1)
+    pad = n_fft // 2 if padding == "center" else (n_fft - hop) // 2
+    # The mirror before the audio needs `pad` samples more than the first one. Waiting for them with every frame, not
+    # only with the first, makes all frames a hop apart also in time.
+    span = max(n_fft, 2 * pad + 1)
+    history = max(0, pad + 1 - (span - hop))
+    return Framing(pad, span - pad, span, history, tail=max(1, (span + pad - 1 - n_fft) // hop + 1))
+
+
 def parse_mel(text: str) -> dict[str, Any]:
     """The fields of a Mel that `--mel scale=htk,norm=none,floor=1e-5` names. Raises CompileError."""
     words = {"scale": SCALES, "norm": NORMS, "padding": PADDINGS, "power": ("1", "2")}
@@ -71,8 +107,8 @@ def _level(name: str, value: str) -> float:
         level = float(value)
     except ValueError:
         level = math.nan
-    if not (1e-30 <= level <= 1 or (name == "power_floor" and level == 0)):
-        raise CompileError(f"--mel {name}={one_line(value)}: expected a number from 1e-30 to 1")
+    if not (LEAST_FLOOR <= level <= 1 or (name == "power_floor" and level == 0)):
+        raise CompileError(f"--mel {name}={one_line(value)}: expected a number from {LEAST_FLOOR:g} to 1")
     return level
 
 

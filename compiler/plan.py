@@ -14,6 +14,7 @@ from .config import Config
 from .errors import CompileError
 from .fft import RealFft, plan_real_fft
 from .formats import FORMATS, Format
+from .mel import framing
 from .network import Network
 from .steps import QUANTISED, Step, steps_of
 
@@ -146,7 +147,7 @@ def plan(
         state_floats=state_floats,
         # Two words, the weights' address where they are not baked in, and the values; three words and the window
         state_bytes=(8 if baked else 16) + 4 * state_floats,
-        mel_state_bytes=12 + 4 * config.n_fft,
+        mel_state_bytes=12 + 4 * (framing(config).history + framing(config).span),
         macs_per_frame=sum(operation.macs for operation in network.operations),
     )
 
@@ -228,9 +229,10 @@ def _buffers(
     names = [name for name in strides if name != QUANTISED]
     buffers += [Buffer(name, "[frames][channels]", frames * strides[name], *alive(name)) for name in names]
     end = len(steps)
+    window = network.config.n_fft if framing(network.config).start else 0  # mirrored at the end of the audio
     buffers += [
         Buffer("audio", "[frames][hop], for int16", frames * network.config.hop_length, *(end - 1, end)),
-        Buffer("analysis", "two spectra, for log-mel", 2 * strides["spectrum"], 0, 0),
+        Buffer("analysis", "two spectra and a window, for log-mel", 2 * strides["spectrum"] + window, 0, 0),
     ]
     if QUANTISED in strides:
         row_floats = strides[QUANTISED] * layers.row_bytes // 4

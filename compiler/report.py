@@ -14,6 +14,7 @@ from .cuda import Device
 from .emit import Options
 from .formats import Table
 from .isa import Isa
+from .mel import describe, framing
 from .nvrtc import Image
 from .plan import Plan
 
@@ -46,6 +47,7 @@ def report(
         "link": options.link,
         "baked": options.baked,
         "model": {key: getattr(config, key) for key in SIZES},
+        "mel": _mel(plan),
         "max_frames": plan.max_frames,
         "latency_samples": plan.overlap_floats,
         "flash_bytes": measured.flash_bytes if measured else None,
@@ -80,6 +82,32 @@ def report(
         "tables": [{"name": table.name, "bytes": table.data.nbytes, "layout": table.layout} for table in tables],
         **({"cuda": _cuda(device, images)} if device else {}),
     }
+
+
+def _mel(plan: Plan) -> dict[str, Any] | None:
+    """What the model's log-mel is; null for a model of other features."""
+    config = plan.config
+    if config.mel is None:
+        return None
+    return {
+        "text": describe(config),
+        "sample_rate": config.sample_rate,
+        "n_fft": config.n_fft,
+        "hop_length": config.hop_length,
+        "n_mels": config.n_mels,
+        "f_min": config.f_min,
+        "f_max": config.f_max,
+        **dataclasses.asdict(config.mel),
+        "tail_frames": framing(config).tail,
+    }
+
+
+def _mel_text(figures: dict[str, Any]) -> list[str]:
+    mel = figures["mel"]
+    if mel is None:
+        return [f"takes {figures['model']['n_mels']} features a frame, no mel"]
+    assumed = f"; the checkpoint does not tell, so assumed: {', '.join(mel['assumed'])}" if mel["assumed"] else ""
+    return [f"mel: {mel['text']}{assumed}"]
 
 
 def _cuda(device: Device, images: Sequence[Image]) -> dict[str, Any]:
@@ -121,6 +149,7 @@ def to_text(figures: dict[str, Any]) -> str:
         f"{figures['name']}: {model['n_mels']} mels, dim {model['dim']}, {model['num_layers']} blocks of "
         f"{model['hidden']}, kernel {model['kernel_size']}, n_fft {model['n_fft']}, hop {model['hop_length']}, "
         f"{model['sample_rate']} Hz; {figures['macs_per_frame'] / 1e6:.2f} M multiply-adds a frame",
+        *_mel_text(figures),
         "",
         *_memory(figures),
         *([_accuracy(figures["accuracy"])] if figures["accuracy"] else []),

@@ -241,7 +241,7 @@ int vocosc_mel_init(vocosc_mel_stream *stream) { return vocosc_mel_init_target(s
 
 int vocosc_mel_reset(vocosc_mel_stream *stream) {
   if (!usable(stream, 4)) return VOCOSC_BAD_ARGUMENT;
-  if (!is_ready(stream->ready, stream->target) || stream->pending >= HOP) return VOCOSC_BAD_STREAM;
+  if (!is_ready(stream->ready, stream->target) || stream->pending >= MEL_START + HOP) return VOCOSC_BAD_STREAM;
   const uint32_t target = stream->target;
   memset(stream, 0, sizeof *stream);
   stream->ready = READY;
@@ -249,11 +249,35 @@ int vocosc_mel_reset(vocosc_mel_stream *stream) {
   return VOCOSC_OK;
 }
 
-/* One frame of the full window; the window moves on by a hop. */
+/* Where the next sample goes. Until the first frame, the audio stands behind the place of its mirror image. */
+static int next_sample(const vocosc_mel_stream *stream) {
+  const int pending = (int)stream->pending;
+  return MEL_HISTORY + (pending < MEL_START ? MEL_PAD + pending : MEL_SPAN - HOP + pending - MEL_START);
+}
+
+/* The samples that the next frame waits for. */
+static int missing_samples(const vocosc_mel_stream *stream) {
+  const int pending = (int)stream->pending;
+  return pending < MEL_START ? MEL_START - pending : MEL_START + HOP - pending;
+}
+
+/* The frames that so many samples complete. */
+static int frames_of(const vocosc_mel_stream *stream, int samples) {
+  const int missing = missing_samples(stream);
+  return samples < missing ? 0 : 1 + (samples - missing) / HOP;
+}
+
+/* One frame, all of whose samples are there; the window moves on by a hop. */
 static void finish_frame(vocosc_mel_stream *stream, vocosc_scratch *scratch, float *mel) {
-  vocosc_run_analysis(stream->target, stream->window, scratch, mel);
-  memmove(stream->window, stream->window + HOP, sizeof(float) * (N_FFT - HOP));
-  stream->pending = 0;
+//% if framing.start
+  if (stream->pending == MEL_START) { /* the first one */
+    float *first = stream->window + MEL_HISTORY + MEL_PAD;
+    for (int i = 1; i <= MEL_PAD; i++) first[-i] = first[i];
+  }
+//% endif
+  vocosc_run_analysis(stream->target, stream->window + MEL_HISTORY, scratch, mel);
+  memmove(stream->window, stream->window + HOP, sizeof(float) * (MEL_HISTORY + MEL_SPAN - HOP));
+  stream->pending = MEL_START;
 }
 
 /* The status of an analysis call's arguments, the mel's pointer and the count aside. */
@@ -261,7 +285,7 @@ static int check_analysis(const vocosc_mel_stream *stream, const vocosc_scratch 
                           const int16_t *audio_int16, int samples) {
   if (!usable(stream, 4) || !usable(scratch, 4)) return VOCOSC_BAD_ARGUMENT;
   if (samples > 0 && (audio != NULL ? !usable(audio, 4) : !usable(audio_int16, 2))) return VOCOSC_BAD_ARGUMENT;
-  if (!is_ready(stream->ready, stream->target) || stream->pending >= HOP) return VOCOSC_BAD_STREAM;
+  if (!is_ready(stream->ready, stream->target) || stream->pending >= MEL_START + HOP) return VOCOSC_BAD_STREAM;
   return audio == NULL || all_finite(audio, samples) ? VOCOSC_OK : VOCOSC_BAD_INPUT;
 }
 
@@ -271,21 +295,22 @@ static int analyse(vocosc_mel_stream *stream, vocosc_scratch *scratch, const flo
   if (!usable(mel, 4) || samples < 0 || samples > VOCOSC_MAX_FRAMES * HOP) return VOCOSC_BAD_ARGUMENT;
   const int status = check_analysis(stream, scratch, audio, audio_int16, samples);
   if (status != VOCOSC_OK) {
-    const int pending = status == VOCOSC_BAD_INPUT ? (int)stream->pending : 0; /* else there may be no stream */
-    for (int i = 0; i < (pending + samples) / HOP * MELS; i++) mel[i] = VOCOSC_SILENT_MEL;
+    /* Without a stream, as many as it could have been for. */
+    const int frames = status == VOCOSC_BAD_INPUT ? frames_of(stream, samples) : samples / HOP;
+    for (int i = 0; i < frames * MELS; i++) mel[i] = VOCOSC_SILENT_MEL;
     return status;
   }
   int frames = 0;
   for (int taken = 0; taken < samples;) {
-    const int room = HOP - (int)stream->pending;
-    const int count = samples - taken < room ? samples - taken : room;
-    float *to = stream->window + N_FFT - HOP + stream->pending;
+    const int missing = missing_samples(stream);
+    const int count = samples - taken < missing ? samples - taken : missing;
+    float *to = stream->window + next_sample(stream);
     for (int i = 0; i < count; i++) {
       to[i] = audio != NULL ? without_denormals(audio[taken + i]) : (float)audio_int16[taken + i] * (1.0f / 32768.0f);
     }
     taken += count;
     stream->pending += (uint32_t)count;
-    if (stream->pending == HOP) {
+    if (count == missing) {
       finish_frame(stream, scratch, mel + frames * MELS);
       frames++;
     }
@@ -302,14 +327,44 @@ int vocosc_mel_int16(vocosc_mel_stream *stream, vocosc_scratch *scratch, const i
   return analyse(stream, scratch, NULL, audio, samples, mel);
 }
 
+//% if framing.start
+/* Where, from first to last, that stands which mirroring puts at i. */
+static int mirrored(int i, int first, int last) {
+  if (first == last) return first;
+  while (i < first || i > last) i = 2 * (i < first ? first : last) - i;
+  return i;
+}
+
+/* The frames that mirroring the end of the audio completes. */
+static int finish_audio(const vocosc_mel_stream *stream, vocosc_scratch *scratch, float *mel) {
+  const int first = stream->pending < MEL_START ? MEL_HISTORY + MEL_PAD : 0; /* of what there is of the audio */
+  const int end = next_sample(stream);
+  const int samples = end + MEL_PAD - MEL_HISTORY; /* from the next frame's first to the mirror image's last */
+  if (end == first || samples < N_FFT) return 0;
+  const int frames = 1 + (samples - N_FFT) / HOP;
+  float *window = scratch->values + SCRATCH_MEL_WINDOW;
+  for (int frame = 0; frame < frames; frame++) {
+    for (int i = 0; i < N_FFT; i++) {
+      window[i] = stream->window[mirrored(MEL_HISTORY + frame * HOP + i, first, end - 1)];
+    }
+    vocosc_run_analysis(stream->target, window, scratch, mel + frame * MELS);
+  }
+  return frames;
+}
+//% else
+/* The frame that was begun, if there is one, completed with silence. */
+static int finish_audio(vocosc_mel_stream *stream, vocosc_scratch *scratch, float *mel) {
+  if (stream->pending == 0) return 0;
+  memset(stream->window + next_sample(stream), 0, sizeof(float) * (HOP - stream->pending));
+  vocosc_run_analysis(stream->target, stream->window, scratch, mel);
+  return 1;
+}
+//% endif
+
 int vocosc_mel_flush(vocosc_mel_stream *stream, vocosc_scratch *scratch, float *mel) {
   if (!usable(stream, 4) || !usable(scratch, 4) || !usable(mel, 4)) return VOCOSC_BAD_ARGUMENT;
-  if (!is_ready(stream->ready, stream->target) || stream->pending >= HOP) return VOCOSC_BAD_STREAM;
-  const int frames = stream->pending > 0;
-  if (frames > 0) {
-    memset(stream->window + N_FFT - HOP + stream->pending, 0, sizeof(float) * (HOP - stream->pending));
-    vocosc_run_analysis(stream->target, stream->window, scratch, mel);
-  }
+  if (!is_ready(stream->ready, stream->target) || stream->pending >= MEL_START + HOP) return VOCOSC_BAD_STREAM;
+  const int frames = finish_audio(stream, scratch, mel);
   vocosc_mel_reset(stream);
   return frames;
 }

@@ -38,7 +38,20 @@
 #define VOCOSC_MAX_FRAMES ${plan.max_frames} /* frames of a call, at most */
 #define VOCOSC_TAIL ${plan.overlap_floats}  /* samples that flush writes */
 #define VOCOSC_LATENCY_SAMPLES ${plan.overlap_floats} /* look-ahead and overlap: n_fft - hop */
-#define VOCOSC_SILENT_MEL (${silent_mel}f) /* log(1e-5): no log-mel is less (digital silence analyses to more, about -9.65); it fills mel on an error */
+#define VOCOSC_MEL_TAIL ${framing.tail} /* frames that vocosc_mel_flush writes, at most */
+//% if framing.start
+/* The frames of so many samples of audio, flushed. */
+//% set least = [1, config.n_fft - 2 * framing.pad] | max
+#define VOCOSC_MEL_FRAMES(samples) ((samples) >= ${least} ? 1 + ((samples) - ${config.n_fft - 2 * framing.pad}) / VOCOSC_HOP : 0)
+//% else
+#define VOCOSC_MEL_FRAMES(samples) (((samples) + VOCOSC_HOP - 1) / VOCOSC_HOP) /* of so many samples of audio, flushed */
+//% endif
+#define VOCOSC_MEL_PAD ${framing.pad} /* samples before the audio and behind it that mirror it, for vocosc_mel; 0: zeros before it */
+#define VOCOSC_MEL_TEXT "${mel_text}" /* what the mel is */
+//% if mel.assumed
+/* The checkpoint does not tell all of this. Assumed: ${mel.assumed | join(", ")}. */
+//% endif
+#define VOCOSC_SILENT_MEL (${silent_mel}f) /* log(${mel.floor}): no log-mel is less${" (digital silence analyses to more, about -9.65)" if mel.power_floor == 1e-6 and mel.floor == 1e-5}; it fills mel on an error */
 
 #define VOCOSC_BAKED ${options.baked | int} /* 1: the weights are in the object; 0: in ${options.name}_weights.bin, for vocosc_init_weights */
 #define VOCOSC_HAS_SELFTEST ${options.bit_exact | int}
@@ -94,8 +107,13 @@ typedef struct {
 typedef struct {
   uint32_t ready;
   uint32_t target;
+//% if framing.start
+  uint32_t pending;           /* samples so far, until the first frame; from then on ${framing.start} and those of the next */
+  float window[${framing.history + framing.span}]; /* the samples of the next frame so far, and some before them */
+//% else
   uint32_t pending;           /* samples at the window's end that no frame has covered yet: 0 .. hop - 1 */
   float window[VOCOSC_N_FFT]; /* the samples of the next frame so far, latest last */
+//% endif
 } vocosc_mel_stream;
 
 /* Working memory of one call; holds nothing between calls. Aligned to 64 bytes it is fastest. */
@@ -201,10 +219,18 @@ int vocosc_flush_int16(vocosc_stream *stream, int16_t *audio);
 
 /*
  * The analysis: takes samples = 0 .. VOCOSC_MAX_FRAMES * VOCOSC_HOP of audio (any number, not only whole hops) and
+//% if framing.start
+ * writes the log-mel frames that they complete, at most VOCOSC_MAX_FRAMES. Frame t covers the VOCOSC_N_FFT samples
+ * from t * VOCOSC_HOP - VOCOSC_MEL_PAD on; before the first sample and behind the last one the audio is mirrored. The
+ * first frame waits for ${framing.start} samples, each other one for VOCOSC_HOP more.
+ * Returns the number of frames or a negative status. Flush mirrors the end of the audio, writes the frames that this
+ * completes (0 to VOCOSC_MEL_TAIL), and resets; audio too short to be mirrored once is mirrored to and fro.
+//% else
  * writes the log-mel frames that they complete, at most VOCOSC_MAX_FRAMES. Frame t covers the VOCOSC_N_FFT samples
  * that end with sample (t + 1) * VOCOSC_HOP; before the first sample there is silence.
  * Returns the number of frames or a negative status. Flush completes a frame that was begun with silence, writes it if
  * there is one (0 or 1 frames), and resets.
+//% endif
  */
 int vocosc_mel_init(vocosc_mel_stream *stream);
 int vocosc_mel_init_target(vocosc_mel_stream *stream, vocosc_target target);

@@ -61,40 +61,53 @@ typedef struct {
   vocosc_mel_stream stream;
   int64_t position; /* samples read */
   bool ended;
+  const float *mel; /* the frames that were handed out */
+  int given;        /* so many */
+  int waiting;      /* and so many behind them */
   int16_t samples[VOCOSC_MAX_FRAMES * VOCOSC_HOP];
-  float mel[VOCOSC_MAX_FRAMES * VOCOSC_MELS];
+  float frames[(VOCOSC_MAX_FRAMES + VOCOSC_MEL_TAIL) * VOCOSC_MELS];
 } analysis;
 
 static bool analysis_open(analysis *in, const char *path) {
   in->position = 0;
   in->ended = false;
+  in->given = 0;
+  in->waiting = 0;
   if (!wav_open(&in->wav, path)) return false;
   const int status = vocosc_mel_init(&in->stream);
   return status == VOCOSC_OK || fail(path, "%s", vocosc_status_text(status));
 }
 
-/*
- * Fills in->mel with the frames of the next `chunk` hops of audio. Returns how many they are, 0 at the end, or -1
- * after an error, which it has reported. Whole hops complete as many frames; the rest at the end is flushed.
- */
-static int analysis_read(analysis *in, int chunk) {
-  if (in->ended) return 0;
+/* The frames of the next `chunk` hops of audio, with those of the flush at its end. False after a reported error. */
+static bool analysis_fill(analysis *in, int chunk) {
   vocosc_scratch *scratch = &decoder.scratch;
   const int samples = wav_read(&in->wav, in->samples, chunk * VOCOSC_HOP);
-  if (samples < 0) return -1;
+  if (samples < 0) return false;
   in->position += samples;
-  int frames = vocosc_mel_int16(&in->stream, scratch, in->samples, samples, in->mel);
+  int frames = vocosc_mel_int16(&in->stream, scratch, in->samples, samples, in->frames);
   if (frames >= 0 && samples < chunk * VOCOSC_HOP) {
     in->ended = true;
-    const int flushed = vocosc_mel_flush(&in->stream, scratch, in->mel + frames * VOCOSC_MELS);
+    const int flushed = vocosc_mel_flush(&in->stream, scratch, in->frames + frames * VOCOSC_MELS);
     frames = flushed < 0 ? flushed : frames + flushed;
   }
-  if (frames < 0) {
-    fail(in->wav.path, "%s", vocosc_status_text(frames));
-    return -1;
-  }
+  if (frames < 0) return fail(in->wav.path, "%s", vocosc_status_text(frames));
+  in->mel = in->frames;
+  in->given = 0;
+  in->waiting = frames;
   progress_show(in->position, in->wav.samples, "samples");
-  return frames;
+  return true;
+}
+
+/* Points in->mel at the next frames, at most `chunk`. Returns how many, 0 at the end, or -1 after a reported error. */
+static int analysis_read(analysis *in, int chunk) {
+  if (in->given > 0) in->mel += in->given * VOCOSC_MELS;
+  in->given = 0;
+  while (in->waiting == 0 && !in->ended) {
+    if (!analysis_fill(in, chunk)) return -1;
+  }
+  in->given = in->waiting < chunk ? in->waiting : chunk;
+  in->waiting -= in->given;
+  return in->given;
 }
 
 /* Writes the log-mel of all frames, or what the decoder makes of it. */
@@ -113,7 +126,7 @@ static bool convert(const command_options *options, bool is_copy) {
   bool ok = analysis_open(&in, options->files[0]);
   if (ok) {
     const int64_t samples = in.wav.samples;
-    const int64_t frames = samples < 0 ? -1 : (samples + VOCOSC_HOP - 1) / VOCOSC_HOP;
+    const int64_t frames = samples < 0 ? -1 : VOCOSC_MEL_FRAMES(samples);
     const int64_t rows = frames < 0 || !is_copy ? frames : frames * VOCOSC_HOP;
     ok = writer_open(&out, options->files[1], is_copy ? 0 : VOCOSC_MELS, rows);
     ok = writer_close(&out, ok && write_frames(options, &in, is_copy));

@@ -21,6 +21,7 @@ int vocosc_tool_info(const command_options *options) {
   report_count("n_fft", VOCOSC_N_FFT);
   report_count("hop", VOCOSC_HOP);
   report_count("mels", VOCOSC_MELS);
+  report_text("mel", VOCOSC_MEL_TEXT);
   report_numbers("chunks", VOCOSC_CHUNKS_TEXT);
   report_count("max_frames", vocosc_max_frames());
   report_count("tail_samples", VOCOSC_TAIL);

@@ -180,7 +180,7 @@ void vocosc_analysis_libs(const float *window, vocosc_scratch *scratch, float *m
     float sum = 0.0f;
     for (int i = start; i < end; i++) {
       const int bin = vocosc_mel_first_bin[filter] + i - start;
-      sum += vocosc_mel_weights[i] * sqrtf(re[bin] * re[bin] + im[bin] * im[bin] + POWER_FLOOR);
+      sum += vocosc_mel_weights[i] * ${"sqrtf" if mel.power == 1}(re[bin] * re[bin] + im[bin] * im[bin] + POWER_FLOOR);
     }
     mel[filter] = logf(fmaxf(sum, MEL_FLOOR));
   }

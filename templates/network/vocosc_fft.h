@@ -86,11 +86,16 @@ ${from_halves("vocosc_") | chomp}
 ${one_pass("forward", "-", loop.index, step) | chomp}
 //% endfor
 
-/* The magnitude that the model was trained on: the small term keeps its gradient finite. */
+//% if mel.power == 1
+/* The magnitude that the model was trained on: a small term keeps its gradient finite, or denormal numbers away. */
 static float magnitude_of(float re, float im) { return __builtin_sqrtf(fma_float(re, re, fma_float(im, im, POWER_FLOOR))); }
+//% else
+/* The power that the model was trained on; a small term keeps denormal numbers away. */
+static float magnitude_of(float re, float im) { return fma_float(re, re, fma_float(im, im, POWER_FLOOR)); }
+//% endif
 
 /*
- * From samples [N_FFT], which the analysis window multiplies, to magnitudes sqrt(re^2 + im^2 + 1e-6) of BINS bins.
+ * From samples [N_FFT], which the analysis window multiplies, to ${"magnitudes sqrt(re^2 + im^2 + POWER_FLOOR)" if mel.power == 1 else "powers re^2 + im^2"} of BINS bins.
  * `spectrum` and `work` are two buffers of 2 * FFT_LENGTH and of BINS at least. Returns the one that holds the magnitudes.
  */
 static const float *forward_real_fft(const float *samples, float *restrict spectrum, float *restrict work) {

@@ -12,6 +12,10 @@ enum {
   OVERLAP = ${plan.overlap_floats}, /* N_FFT - HOP */
   BINS = ${plan.bins},
   MELS = ${config.n_mels},
+  MEL_PAD = ${framing.pad}, /* samples before and behind the audio that mirror it */
+  MEL_START = ${framing.start}, /* samples that the first frame waits for */
+  MEL_SPAN = ${framing.span}, /* from a frame's first sample to the last that it waits for */
+  MEL_HISTORY = ${framing.history}, /* samples before a frame that are kept */
   DIM = ${plan.dim}, /* channels of the rows that are convolved and normalised */
   TAPS = ${plan.left + 1}, /* frames that a convolution sees */
   LEFT = ${plan.left}, /* those before the current one */
@@ -39,6 +43,9 @@ enum {
 //% for buffer in plan.scratch
   SCRATCH_${buffer.name | upper} = ${buffer.offset}, /* ${buffer.floats} floats ${buffer.layout} */
 //% endfor
+//% if framing.start
+  SCRATCH_MEL_WINDOW = SCRATCH_ANALYSIS + 2 * SPECTRUM_STRIDE, /* n_fft floats, the end of the audio mirrored */
+//% endif
 //% if limits
 
   /* The largest inputs in int16: times the largest sum of an output's |weights| they stay below 2^31. */
@@ -50,8 +57,8 @@ enum {
 
 #define NORM_EPSILON ${norm_epsilon | literal}
 #define MAX_MAGNITUDE ${max_magnitude | literal} /* of a bin of the spectrum */
-#define POWER_FLOOR ${power_floor | literal} /* under the root of a magnitude of the analysis */
-#define MEL_FLOOR ${mel_floor | literal} /* log-mel is the logarithm of this at least */
+#define POWER_FLOOR ${power_floor | literal} /* added to the power of a bin of the analysis */
+#define MEL_FLOOR ${mel.floor | literal} /* log-mel is the logarithm of this at least */
 
 /* The weights, as vocosc_weights.bin holds them: little-endian, aligned to 64 bytes. compiler/weights.py writes it. */
 typedef struct {

@@ -22,7 +22,7 @@ ${floats("half_cosines", plan.fft.half_cosines, "cos(2 pi k / n_fft), for the st
 ${floats("half_sines", plan.fft.half_sines, "The sines to these cosines.")}
 ${integers("mel_first_bin", filterbank.first_bins, "The first FFT bin of each mel filter: [mels].")}
 ${integers("mel_first_weight", filterbank.starts, "Where each filter's weights start, and where the last one's end: [mels + 1].")}
-${floats("mel_weights", filterbank.weights, "Slaney's mel filters without their zeros, one after the other.")}
+${floats("mel_weights", filterbank.weights, "The mel filters (" ~ ("HTK" if mel.scale == "htk" else "Slaney") ~ "'s scale, " ~ ("Slaney's norm" if mel.norm == "slaney" else "no norm") ~ ") without their zeros, one after the other.")}
 ${floats("last_panel_mask", last_panel_mask, "1 for the channels of the last panel, 0 for its padding: [16].")}
 //% if options.bit_exact
 ${floats("golden_mel", golden_mel, "The frame of log-mel that the self-test decodes: [mels].")}
