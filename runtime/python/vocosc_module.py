@@ -55,6 +55,7 @@ MAX_FRAMES: int = _SIZES["MAX_FRAMES"]
 LATENCY_SAMPLES: int = _SIZES["LATENCY_SAMPLES"]
 
 _TAIL: int = _SIZES["TAIL"]
+_MEL_TAIL: int = _SIZES["MEL_TAIL"]
 _SILENT_MEL: float = _SIZES["SILENT_MEL"]
 _LN_10 = float(np.log(10.0))
 _ENOUGH_FRAMES = 40  # to tell a scale by
@@ -420,8 +421,8 @@ class MelStream(_State):
         return frames[:count]
 
     def flush(self) -> np.ndarray:
-        """The end of the recording: the frame that was begun, completed with silence, if there is one. Resets."""
-        frames = np.empty((1, MELS), np.float32)
+        """The end of the recording: the frames that silence, or the audio mirrored, completes. Resets."""
+        frames = np.empty((_MEL_TAIL, MELS), np.float32)
         with self._lock:
             count = _checked(_mel_flush(self._address, _scratches.address, _address(frames)))
         return frames[:count]
