@@ -37,8 +37,9 @@ def measure(tool: Path, network: Network) -> Accuracy | None:
             except (OSError, subprocess.CalledProcessError):
                 return None
         log_mel = np.load(mel)
-        decoded = np.load(audio).ravel()[: len(log_mel) * network.config.hop_length]
+        decoded = np.load(audio).ravel()
     truth = decode(network, log_mel)
+    decoded = decoded[: len(truth)]
     noise = float(((truth - decoded) ** 2).sum())
     snr = 10 * math.log10(float((truth**2).sum()) / noise) if noise else math.inf
     return Accuracy(round(snr, 1), "the checkpoint in float64", len(log_mel))

@@ -48,8 +48,6 @@ def _layout(operation: Operation) -> Operation:
         tensors["weight"] = tensors["weight"].transpose(2, 1, 0).reshape(-1, operation.outputs)
     elif operation.kind in ("depthwise_conv", "linear"):
         tensors["weight"] = tensors["weight"].reshape(operation.outputs, -1).T
-    if operation.kind.endswith("conv"):
-        source += ", weight norm folded"
     return replace(operation, tensors={name: _round(source, value) for name, value in tensors.items()}, source=source)
 
 

@@ -12,13 +12,17 @@ from .interpret import Rows, Watch
 from .interpret import decode as interpret
 from .mel import hann
 from .network import MAX_MAGNITUDE, NORM_EPSILON, Network, Operation
+from .synthesis import envelope, is_divided, trim
 from .tensors import Array
 
 
 def decode(network: Network, mel: NDArray[np.float32], watch: Watch | None = None) -> Array:
-    """Turns log-mel [frames, mels] into audio [frames * hop]; `watch` is shown each operation and its input."""
+    """Turns log-mel [frames, mels] into audio; `watch` is shown each operation and its input.
+
+    The audio is that of the whole utterance, or, where the overlap-add's end is cut off in training, [frames * hop].
+    """
     audio = interpret(network, np.asarray(mel, np.float64), _Float64(network.config), watch)
-    return audio[: len(mel) * network.config.hop_length]
+    return audio if is_divided(network.config) else audio[: len(mel) * network.config.hop_length]
 
 
 class _Float64:
@@ -60,4 +64,7 @@ class _Float64:
         audio = np.zeros((len(frames) - 1) * hop + max(n_fft, hop))
         for start, frame in zip(range(0, len(frames) * hop, hop), frames, strict=True):
             audio[start : start + n_fft] += frame
+        if is_divided(self.config):
+            cut = slice(trim(self.config), len(audio) - trim(self.config))
+            audio = audio[cut] / envelope(hann(n_fft), hop, len(frames))[cut]
         return audio

@@ -15,11 +15,11 @@ from .arithmetic import Floats, exp, fma, gelu, layer_norm, sincos
 from .fft import RealFft
 from .formats import Table, format_of
 from .interpret import Rows, decode
-from .mel import hann
 from .network import MAX_MAGNITUDE, NORM_EPSILON, Operation
 from .pack import input_limits
 from .plan import Plan
 from .steps import normalised_products
+from .synthesis import envelope, is_divided, synthesis_window, trim
 
 
 def golden_mel(n_mels: int) -> Floats:
@@ -37,7 +37,7 @@ def golden_frames(plan: Plan) -> int:
 
 
 def golden_hash(plan: Plan, tables: Sequence[Table]) -> int:
-    """FNV-1a, over the words of the audio and then of the overlap, of the golden frames."""
+    """FNV-1a, over the words of the audio of the golden frames and then of what flush gives."""
     mel = np.tile(golden_mel(plan.config.n_mels), (golden_frames(plan), 1))
     value = 14695981039346656037
     for word in exact_decode(plan, tables, mel).view(np.uint32).tolist():
@@ -46,7 +46,7 @@ def golden_hash(plan: Plan, tables: Sequence[Table]) -> int:
 
 
 def exact_decode(plan: Plan, tables: Sequence[Table], mel: Floats) -> Floats:
-    """The audio of log-mel [frames, mels], and the overlap behind it, as the object gives them."""
+    """The audio of log-mel [frames, mels], what flush gives included, as the object gives it."""
     return np.asarray(decode(plan.network, mel, _Exact(plan, tables)), np.float32)
 
 
@@ -95,15 +95,19 @@ class _Exact:
         return _inverse_real_fft(self.plan.fft, re, im)
 
     def overlap_add(self, frames: Rows) -> Rows:
-        n_fft, hop, kept = self.plan.config.n_fft, self.plan.config.hop_length, self.plan.overlap_floats
-        window = (hann(n_fft) / n_fft).astype(np.float32)
+        config, hop, kept = self.plan.config, self.plan.config.hop_length, self.plan.overlap_floats
+        window = synthesis_window(config)
         overlap, audio = np.zeros(kept, np.float32), []
         for frame in frames:
             total = frame * window
             total[:kept] = fma(frame[:kept], window[:kept], overlap)
             audio.append(total[:hop])
             overlap = total[hop:]
-        return np.concatenate([*audio, overlap])
+        found = np.concatenate([*audio, overlap])
+        if is_divided(config):
+            cut = slice(trim(config), len(found) - trim(config))
+            found = found[cut] / envelope(window, hop, len(frames))[cut]
+        return found
 
 
 # ---- inverse FFT ----

@@ -36,11 +36,11 @@ class Arithmetic(Protocol):
         """[frames, n_fft], windowed."""
 
     def overlap_add(self, frames: Rows) -> Rows:
-        """All samples, those included that later frames would add to."""
+        """All samples of audio, those included that later frames would add to; see compiler/synthesis.py."""
 
 
 def decode(network: Network, mel: NDArray[np.float32], arithmetic: Arithmetic, watch: Watch | None = None) -> Rows:
-    """Turns log-mel [frames, mels] into audio [(frames - 1) * hop + n_fft]; an utterance that begins with silence.
+    """Turns log-mel [frames, mels] into all of an utterance's audio.
 
     `watch` is shown each operation and its input.
     """

@@ -7,7 +7,9 @@ An operation reads the rows of one buffer and writes those of another, one row o
     layer_norm      (x - mean) / sqrt(variance + NORM_EPSILON), then * scale + shift if it has these tensors
     linear          a matrix product with bias
     inverse_rfft    spectrum to windowed frames of n_fft samples
-    overlap_add     frames to audio, hop samples each
+    overlap_add     frames to audio, hop samples each; see compiler/synthesis.py
+
+Frames before an utterance and behind it are zero at the input of every convolution.
 
 The epilogue of a conv or linear is what happens to a finished dot product on its way to the output y:
 
@@ -17,7 +19,7 @@ The epilogue of a conv or linear is what happens to a finished dot product on it
     exp             y = min(exp(sum), MAX_MAGNITUDE)
     polar           y, which holds magnitudes, becomes the real part y * cos(sum) and the imaginary part y * sin(sum)
 
-To add a model family, write a function like `streaming_vocos`.
+To add a model family, write a function like `streaming_vocos` or `vocos`.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from numpy.typing import NDArray
 from .checkpoint import PREFIX, STREAMING, Checkpoint
 from .config import Config, Overrides, read_config
 from .errors import CompileError
+from .synthesis import check_synthesis
 from .tensors import Tensors
 
 NORM_EPSILON = 1e-6
@@ -104,6 +107,11 @@ class Network:
     config: Config
     operations: tuple[Operation, ...]
 
+    @property
+    def lookahead(self) -> int:
+        """The frames that must have come before the first one is complete: the right contexts, added up."""
+        return sum(operation.right for operation in self.operations)
+
 
 def readers(operations: Sequence[Operation], writer: int) -> list[int]:
     """The operations that read what one writes, before another overwrites it."""
@@ -124,63 +132,95 @@ def read_network(checkpoint: Checkpoint, overrides: Overrides) -> Network:
     """
     try:
         config = read_config(checkpoint, overrides)
-        if checkpoint.family != STREAMING or config.padding != "causal" or any(config.lookahead):
-            raise CompileError("a model that looks ahead, of gemelo-ai/vocos or another: these do not compile yet")
         tensors = Tensors(checkpoint.tensors)
-        operations = streaming_vocos(config, tensors)
+        operations = (streaming_vocos if checkpoint.family == STREAMING else vocos)(config, tensors)
         tensors.check_all_taken()
+        check_synthesis(config)
     except CompileError as error:
         raise CompileError(f"{checkpoint.path}: {error}") from error
     return Network(config, operations)
 
 
 def streaming_vocos(config: Config, take: Tensors) -> tuple[Operation, ...]:
-    """Streaming Vocos: causal ConvNeXt blocks and an inverse-STFT head (H. Siuzdak, "Vocos", 2023, section 3).
+    """Streaming Vocos, whose convolutions are causal, or see some frames ahead."""
+    return _schedule(config, take, _Names(PREFIX, "0", "1", ".conv.conv"))
+
+
+def vocos(config: Config, take: Tensors) -> tuple[Operation, ...]:
+    """Vocos as its authors publish it: convolutions see as far ahead as back, and the overlap-add is divided."""
+    return _schedule(config, take, _Names("", "backbone", "head", ""))
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Where a family keeps its tensors."""
+
+    prefix: str  # of all of them, and of no interest
+    backbone: str
+    head: str
+    conv: str  # behind a convolution's own name
+
+
+def _schedule(config: Config, take: Tensors, names: _Names) -> tuple[Operation, ...]:
+    """ConvNeXt blocks and an inverse-STFT head (H. Siuzdak, "Vocos", 2023, section 3).
 
     The head's linear layer gives log-magnitudes and phases; it is two operations here.
     """
     dim, hidden, bins = config.dim, config.hidden, config.n_fft // 2 + 1
-    left = config.kernel_size - 1
+    ahead = iter(config.lookahead)
 
     def conv(kind: str, name: str, x: str, source: str, inputs: int = dim) -> Operation:
+        source += names.conv
         is_embedding = kind == "conv"
-        tensors = take.conv(PREFIX + source, (dim, inputs if is_embedding else 1, left + 1))
-        return Operation(kind, name, x, "normalised", inputs, dim, tensors, source, left=left, is_precise=is_embedding)
+        shape = (dim, inputs if is_embedding else 1, config.kernel_size)
+        tensors = take.conv(names.prefix + source, shape)
+        source += ", weight norm folded" if names.conv else ""
+        right = next(ahead)
+        left = config.kernel_size - 1 - right
+        return Operation(
+            kind, name, x, "normalised", inputs, dim, tensors, source, left=left, right=right, is_precise=is_embedding
+        )
+
+    def norm(name: str) -> dict[str, NDArray[np.float64]]:
+        if config.bandwidth_id is None or name == f"{names.backbone}.final_layer_norm":
+            return take.norm(name, dim)
+        return take.adaptive_norm(name, dim, config.bandwidths, config.bandwidth_id)
 
     def layer_norm(name: str, x: str, y: str, source: str) -> Operation:
-        return Operation("layer_norm", name, x, y, dim, dim, take.norm(PREFIX + source, dim), source)
+        return Operation("layer_norm", name, x, y, dim, dim, norm(names.prefix + source), source)
 
     def linear(name: str, x: str, y: str, source: str, *, epilogue: str, gamma: str = "") -> Operation:
         inputs, outputs = (dim, hidden) if y == "hidden" else (hidden, dim)
-        tensors = take.linear(PREFIX + source, outputs, inputs)
+        tensors = take.linear(names.prefix + source, outputs, inputs)
         if gamma:
-            tensors["layer_scale"] = take.layer_scale(PREFIX + gamma, outputs)
+            tensors["layer_scale"] = take.layer_scale(names.prefix + gamma, outputs)
             source += f", {gamma} folded"
         return Operation("linear", name, x, y, inputs, outputs, tensors, source, epilogue)
 
     def head(name: str, half: int, *, epilogue: str) -> Operation:
         tensors = {key: np.split(value, 2)[half] for key, value in out.items()}
-        source = f"1.out, {('first', 'second')[half]} half"
+        source = f"{names.head}.out, {('first', 'second')[half]} half"
         return Operation(
             "linear", name, "normalised", "spectrum", dim, bins, tensors, source, epilogue, is_precise=True
         )
 
+    backbone = names.backbone
     operations = [
-        conv("conv", "embed", "mel", "0.embed.conv.conv", config.n_mels),
-        layer_norm("embed_norm", "normalised", "residual", "0.norm"),
+        conv("conv", "embed", "mel", f"{backbone}.embed", config.n_mels),
+        layer_norm("embed_norm", "normalised", "residual", f"{backbone}.norm"),
     ]
     for i in range(config.num_layers):
-        block, at = f"block{i}", f"0.convnext.{i}"
+        block, at = f"block{i}", f"{backbone}.convnext.{i}"
         operations += [
-            conv("depthwise_conv", f"{block}_conv", "residual", f"{at}.dwconv.conv.conv"),
+            conv("depthwise_conv", f"{block}_conv", "residual", f"{at}.dwconv"),
             layer_norm(f"{block}_norm", "normalised", "normalised", f"{at}.norm"),
             linear(f"{block}_expand", "normalised", "hidden", f"{at}.pwconv1", epilogue="gelu"),
             linear(f"{block}_contract", "hidden", "residual", f"{at}.pwconv2", epilogue="add", gamma=f"{at}.gamma"),
         ]
-    operations.append(layer_norm("final_norm", "residual", "normalised", "0.final_layer_norm"))
-    out = take.linear(PREFIX + "1.out", 2 * bins, dim)
+    operations.append(layer_norm("final_norm", "residual", "normalised", f"{backbone}.final_layer_norm"))
+    out = take.linear(f"{names.prefix}{names.head}.out", 2 * bins, dim)
     operations += [head("magnitude", 0, epilogue="exp"), head("phase", 1, epilogue="polar")]
-    take.check_istft(PREFIX + "1.istft.", config.n_fft)
+    take.check_istft(f"{names.prefix}{names.head}.istft.", config.n_fft)
     return (
         *operations,
         Operation("inverse_rfft", "inverse_rfft", "spectrum", "samples", bins, config.n_fft),

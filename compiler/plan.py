@@ -17,6 +17,7 @@ from .formats import FORMATS, Format
 from .mel import framing
 from .network import Network
 from .steps import QUANTISED, Step, steps_of
+from .synthesis import cover, is_divided, trim
 
 ROWS = ("layer_norm", "depthwise_conv")  # the operations on rows of one width
 MAX_CHUNK = 4096  # frames: 82 s at 50 Hz; scratch grows with it
@@ -79,7 +80,7 @@ class Plan:
     kernels: tuple[Kernel, ...]
     dim: int  # channels of the rows that are convolved and normalised
     dim_stride: int
-    left: int  # frames of left context of each convolution
+    left: int  # frames that each convolution keeps for the next call: all that it sees but one
     widths: dict[str, int]  # channels, by buffer
     strides: dict[str, int]  # by buffer
     fft: RealFft
@@ -95,6 +96,24 @@ class Plan:
     state_bytes: int  # of the stream struct
     mel_state_bytes: int  # of the analysis stream struct
     macs_per_frame: int  # multiply-adds of the products and convolutions, without padding
+    lookahead: int  # frames: the right contexts of the convolutions, added up
+    trim: int  # samples at both ends of the overlap-add that are no audio
+    cover: int  # frames that add to a sample, at most
+
+    @property
+    def counts_frames(self) -> bool:
+        """Whether a stream counts frames, because not every call gives a hop of samples for each."""
+        return self.lookahead > 0 or self.is_divided
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether the overlap-add is divided by its envelope."""
+        return is_divided(self.config)
+
+    @property
+    def tail(self) -> int:
+        """The samples that flush gives, at most."""
+        return self.lookahead * self.config.hop_length + self.overlap_floats - self.trim
 
 
 def padded(count: int) -> int:
@@ -118,6 +137,8 @@ def plan(
     dim = _only({op.inputs for op in network.operations if op.kind in ROWS}, "widths of normalised rows")
     fft = plan_real_fft(config.n_fft)
     steps = steps_of(network, precision)
+    lookahead = sum(operation.right for operation in network.operations)
+    counters = 8 if lookahead or is_divided(config) else 0
     if len(fft.passes) % 2 == 1 and not libraries:  # our passes go to and fro between two buffers, and end in the first
         steps = tuple(replace(step, x="spectrum") if step.kind == "overlap_add" else step for step in steps)
     widths, state = _widths(network), _state(network)
@@ -133,7 +154,7 @@ def plan(
         kernels=_kernels(steps, strides),
         dim=dim,
         dim_stride=row_stride(dim),
-        left=_only({op.left for op in network.operations if op.kind.endswith("conv")}, "contexts of convolutions"),
+        left=_only({op.taps - 1 for op in network.operations if op.kind.endswith("conv")}, "contexts of convolutions"),
         widths=widths,
         strides=strides,
         fft=fft,
@@ -145,10 +166,13 @@ def plan(
         bins=config.n_fft // 2 + 1,
         overlap_floats=config.n_fft - config.hop_length,
         state_floats=state_floats,
-        # Two words, the weights' address where they are not baked in, and the values; three words and the window
-        state_bytes=(8 if baked else 16) + 4 * state_floats,
+        # Two words, the weights' address where they are not baked in, counters, values; three words and the window
+        state_bytes=(8 if baked else 16) + counters + 4 * state_floats,
         mel_state_bytes=12 + 4 * (framing(config).history + framing(config).span),
         macs_per_frame=sum(operation.macs for operation in network.operations),
+        lookahead=lookahead,
+        trim=trim(config),
+        cover=cover(config),
     )
 
 
@@ -208,7 +232,8 @@ def _state(network: Network) -> tuple[Area, ...]:
     for operation in network.operations:
         if operation.kind.endswith("conv"):
             channels = operation.inputs if operation.x == "mel" else padded(operation.inputs)
-            put(operation.name, f"[{operation.left}][{channels}], frames of {operation.x}", operation.left * channels)
+            kept = operation.taps - 1
+            put(operation.name, f"[{kept}][{channels}], frames of {operation.x}", kept * channels)
     config = network.config
     put("overlap", "[n_fft - hop]", config.n_fft - config.hop_length)
     return tuple(found)

@@ -49,7 +49,7 @@ def report(
         "model": {key: getattr(config, key) for key in SIZES},
         "mel": _mel(plan),
         "max_frames": plan.max_frames,
-        "latency_samples": plan.overlap_floats,
+        **_latency(plan),
         "flash_bytes": measured.flash_bytes if measured else None,
         "flash_bytes_estimate": _flash_estimate(plan, weight_bytes, options),
         "weight_bytes": weight_bytes,
@@ -110,6 +110,20 @@ def _mel_text(figures: dict[str, Any]) -> list[str]:
     return [f"mel: {mel['text']}{assumed}"]
 
 
+def _latency(plan: Plan) -> dict[str, Any]:
+    """By how much audio lags that which its mel is of, in frames, samples and ms: what is waited for, and why."""
+    config = plan.config
+    ahead = plan.lookahead * config.hop_length
+    parts = {"": ahead + plan.overlap_floats, "lookahead_": ahead, "overlap_": plan.overlap_floats}
+    found: dict[str, Any] = {"padding": config.padding, "tail_samples": plan.tail}
+    for part, samples in parts.items():
+        frames = samples / config.hop_length
+        found[f"latency_{part}frames"] = int(frames) if frames == int(frames) else round(frames, 6)
+        found[f"latency_{part}samples"] = samples
+        found[f"latency_{part}ms"] = round(1000 * samples / config.sample_rate, 6)
+    return found
+
+
 def _cuda(device: Device, images: Sequence[Image]) -> dict[str, Any]:
     return {
         "batch": device.batch,
@@ -150,6 +164,9 @@ def to_text(figures: dict[str, Any]) -> str:
         f"{model['hidden']}, kernel {model['kernel_size']}, n_fft {model['n_fft']}, hop {model['hop_length']}, "
         f"{model['sample_rate']} Hz; {figures['macs_per_frame'] / 1e6:.2f} M multiply-adds a frame",
         *_mel_text(figures),
+        f"latency {figures['latency_ms']:.1f} ms: {figures['latency_lookahead_frames']} frames of look-ahead "
+        f"({figures['latency_lookahead_ms']:.1f} ms), overlap {figures['latency_overlap_samples']} samples "
+        f"({figures['latency_overlap_ms']:.1f} ms)",
         "",
         *_memory(figures),
         *([_accuracy(figures["accuracy"])] if figures["accuracy"] else []),

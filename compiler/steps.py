@@ -20,6 +20,8 @@ QUANTISED = "quantised"
 class Step:
     """A call. `format` is that of its weights, or, if `product` is set, of the rows that it quantises for that product.
 
+    The rows of its input are frames that came `lag` frames before those of the mel: the right contexts so far.
+
     kind: conv, linear, layer_norm, quantise, inverse_rfft, overlap_add, or conv_norm, a depthwise convolution and the
     layer norm behind it.
     """
@@ -30,6 +32,7 @@ class Step:
     y: str
     format: Format | None = None
     product: str = ""
+    lag: int = 0
 
     @property
     def name(self) -> str:
@@ -46,6 +49,7 @@ def steps_of(network: Network, precision: str) -> tuple[Step, ...]:
     """All steps, in order. Raises CompileError for an order of operations that there are no kernels for."""
     steps: list[Step] = []
     operations = network.operations
+    _check_delays(operations)
     for i, operation in enumerate(operations):
         chosen = format_of(operation, precision) if operation.is_product else None
         if operation.kind == "depthwise_conv":
@@ -64,7 +68,20 @@ def steps_of(network: Network, precision: str) -> tuple[Step, ...]:
             steps.append(Step(operation.kind, operation, QUANTISED, operation.y, chosen))
         else:
             steps.append(Step(operation.kind, operation, operation.x, operation.y, chosen))
-    return tuple(steps)
+    ahead = [step.operation.right if step.kind in ("conv", "conv_norm") else 0 for step in steps]
+    lags = itertools.accumulate(ahead, initial=0)
+    return tuple(replace(step, lag=lag) for step, lag in zip(steps, lags, strict=False))
+
+
+def _check_delays(operations: Sequence[Operation]) -> None:
+    """Behind a convolution that looks ahead, the rows that are older than its own are its input's, which it delays."""
+    for i, conv in enumerate(operations):
+        written = {conv.y} | ({conv.x} if conv.kind == "depthwise_conv" else set())
+        for operation in operations[i + 1 :] if conv.right else ():
+            reads = {operation.x} | ({operation.y} if operation.epilogue in ("add", "polar") else set())
+            if reads - written:
+                raise CompileError(f"{operation.name}: reads {operation.x}, which {conv.name} looks ahead of")
+            written.add(operation.y)
 
 
 def normalised_products(steps: Sequence[Step]) -> set[str]:

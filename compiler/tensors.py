@@ -35,6 +35,10 @@ class Tensors:
         """The affine part of a LayerNorm: `scale` and `shift`, both (dim,)."""
         return {"scale": self.take(name + ".weight", (dim,)), "shift": self.take(name + ".bias", (dim,))}
 
+    def adaptive_norm(self, name: str, dim: int, rows: int, row: int) -> dict[str, Array]:
+        """The same of an AdaLayerNorm, which has tables (rows, dim): one row of them."""
+        return {part: self.take(f"{name}.{part}.weight", (rows, dim))[row] for part in ("scale", "shift")}
+
     def linear(self, name: str, outputs: int, inputs: int) -> dict[str, Array]:
         """A linear layer: `weight` (outputs, inputs), `bias` (outputs,)."""
         return {"weight": self.take(name + ".weight", (outputs, inputs)), "bias": self.take(name + ".bias", (outputs,))}

@@ -7,7 +7,6 @@ the header names the architecture, by a hash of all that the code was compiled f
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import struct
@@ -24,6 +23,9 @@ from .plan import Plan
 MAGIC = b"VOCOSCWT"
 VERSION = 1
 BYTE_ORDER_MARK = 0x01020304
+_SIZES = (
+    *("sample_rate", "n_fft", "hop_length", "n_mels", "dim", "hidden", "kernel_size", "num_layers", "f_min", "f_max"),
+)
 _HEADER = struct.Struct("<8sIIII")  # magic, version, byte order, bytes of the file, CRC-32 of all that follows
 
 
@@ -52,13 +54,17 @@ def build_weights(plan: Plan, tables: Sequence[Table], golden_hash: int) -> Weig
 
 def _architecture(plan: Plan, tables: Sequence[Table]) -> bytes:
     """SHA-256 of all that the weights must have in common with the code, whatever their values are."""
+    config = plan.config
     facts = {
-        "config": dataclasses.asdict(plan.config),
+        "config": {name: getattr(config, name) for name in _SIZES},
         "precision": plan.precision,
         "panel": PANEL,
         "limits": input_limits(plan.network, tables),  # of integers: the code relies on them, so that no sum overflows
         "tables": [(table.name, table.c_type, table.layout, table.data.size) for table in tables],
     }
+    if plan.counts_frames:
+        facts["right"] = [operation.right for operation in plan.network.operations]
+        facts["padding"] = config.padding
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).digest()
 
 

@@ -4,6 +4,9 @@
 #include <string.h>
 
 #include "vocosc_model.h"
+//% if plan.counts_frames
+#include "vocosc_output.h"
+//% endif
 #include "vocosc_target.h"
 #include "vocosc_values.h"
 
@@ -103,10 +106,17 @@ int vocosc_init_weights(vocosc_stream *stream, vocosc_target target, const void 
 /* A stream from init names a target of this build; a damaged one, or a snapshot from elsewhere, may not. */
 static int is_ready(uint32_t ready, uint32_t target) { return ready == READY && vocosc_target_is_built(target); }
 
+//% if plan.counts_frames
+/* Nor may one that counts more frames than any does, or was left by half a flush. */
+static int can_decode(const vocosc_stream *stream) {
+  return is_ready(stream->ready, stream->target) && stream->frames <= SETTLED && stream->flushed == 0;
+}
+
+//% endif
 int vocosc_reset(vocosc_stream *stream) {
   if (!usable(stream, 4)) return VOCOSC_BAD_ARGUMENT;
   if (!is_ready(stream->ready, stream->target)) return VOCOSC_BAD_STREAM;
-  const size_t kept = offsetof(vocosc_stream, values); /* target and weights */
+  const size_t kept = offsetof(vocosc_stream, ${"frames" if plan.counts_frames else "values"}); /* target and weights */
   memset((unsigned char *)stream + kept, 0, sizeof *stream - kept);
   return VOCOSC_OK;
 }
@@ -116,7 +126,11 @@ static int check_decode(const vocosc_job *jobs, int count, const vocosc_scratch 
   if (!usable(scratch, 4) || frames < 1 || frames > VOCOSC_MAX_FRAMES / count) return VOCOSC_BAD_ARGUMENT;
   for (int i = 0; i < count; i++) {
     if (!usable(jobs[i].stream, 4) || !usable(jobs[i].mel, 4)) return VOCOSC_BAD_ARGUMENT;
+//% if plan.counts_frames
+    if (!can_decode(jobs[i].stream)) return VOCOSC_BAD_STREAM;
+//% else
     if (!is_ready(jobs[i].stream->ready, jobs[i].stream->target)) return VOCOSC_BAD_STREAM;
+//% endif
     if (jobs[i].stream->target != jobs->stream->target) return VOCOSC_BAD_ARGUMENT;
     if (weights_of(jobs[i].stream) != weights_of(jobs->stream)) return VOCOSC_BAD_ARGUMENT;
     for (int other = 0; other < i; other++) {
@@ -129,6 +143,18 @@ static int check_decode(const vocosc_job *jobs, int count, const vocosc_scratch 
   return VOCOSC_OK;
 }
 
+//% if plan.counts_frames
+/* The samples that so many frames more give a stream. */
+static int samples_of(const vocosc_stream *stream, int frames) {
+  return samples_out((int)stream->frames + frames) - samples_out((int)stream->frames);
+}
+
+int vocosc_decode_samples(const vocosc_stream *stream, int frames) {
+  if (!usable(stream, 4) || frames < 1 || frames > VOCOSC_MAX_FRAMES) return VOCOSC_BAD_ARGUMENT;
+  return can_decode(stream) ? samples_of(stream, frames) : VOCOSC_BAD_STREAM;
+}
+
+//% endif
 /* Bytes of audio to silence after an error: none if the count makes no sense. */
 static size_t audio_bytes(int frames, size_t sample_bytes) {
   return frames < 1 || frames > VOCOSC_MAX_FRAMES ? 0 : (size_t)frames * HOP * sample_bytes;
@@ -152,8 +178,18 @@ int vocosc_decode_batch(const vocosc_job *jobs, int count, vocosc_scratch *scrat
     }
     return status;
   }
+//% if plan.counts_frames
+  int samples = 0;
+  for (int i = 0; i < count; i++) {
+    const int own = samples_of(jobs[i].stream, frames);
+    if (own > samples) samples = own;
+  }
+  vocosc_run_network(jobs, count, scratch, frames, team);
+  return samples;
+//% else
   vocosc_run_network(jobs, count, scratch, frames, team);
   return frames * HOP;
+//% endif
 }
 
 /* NOLINTNEXTLINE(readability-non-const-parameter): the audio is written through the job */
@@ -176,11 +212,119 @@ int vocosc_decode_int16(vocosc_stream *stream, vocosc_scratch *scratch, const fl
     return status;
   }
   job.audio = scratch->values + SCRATCH_AUDIO;
+//% if plan.counts_frames
+  const int samples = samples_of(stream, frames);
+//% endif
   vocosc_run_network(&job, 1, scratch, frames, &alone);
-  for (int i = 0; i < frames * HOP; i++) audio[i] = to_int16(job.audio[i]);
-  return frames * HOP;
+//% set samples = "samples" if plan.counts_frames else "frames * HOP"
+  for (int i = 0; i < ${samples}; i++) audio[i] = to_int16(job.audio[i]);
+  return ${samples};
 }
 
+//% if plan.counts_frames
+/* FNV-1a, over the words of the values. */
+static uint64_t hash_floats(uint64_t hash, const float *values, int count) {
+  for (int i = 0; i < count; i++) hash = (hash ^ bits_of_float(values + i)) * 1099511628211u;
+  return hash;
+}
+
+/* Where the samples of a flush go: floats, or int16, or, if both are null, into the hash. */
+typedef struct {
+  float *audio;
+  int16_t *audio_int16;
+  uint64_t hash;
+  int count;
+} output;
+
+static void put(output *to, const float *samples, int count) {
+  for (int i = 0; i < count; i++) {
+    if (to->audio != NULL) {
+      to->audio[to->count + i] = samples[i];
+    } else if (to->audio_int16 != NULL) {
+      to->audio_int16[to->count + i] = to_int16(samples[i]);
+    }
+  }
+  if (to->audio == NULL && to->audio_int16 == NULL) to->hash = hash_floats(to->hash, samples, count);
+  to->count += count;
+}
+
+/* The overlap as audio: behind the last frame, of which there is one at least. */
+static void put_overlap(const vocosc_stream *stream, output *to) {
+  const int first = (int)stream->frames * HOP;
+  for (int i = first < TRIM ? TRIM - first : 0; i < OVERLAP - TRIM; i++) {
+    float sample = stream->values[STATE_OVERLAP + i];
+//% if plan.is_divided
+    sample /= envelope_at(first + i, (int)stream->frames);
+//% endif
+    put(to, &sample, 1);
+  }
+}
+
+/* The rest of an utterance; the stream is ready. */
+//% if plan.lookahead
+static void finish(vocosc_stream *stream, vocosc_scratch *scratch, output *to) {
+  const vocosc_job job = {stream, NULL, scratch->values + SCRATCH_AUDIO};
+  while (stream->frames > 0 && stream->flushed < LOOKAHEAD) {
+    const int left = LOOKAHEAD - (int)stream->flushed;
+    const int frames = left < VOCOSC_MAX_FRAMES ? left : VOCOSC_MAX_FRAMES;
+    const int samples = samples_out(frames_seen(stream) + frames) - samples_out(frames_seen(stream));
+    vocosc_run_network(&job, 1, scratch, frames, &alone);
+    put(to, job.audio, samples);
+  }
+  if (stream->frames > 0) put_overlap(stream, to);
+  vocosc_reset(stream);
+}
+//% else
+static void finish(vocosc_stream *stream, vocosc_scratch *scratch, output *to) {
+  (void)scratch;
+  if (stream->frames > 0) put_overlap(stream, to);
+  vocosc_reset(stream);
+}
+//% endif
+
+/* Writes the rest as float, or as int16 if `to` has that, and resets. */
+static int flush(vocosc_stream *stream, vocosc_scratch *scratch, output *to) {
+//% if plan.lookahead
+  if (!usable(scratch, 4)) return VOCOSC_BAD_ARGUMENT;
+//% endif
+  if (!usable(stream, 4)) return VOCOSC_BAD_ARGUMENT;
+  if (!can_decode(stream)) {
+    const float silence = 0.0f;
+    for (int i = 0; i < VOCOSC_TAIL; i++) put(to, &silence, 1);
+    return VOCOSC_BAD_STREAM;
+  }
+  finish(stream, scratch, to);
+  return to->count;
+}
+
+//% set scratch, given = ("vocosc_scratch *scratch, ", "scratch") if plan.lookahead else ("", "NULL")
+int vocosc_flush(vocosc_stream *stream, ${scratch}float *audio) {
+  output to = {.audio = audio};
+  return usable(audio, 4) ? flush(stream, ${given}, &to) : VOCOSC_BAD_ARGUMENT;
+}
+
+int vocosc_flush_int16(vocosc_stream *stream, ${scratch}int16_t *audio) {
+  output to = {.audio_int16 = audio};
+  return usable(audio, 2) ? flush(stream, ${given}, &to) : VOCOSC_BAD_ARGUMENT;
+}
+
+#if VOCOSC_HAS_SELFTEST
+int vocosc_selftest(vocosc_stream *stream, vocosc_scratch *scratch) {
+  const int status = usable(scratch, 4) ? vocosc_reset(stream) : VOCOSC_BAD_ARGUMENT;
+  if (status != VOCOSC_OK) return status;
+  const vocosc_job job = {stream, vocosc_golden_mel, scratch->values + SCRATCH_AUDIO};
+  output to = {.hash = 14695981039346656037u};
+  for (int frame = 0; frame < GOLDEN_FRAMES; frame++) {
+    const int samples = samples_of(stream, 1);
+    vocosc_run_network(&job, 1, scratch, 1, &alone);
+    put(&to, job.audio, samples);
+  }
+  finish(stream, scratch, &to);
+  return to.hash == weights_of(stream)->golden_hash ? VOCOSC_OK : VOCOSC_BAD_SELFTEST;
+}
+#endif
+
+//% else
 /* Writes the overlap as float, or as int16 if `audio` is null, and resets. */
 static int flush(vocosc_stream *stream, float *audio, int16_t *audio_int16) {
   if (!usable(stream, 4)) return VOCOSC_BAD_ARGUMENT;
@@ -224,6 +368,7 @@ int vocosc_selftest(vocosc_stream *stream, vocosc_scratch *scratch) {
   return hash == weights_of(stream)->golden_hash ? VOCOSC_OK : VOCOSC_BAD_SELFTEST;
 }
 #endif
+//% endif
 
 /* ---- analysis ---- */
 

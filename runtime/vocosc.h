@@ -36,8 +36,19 @@
 #define VOCOSC_HOP ${config.hop_length}  /* samples of a frame */
 #define VOCOSC_N_FFT ${config.n_fft} /* samples of a window */
 #define VOCOSC_MAX_FRAMES ${plan.max_frames} /* frames of a call, at most */
-#define VOCOSC_TAIL ${plan.overlap_floats}  /* samples that flush writes */
-#define VOCOSC_LATENCY_SAMPLES ${plan.overlap_floats} /* look-ahead and overlap: n_fft - hop */
+//% if plan.counts_frames
+#define VOCOSC_TAIL ${plan.tail}  /* samples that flush writes, at most */
+//% else
+#define VOCOSC_TAIL ${plan.tail}  /* samples that flush writes */
+//% endif
+#define VOCOSC_PADDING "${config.padding}" /* causal: all samples of the overlap-add; same, center: divided, and trimmed at both ends */
+#define VOCOSC_COUNTS_FRAMES ${plan.counts_frames | int} /* 1: decode gives fewer samples at first, and flush the rest */
+//% set ends = plan.overlap_floats - 2 * plan.trim
+#define VOCOSC_UTTERANCE_SAMPLES(frames) ((frames) * VOCOSC_HOP ${"+ %d" | format(ends) if ends >= 0 else "- %d" | format(-ends)}) /* decode's and flush's together; frames > 0 */
+#define VOCOSC_LATENCY_SAMPLES ${plan.lookahead * config.hop_length + plan.overlap_floats} /* look-ahead and overlap */
+#define VOCOSC_LATENCY_LOOKAHEAD_FRAMES ${plan.lookahead} /* frames that must have come before the first one is complete */
+#define VOCOSC_LATENCY_LOOKAHEAD_SAMPLES ${plan.lookahead * config.hop_length}
+#define VOCOSC_LATENCY_OVERLAP_SAMPLES ${plan.overlap_floats} /* n_fft - hop */
 #define VOCOSC_MEL_TAIL ${framing.tail} /* frames that vocosc_mel_flush writes, at most */
 //% if framing.start
 /* The frames of so many samples of audio, flushed. */
@@ -100,6 +111,10 @@ typedef struct {
 #if !VOCOSC_BAKED
   uint32_t weights[2]; /* their address */
 #endif
+#if VOCOSC_COUNTS_FRAMES
+  uint32_t frames;  /* of the utterance so far, counted as far as it matters */
+  uint32_t flushed; /* frames that flush has run behind its end */
+#endif
   float values[VOCOSC_STATE_FLOATS]; /* the frames that convolutions look back to, and the overlap */
 } vocosc_stream;
 
@@ -125,7 +140,7 @@ typedef struct {
 typedef struct {
   vocosc_stream *stream;
   const float *mel; /* [frames][VOCOSC_MELS] */
-  float *audio;     /* [frames * VOCOSC_HOP] */
+  float *audio;     /* ${"room for " if plan.counts_frames}[frames * VOCOSC_HOP] */
 } vocosc_job;
 
 /*
@@ -186,12 +201,25 @@ int vocosc_selftest(vocosc_stream *stream, vocosc_scratch *scratch);
 /* Back to silence, the target kept. Returns VOCOSC_OK, VOCOSC_BAD_ARGUMENT or VOCOSC_BAD_STREAM. */
 int vocosc_reset(vocosc_stream *stream);
 
+//% if plan.counts_frames
+/*
+ * Decodes frames = 1 .. VOCOSC_MAX_FRAMES of log-mel and writes the samples that are complete: frames * VOCOSC_HOP, for
+ * which the audio must have room; at an utterance's start fewer, or none; flush gives the rest. However an utterance is
+ * split into calls, its audio is the same, bit for bit. Returns the number of samples or a negative status.
+ */
+int vocosc_decode(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, float *audio);
+int vocosc_decode_int16(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, int16_t *audio);
+
+/* How many samples a decode of frames = 1 .. VOCOSC_MAX_FRAMES would give now: 0 or more, or a negative status. */
+int vocosc_decode_samples(const vocosc_stream *stream, int frames);
+//% else
 /*
  * Decodes frames = 1 .. VOCOSC_MAX_FRAMES of log-mel into frames * VOCOSC_HOP samples of audio. However an utterance
  * is split into calls, its audio is the same, bit for bit. Returns the number of samples or a negative status.
  */
 int vocosc_decode(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, float *audio);
 int vocosc_decode_int16(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, int16_t *audio);
+//% endif
 
 /*
  * As vocosc_decode, by a team; with every size of team the same bits. All members get the same return value and
@@ -204,18 +232,40 @@ int vocosc_decode_team(vocosc_stream *stream, vocosc_scratch *scratch, const flo
  * Decodes the same number of frames for each of count streams at once, reading the weights once for all of them: for
  * servers. count * frames = 1 .. VOCOSC_MAX_FRAMES. Each stream's audio is, bit for bit, what decoding it alone gives.
  * Streams must differ from each other and agree in their target. With a team as vocosc_decode_team; null is one worker.
+//% if plan.counts_frames
+ * Returns the largest number of samples of any stream (each one's own is what vocosc_decode_samples says before the
+ * call) or a negative status; on an error no stream has moved, and every job's audio is silence, if every job has one.
+//% else
  * Returns the number of samples for each stream or a negative status; on an error no stream has moved, and every job's
  * audio is silence, if every job has one.
+//% endif
  */
 int vocosc_decode_batch(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames,
                         const vocosc_team *team);
 
+//% if plan.lookahead
+/*
+ * The end of an utterance: writes the samples that decode has not, VOCOSC_TAIL of them or, of a short utterance, fewer,
+ * and resets the stream. The last VOCOSC_LATENCY_LOOKAHEAD_FRAMES frames are decoded here, in some more than half of the time that as
+ * many frames take in decode. Returns the number of samples or a negative status.
+ */
+int vocosc_flush(vocosc_stream *stream, vocosc_scratch *scratch, float *audio);
+int vocosc_flush_int16(vocosc_stream *stream, vocosc_scratch *scratch, int16_t *audio);
+//% elif plan.counts_frames
+/*
+ * The end of an utterance: writes the samples that decode has not, VOCOSC_TAIL of them or, of a short utterance, fewer,
+ * and resets the stream. Returns the number of samples or a negative status.
+ */
+int vocosc_flush(vocosc_stream *stream, float *audio);
+int vocosc_flush_int16(vocosc_stream *stream, int16_t *audio);
+//% else
 /*
  * The end of an utterance: writes the VOCOSC_TAIL samples that frames still to come would have added to, and resets
  * the stream. Returns VOCOSC_TAIL or a negative status.
  */
 int vocosc_flush(vocosc_stream *stream, float *audio);
 int vocosc_flush_int16(vocosc_stream *stream, int16_t *audio);
+//% endif
 
 /*
  * The analysis: takes samples = 0 .. VOCOSC_MAX_FRAMES * VOCOSC_HOP of audio (any number, not only whole hops) and

@@ -81,5 +81,9 @@ def library(source: Path, name: str, *options: object, make: Sequence[str] = LIG
 
 
 def _contents(*parts: object) -> list[str]:
-    """Files by what they hold, for their paths differ from process to process."""
-    return [hashlib.sha256(p.read_bytes()).hexdigest() if isinstance(p, Path) else str(p) for p in parts]
+    """Files and folders by what they hold, for their paths differ from process to process."""
+    found: list[str] = []
+    for part in parts:
+        files = sorted(part.iterdir()) if isinstance(part, Path) and part.is_dir() else [part]
+        found += [hashlib.sha256(f.read_bytes()).hexdigest() if isinstance(f, Path) else str(f) for f in files]
+    return found

@@ -272,7 +272,9 @@ class Vocoder:
         self.report: dict[str, Any] = json.loads((directory / f"{name}.json").read_text())
         model = self.report["model"]
         self.mels, self.hop, self.n_fft = int(model["n_mels"]), int(model["hop_length"]), int(model["n_fft"])
-        self.tail = self.n_fft - self.hop
+        self.tail = int(self.report["tail_samples"])
+        self.lookahead = int(self.report["latency_lookahead_frames"])
+        self.counts_frames = self.lookahead > 0 or self.report["padding"] != "causal"
         self.max_frames = self.call("max_frames")
         self.stream_bytes = self.call("stream_bytes")
         self.mel_stream_bytes = self.call("mel_stream_bytes")
@@ -304,12 +306,14 @@ class Vocoder:
         return self.call("selftest", self.stream(target), self._scratch)
 
     def decode_chunk(self, stream: NDArray[np.uint8], mel: Floats) -> Floats:
-        """One call of decode."""
+        """One call of decode: all that it wrote."""
         audio = np.full(len(mel) * self.hop, np.nan, np.float32)
         mel = np.ascontiguousarray(mel)
+        expected = self.call("decode_samples", stream, len(mel)) if self.counts_frames else audio.size
         status = self.call("decode", stream, self._scratch, mel, len(mel), audio)
-        assert status == audio.size, f"decode of {len(mel)} frames returned {status}"
-        return audio
+        assert status == expected, f"decode of {len(mel)} frames returned {status}"
+        assert np.isnan(audio[status:]).all(), "more was written than the count says"
+        return audio[:status]
 
     def decode(self, mel: Floats, chunks: Iterable[int] | int | None = None, target: str = "best") -> Floats:
         """An utterance from silence, split into chunks of those sizes (as long as they last, then the largest)."""
@@ -328,9 +332,18 @@ class Vocoder:
         return np.concatenate(parts)
 
     def flush(self, stream: NDArray[np.uint8]) -> Floats:
+        """The rest: of a model that looks ahead, or trims, of a short utterance less than the tail."""
         audio = np.full(self.tail, np.nan, np.float32)
-        assert self.call("flush", stream, audio) == self.tail
-        return audio
+        count = self.call("flush", stream, *([self._scratch] if self.lookahead else []), audio)
+        assert 0 <= count <= self.tail and (self.counts_frames or count == self.tail), f"flush returned {count}"
+        assert np.isnan(audio[count:]).all(), "more was written than the count says"
+        return audio[:count]
+
+    def utterance(self, mel: Floats, chunks: Iterable[int] | int | None = None, target: str = "best") -> Floats:
+        """A whole one: decode and flush."""
+        stream = self.stream(target)
+        audio = self.continue_decode(stream, mel, chunks)
+        return np.concatenate([audio, self.flush(stream)])
 
     def mel_stream(self, target: str = "best") -> NDArray[np.uint8]:
         stream = np.full(self.mel_stream_bytes, 0xA5, np.uint8)

@@ -23,14 +23,18 @@ MEL_FLOOR = 1e-5  # the smallest mel that the logarithm sees
 class Reference:
     """A decoder with the tensors of a checkpoint's ``state_dict``, all widened to float64.
 
-    ``config`` has n_fft, hop_length and num_layers; every other size comes from the tensors' shapes.
+    ``config`` has n_fft, hop_length and num_layers, and perhaps ``lookahead``, the right context of each convolution;
+    every other size comes from the tensors' shapes.
     """
+
+    backbone, head, conv = "decoder.0", "decoder.1", ".conv.conv"  # what the tensors are called
 
     def __init__(self, tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> None:
         self._tensors = {name: np.asarray(tensor, np.float64) for name, tensor in tensors.items()}
         self._n_fft = int(config["n_fft"])
         self._hop = int(config["hop_length"])
         self._layers = int(config["num_layers"])
+        self._right: list[int] = config.get("lookahead", [0] * (self._layers + 1))
 
     def decode(self, mel: NDArray[Any]) -> Array:
         """Turn log-mel [frames, mels] into audio [frames * hop]."""
@@ -53,25 +57,26 @@ class Reference:
         return np.fft.irfft(self._spectrum(np.asarray(mel, np.float64)), self._n_fft)
 
     def _spectrum(self, mel: Array) -> NDArray[np.complex128]:
-        x = self._norm("decoder.0.norm", self._conv("decoder.0.embed.conv.conv", mel))
+        x = self._norm(f"{self.backbone}.norm", self._conv(f"{self.backbone}.embed{self.conv}", mel, self._right[0]))
         for layer in range(self._layers):
-            block = f"decoder.0.convnext.{layer}"
-            y = self._norm(f"{block}.norm", self._depthwise_conv(f"{block}.dwconv.conv.conv", x))
+            block = f"{self.backbone}.convnext.{layer}"
+            y = self._depthwise_conv(f"{block}.dwconv{self.conv}", x, self._right[1 + layer])
+            y = self._norm(f"{block}.norm", y)
             y = self._linear(f"{block}.pwconv2", gelu(self._linear(f"{block}.pwconv1", y)))
             x = x + self._tensors[f"{block}.gamma"] * y
-        head = self._linear("decoder.1.out", self._norm("decoder.0.final_layer_norm", x))
+        head = self._linear(f"{self.head}.out", self._norm(f"{self.backbone}.final_layer_norm", x))
         log_magnitude, phase = np.split(head, 2, axis=1)
         # clipped before exp, which is the same and cannot overflow
         magnitude = np.exp(np.minimum(log_magnitude, math.log(MAGNITUDE_LIMIT)))
         return np.asarray(magnitude * (np.cos(phase) + 1j * np.sin(phase)))
 
-    def _conv(self, name: str, x: Array) -> Array:
+    def _conv(self, name: str, x: Array, right: int) -> Array:
         weight, bias = self._conv_tensors(name)  # [out, in, k]
-        return np.asarray(np.einsum("tik,oik->to", causal_windows(x, weight.shape[2]), weight, optimize=True) + bias)
+        return np.asarray(np.einsum("tik,oik->to", windows(x, weight.shape[2], right), weight, optimize=True) + bias)
 
-    def _depthwise_conv(self, name: str, x: Array) -> Array:
+    def _depthwise_conv(self, name: str, x: Array, right: int) -> Array:
         weight, bias = self._conv_tensors(name)  # [channels, 1, k]
-        return np.asarray(np.einsum("tik,ik->ti", causal_windows(x, weight.shape[2]), weight[:, 0]) + bias)
+        return np.asarray(np.einsum("tik,ik->ti", windows(x, weight.shape[2], right), weight[:, 0]) + bias)
 
     def _conv_tensors(self, name: str) -> tuple[Array, Array]:
         v, g = self._tensors[f"{name}.weight_v"], self._tensors[f"{name}.weight_g"]
@@ -82,15 +87,52 @@ class Reference:
         centred = x - x.mean(axis=1, keepdims=True)
         variance = np.mean(centred * centred, axis=1, keepdims=True)
         normal = centred / np.sqrt(variance + LAYER_NORM_EPS)
-        return np.asarray(normal * self._tensors[f"{name}.weight"] + self._tensors[f"{name}.bias"])
+        scale, shift = self._affine(name)
+        return np.asarray(normal * scale + shift)
+
+    def _affine(self, name: str) -> tuple[Array, Array]:
+        return self._tensors[f"{name}.weight"], self._tensors[f"{name}.bias"]
 
     def _linear(self, name: str, x: Array) -> Array:
         return np.asarray(x @ self._tensors[f"{name}.weight"].T + self._tensors[f"{name}.bias"])
 
 
-def causal_windows(x: Array, size: int) -> Array:
-    """View x [frames, channels], with size - 1 frames of zeros before it, as [frames, channels, size]."""
-    padded = np.concatenate([np.zeros((size - 1, x.shape[1])), x])
+class VocosReference(Reference):
+    """A decoder of the vocos package's kind: no weight norm, perhaps AdaLayerNorm, and an overlap-add that is divided.
+
+    ``config`` also has padding (same or center) and, for AdaLayerNorm, bandwidth_id; convolutions see as far ahead as
+    back unless it has ``lookahead``.
+    """
+
+    backbone, head, conv = "backbone", "head", ""
+
+    def __init__(self, tensors: Mapping[str, NDArray[Any]], config: Mapping[str, Any]) -> None:
+        super().__init__(tensors, {"lookahead": [3] * (config["num_layers"] + 1), **config})
+        self._row = config.get("bandwidth_id", 0)
+        n_fft, hop = self._n_fft, self._hop
+        self._cut = n_fft // 2 if config["padding"] == "center" else (n_fft - hop) // 2
+
+    def decode(self, mel: NDArray[Any]) -> Array:
+        """Turn features [frames, features] into all of the audio."""
+        total = self.overlap_add(mel)
+        envelope = np.zeros_like(total)
+        for t in range(len(mel)):
+            envelope[t * self._hop : t * self._hop + self._n_fft] += hann(self._n_fft) ** 2
+        inside = slice(self._cut, len(total) - self._cut)
+        return total[inside] / envelope[inside]
+
+    def _conv_tensors(self, name: str) -> tuple[Array, Array]:
+        return self._tensors[f"{name}.weight"], self._tensors[f"{name}.bias"]
+
+    def _affine(self, name: str) -> tuple[Array, Array]:
+        if f"{name}.scale.weight" not in self._tensors:
+            return super()._affine(name)
+        return self._tensors[f"{name}.scale.weight"][self._row], self._tensors[f"{name}.shift.weight"][self._row]
+
+
+def windows(x: Array, size: int, right: int) -> Array:
+    """View x [frames, channels] as [frames, channels, size]: each frame behind those before it, and `right` more."""
+    padded = np.pad(x, ((size - 1 - right, right), (0, 0)))
     return np.lib.stride_tricks.sliding_window_view(padded, size, axis=0)
 
 

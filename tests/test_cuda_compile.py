@@ -289,7 +289,7 @@ UNFIT: dict[str, tuple[Callable[[Operation], list[Operation]], str]] = {
         "block0_contract: no kernel does this linear",
     ),
     "two norms": (lambda op: [op, op] if op.name == "block1_norm" else [op], "block1_norm: no kernel"),
-    "look-ahead": (lambda op: [replace(op, right=1) if op.kernel == "conv" else op], "block0_conv: no kernel"),
+    "look-ahead": (lambda op: [replace(op, right=1) if op.kernel == "conv" else op], "looks 2 frames ahead"),
     "an epilogue": (lambda op: [replace(op, epilogue="gelu") if op.kind == "conv" else op], "embed: no kernel"),
     "a buffer": (lambda op: [replace(op, x="mel") if op.name == "final_norm" else op], "final_norm: no kernel"),
     "an end": (lambda op: [] if op.kind == "overlap_add" else [op], "inverse_rfft: no kernel"),

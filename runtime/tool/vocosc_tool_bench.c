@@ -2,8 +2,9 @@
  * The command `bench`: decodes an utterance chunk by chunk, as it would arrive, again and again.
  *
  * Keys and meanings are those of the reference's harness. The time of a chunk is that of its call; the first chunk of a
- * run finds the stream just reset; latency is the time to gather a chunk's frames plus the time to decode them; total
- * is the sum over one utterance; RTF is the total over the audio's duration. With several streams a call decodes a
+ * run finds the stream just reset; latency is the time to gather a chunk's frames, and those that the model looks ahead,
+ * plus the time to decode them; total is the sum over one utterance, and, where it writes audio of its own, over the
+ * flush; RTF is the total over the audio's duration. With several streams a call decodes a
  * chunk of each, all of the same utterance: its time is that of all of them, and so is the total (at an RTF of 1 every
  * stream keeps up); p50_per_chunk_per_stream_ms is the median call's over the streams.
  */
@@ -17,6 +18,7 @@ enum { DEFAULT_FRAMES = 162 };
 
 static tool_decoder decoder;
 static float audio[VOCOSC_MAX_FRAMES * VOCOSC_HOP]; /* of all streams, one after the other */
+static float tail[VOCOSC_TAIL + 1];
 
 typedef struct {
   const float *mel;
@@ -26,6 +28,7 @@ typedef struct {
   int chunks;       /* per utterance */
   double *chunk_ms; /* [runs][chunks] */
   double *total_ms; /* [runs] */
+  double *flush_ms; /* [runs] */
 } benchmark;
 
 /* An utterance of a fixed sequence of values between -11 and 2, like log-mel. The caller frees it. */
@@ -40,8 +43,21 @@ static float *make_mel(int frames) {
   return mel;
 }
 
-/* Decodes one utterance from silence, and adds up its time. `chunk_ms` has room for each chunk's time. */
-static bool run_once(const benchmark *bench, const command_options *options, double *chunk_ms, double *total_ms) {
+/* Flushes each stream, where that is part of decoding. */
+static bool flush_all(const benchmark *bench, const command_options *options) {
+  for (int i = 0; VOCOSC_COUNTS_FRAMES && i < options->streams; i++) {
+    vocosc_stream *stream = &bench->streams[i];
+    const int samples =
+        options->streams == 1 ? decoder_flush(&decoder, tail) : decoder_flush_stream(&decoder, stream, tail);
+    if (samples < 0) return false;
+  }
+  return true;
+}
+
+/* Decodes one utterance from silence, that of run `run`, and adds up its time. */
+static bool run_once(const benchmark *bench, const command_options *options, size_t run) {
+  double *chunk_ms = bench->chunk_ms + run * (size_t)bench->chunks;
+  double *total_ms = bench->total_ms + run;
   if (!decoder_reset(&decoder)) return false;
   for (int i = 0; i < options->streams; i++) bench->streams[i] = decoder.stream;
   *total_ms = 0.0;
@@ -54,20 +70,23 @@ static bool run_once(const benchmark *bench, const command_options *options, dou
       bench->jobs[j].audio = audio + (size_t)j * (size_t)frames * VOCOSC_HOP;
     }
     const double start = now_ms();
-    const bool ok = options->streams == 1 ? decoder_run(&decoder, bench->jobs->mel, frames, audio)
-                                          : decoder_run_batch(&decoder, bench->jobs, options->streams, frames);
+    const bool ok = (options->streams == 1 ? decoder_run(&decoder, bench->jobs->mel, frames, audio)
+                                           : decoder_run_batch(&decoder, bench->jobs, options->streams, frames)) >= 0;
     if (!ok) return false;
     chunk_ms[i] = now_ms() - start;
     *total_ms += chunk_ms[i];
   }
+  const double start = now_ms();
+  if (!flush_all(bench, options)) return false;
+  if (VOCOSC_COUNTS_FRAMES) bench->flush_ms[run] = now_ms() - start;
+  *total_ms += bench->flush_ms[run];
   return true;
 }
 
 static bool run_all(const benchmark *bench, const command_options *options) {
   const int64_t all = (int64_t)options->warmup + options->runs;
   for (int64_t i = 0; i < all; i++) {
-    const size_t run = i < options->warmup ? 0 : (size_t)(i - options->warmup);
-    if (!run_once(bench, options, bench->chunk_ms + run * (size_t)bench->chunks, bench->total_ms + run)) return false;
+    if (!run_once(bench, options, i < options->warmup ? 0 : (size_t)(i - options->warmup))) return false;
     progress_show(i + 1, all, "runs");
   }
   progress_clear();
@@ -99,7 +118,7 @@ static bool report(const benchmark *bench, const command_options *options) {
   const size_t calls = runs * (size_t)bench->chunks;
   const double audio_seconds = (double)bench->frames * VOCOSC_HOP / VOCOSC_SAMPLE_RATE;
   const int gathered = options->chunk < bench->frames ? options->chunk : bench->frames;
-  const double gathering_ms = (double)gathered * VOCOSC_HOP * 1e3 / VOCOSC_SAMPLE_RATE;
+  const double gathering_ms = (double)(gathered + VOCOSC_LATENCY_LOOKAHEAD_FRAMES) * VOCOSC_HOP * 1e3 / VOCOSC_SAMPLE_RATE;
   const double chunk_ms = mean(bench->chunk_ms, calls, 1);
   const double first_ms = mean(bench->chunk_ms, runs, (size_t)bench->chunks);
   const double total_ms = mean(bench->total_ms, runs, 1);
@@ -119,6 +138,9 @@ static bool report(const benchmark *bench, const command_options *options) {
   report_number("avg_first_chunk_proc_ms", first_ms);
   report_number("avg_latency_ms", gathering_ms + chunk_ms);
   report_number("first_chunk_latency_ms", gathering_ms + first_ms);
+#if VOCOSC_COUNTS_FRAMES
+  report_number("avg_flush_ms", mean(bench->flush_ms, runs, 1));
+#endif
   report_number("avg_total_processing_time_ms", total_ms);
   report_number("avg_rtf", total_ms / (audio_seconds * 1e3));
   report_number("p50_total_ms", percentile(bench->total_ms, runs, 50.0));
@@ -140,13 +162,16 @@ static bool measure(const command_options *options, const float *mel, int frames
   bench.jobs = calloc(streams, sizeof *bench.jobs);
   bench.chunk_ms = calloc(runs, (size_t)bench.chunks * sizeof(double));
   bench.total_ms = calloc(runs, sizeof(double));
-  const bool enough = bench.streams != NULL && bench.jobs != NULL && bench.chunk_ms != NULL && bench.total_ms != NULL;
+  bench.flush_ms = calloc(runs, sizeof(double));
+  const bool enough = bench.streams != NULL && bench.jobs != NULL && bench.chunk_ms != NULL && bench.total_ms != NULL &&
+                      bench.flush_ms != NULL;
   const bool ok = enough ? run_all(&bench, options) && report(&bench, options)
                          : fail("bench", "not enough memory (give fewer --runs, --frames or --streams)");
   free(bench.streams);
   free(bench.jobs);
   free(bench.chunk_ms);
   free(bench.total_ms);
+  free(bench.flush_ms);
   return ok;
 }
 

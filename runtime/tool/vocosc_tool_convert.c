@@ -20,21 +20,37 @@ static int exit_code(bool ok) {
   return ok ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* Decodes some frames and writes what is complete. */
+static bool write_audio(const float *mel, int frames) {
+  const int samples = decoder_run(&decoder, mel, frames, audio);
+  return samples >= 0 && writer_write(&out, audio, (size_t)samples);
+}
+
+static bool write_tail(void) {
+  static float tail[VOCOSC_TAIL + 1]; /* the tail may have no samples, an array may not */
+  const int samples = decoder_flush(&decoder, tail);
+  return samples >= 0 && writer_write(&out, tail, (size_t)samples);
+}
+
+/* The samples of an utterance of so many frames, with the tail or without; -1 if nobody knows how many they are. */
+static int64_t audio_samples(int64_t frames, bool with_tail) {
+  if (frames <= 0) return frames;
+  return with_tail ? VOCOSC_UTTERANCE_SAMPLES(frames) : frames * VOCOSC_HOP;
+}
+
 /* ---- decode ---- */
 
+/* Whether the tail is part of the audio: always, where decode gives fewer samples at first. */
+static bool wants_tail(const command_options *options) { return options->flush || VOCOSC_COUNTS_FRAMES; }
+
 static bool decode_frames(const command_options *options, mel_reader *in) {
-  static float tail[VOCOSC_TAIL + 1]; /* the tail may have no samples, an array may not */
   const float *mel;
   int frames;
   while ((frames = mel_read(in, options->chunk, &mel)) > 0) {
-    if (!decoder_run(&decoder, mel, frames, audio)) return false;
-    if (!writer_write(&out, audio, (size_t)frames * VOCOSC_HOP)) return false;
+    if (!write_audio(mel, frames)) return false;
     progress_show(in->position, in->frames, "frames");
   }
-  if (frames < 0) return false;
-  if (!options->flush) return true;
-  const int samples = decoder_flush(&decoder, tail);
-  return samples >= 0 && writer_write(&out, tail, (size_t)samples);
+  return frames == 0 && (!wants_tail(options) || write_tail());
 }
 
 int vocosc_tool_decode(const command_options *options) {
@@ -46,7 +62,7 @@ int vocosc_tool_decode(const command_options *options) {
   if (!decoder_start(&decoder, options)) return EXIT_FAILURE;
   bool ok = mel_open(&in, options->files[0]);
   if (ok) {
-    const int64_t samples = in.frames < 0 ? -1 : in.frames * VOCOSC_HOP + (options->flush ? VOCOSC_TAIL : 0);
+    const int64_t samples = audio_samples(in.frames, wants_tail(options));
     ok = writer_close(&out, writer_open(&out, path, 0, samples) && decode_frames(options, &in));
   }
   mel_close(&in);
@@ -114,11 +130,9 @@ static int analysis_read(analysis *in, int chunk) {
 static bool write_frames(const command_options *options, analysis *in, bool is_copy) {
   int frames;
   while ((frames = analysis_read(in, options->chunk)) > 0) {
-    if (is_copy && !decoder_run(&decoder, in->mel, frames, audio)) return false;
-    const size_t rows = (size_t)frames * (is_copy ? VOCOSC_HOP : 1);
-    if (!writer_write(&out, is_copy ? audio : in->mel, rows)) return false;
+    if (is_copy ? !write_audio(in->mel, frames) : !writer_write(&out, in->mel, (size_t)frames)) return false;
   }
-  return frames == 0;
+  return frames == 0 && (!is_copy || !VOCOSC_COUNTS_FRAMES || write_tail());
 }
 
 static bool convert(const command_options *options, bool is_copy) {
@@ -127,7 +141,7 @@ static bool convert(const command_options *options, bool is_copy) {
   if (ok) {
     const int64_t samples = in.wav.samples;
     const int64_t frames = samples < 0 ? -1 : VOCOSC_MEL_FRAMES(samples);
-    const int64_t rows = frames < 0 || !is_copy ? frames : frames * VOCOSC_HOP;
+    const int64_t rows = is_copy ? audio_samples(frames, VOCOSC_COUNTS_FRAMES) : frames;
     ok = writer_open(&out, options->files[1], is_copy ? 0 : VOCOSC_MELS, rows);
     ok = writer_close(&out, ok && write_frames(options, &in, is_copy));
   }

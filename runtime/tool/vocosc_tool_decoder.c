@@ -62,17 +62,18 @@ bool decoder_start(tool_decoder *decoder, const command_options *options) {
   return error == 0 || fail("--threads", "cannot start %d threads: %s", threads, strerror(error));
 }
 
-bool decoder_run(tool_decoder *decoder, const float *mel, int frames, float *audio) {
-  if (VOCOSC_HAS_CUDA && decoder->on_gpu) return gpu_run(mel, frames, audio);
+int decoder_run(tool_decoder *decoder, const float *mel, int frames, float *audio) {
+  if (VOCOSC_HAS_CUDA && decoder->on_gpu) return gpu_run(mel, frames, audio) ? frames * VOCOSC_HOP : -1;
   const vocosc_job job = {&decoder->stream, mel, audio};
   return decoder_run_batch(decoder, &job, 1, frames);
 }
 
-bool decoder_run_batch(tool_decoder *decoder, const vocosc_job *jobs, int count, int frames) {
+int decoder_run_batch(tool_decoder *decoder, const vocosc_job *jobs, int count, int frames) {
   const int result = decoder->threads == 1
                          ? vocosc_decode_batch(jobs, count, &decoder->scratch, frames, NULL)
                          : vocosc_team_pthread_decode_batch(&decoder->team, jobs, count, &decoder->scratch, frames);
-  return result >= 0 || fail("decoder", "%s", vocosc_status_text(result));
+  if (result < 0) fail("decoder", "%s", vocosc_status_text(result));
+  return result;
 }
 
 bool decoder_reset(tool_decoder *decoder) {
@@ -83,7 +84,16 @@ bool decoder_reset(tool_decoder *decoder) {
 
 int decoder_flush(tool_decoder *decoder, float *tail) {
   if (VOCOSC_HAS_CUDA && decoder->on_gpu) return gpu_flush(tail);
-  const int samples = vocosc_flush(&decoder->stream, tail);
+  return decoder_flush_stream(decoder, &decoder->stream, tail);
+}
+
+int decoder_flush_stream(tool_decoder *decoder, vocosc_stream *stream, float *tail) {
+#if VOCOSC_LATENCY_LOOKAHEAD_FRAMES > 0
+  const int samples = vocosc_flush(stream, &decoder->scratch, tail);
+#else
+  (void)decoder;
+  const int samples = vocosc_flush(stream, tail);
+#endif
   if (samples < 0) fail("decoder", "%s", vocosc_status_text(samples));
   return samples;
 }

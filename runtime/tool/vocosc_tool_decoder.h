@@ -26,12 +26,13 @@ typedef struct {
  * file: null is the one beside the tool.
  */
 bool decoder_start(tool_decoder *decoder, const command_options *options);
-bool decoder_run(tool_decoder *decoder, const float *mel, int frames, float *audio);
+int decoder_run(tool_decoder *decoder, const float *mel, int frames, float *audio);
 bool decoder_reset(tool_decoder *decoder);
 int decoder_flush(tool_decoder *decoder, float *tail);
 
-/* As decoder_run, for count streams of the caller's, which take the place of the decoder's own. */
-bool decoder_run_batch(tool_decoder *decoder, const vocosc_job *jobs, int count, int frames);
+/* As decoder_run and decoder_flush, for streams of the caller's, which take the place of the decoder's own. */
+int decoder_run_batch(tool_decoder *decoder, const vocosc_job *jobs, int count, int frames);
+int decoder_flush_stream(tool_decoder *decoder, vocosc_stream *stream, float *tail);
 
 void decoder_stop(tool_decoder *decoder);
 

@@ -24,9 +24,16 @@ int vocosc_tool_info(const command_options *options) {
   report_text("mel", VOCOSC_MEL_TEXT);
   report_numbers("chunks", VOCOSC_CHUNKS_TEXT);
   report_count("max_frames", vocosc_max_frames());
+  report_text("padding", VOCOSC_PADDING);
   report_count("tail_samples", VOCOSC_TAIL);
   report_count("latency_samples", latency);
   report_number("latency_ms", latency * 1e3 / VOCOSC_SAMPLE_RATE);
+  report_count("latency_lookahead_frames", VOCOSC_LATENCY_LOOKAHEAD_FRAMES);
+  report_count("latency_lookahead_samples", VOCOSC_LATENCY_LOOKAHEAD_SAMPLES);
+  report_number("latency_lookahead_ms", VOCOSC_LATENCY_LOOKAHEAD_SAMPLES * 1e3 / VOCOSC_SAMPLE_RATE);
+  report_number("latency_overlap_frames", (double)VOCOSC_LATENCY_OVERLAP_SAMPLES / VOCOSC_HOP);
+  report_count("latency_overlap_samples", VOCOSC_LATENCY_OVERLAP_SAMPLES);
+  report_number("latency_overlap_ms", VOCOSC_LATENCY_OVERLAP_SAMPLES * 1e3 / VOCOSC_SAMPLE_RATE);
   report_count("flash_bytes", (long long)VOCOSC_FLASH_BYTES);
   report_count("state_bytes", (long long)VOCOSC_STATE_BYTES);
   report_count("scratch_bytes", (long long)VOCOSC_SCRATCH_BYTES);

@@ -41,7 +41,11 @@ static void print_usage(FILE *file) {
           "--streams B    so many streams decoded by each call; B x N is at most %d (default 1)\n"
           "--target NAME  instruction set (default: the best; `info` lists them), or a GPU's way of decoding: cuda,\n"
           "               cuda-single-kernel, cuda-libraries\n"
+#if VOCOSC_COUNTS_FRAMES
+          "--flush        write the last samples too, %d at most: always done with this model\n"
+#else
           "--flush        also write the %d samples that frames still to come would have added to\n"
+#endif
           "--warmup W     utterances decoded before timing starts (default 100)\n"
           "--runs R       utterances timed (default 1000)\n"
           "--frames F     frames per utterance (default 162, or all of --mel)\n"

@@ -12,6 +12,9 @@
 #include <string.h>
 
 #include "vocosc_model.h"
+//% if plan.counts_frames
+#include "vocosc_output.h"
+//% endif
 #include "vocosc_target.h"
 #include "vocosc_values.h"
 
@@ -41,13 +44,33 @@ static void store(const float *x, int x_stride, const float *table, int inputs, 
 static void convolve_mel(const vocosc_job *job, int state, float *window, const float *table, int inputs, int outputs, float *y, int y_stride, int frames) {
   float *history = job->stream->values + state;
   memcpy(window, history, sizeof(float) * LEFT * MELS);
-  for (int i = 0; i < frames * MELS; i++) window[LEFT * MELS + i] = without_denormals(job->mel[i]);
+  for (int i = 0; i < frames * MELS; i++) window[LEFT * MELS + i] = ${"job->mel == NULL ? 0.0f : " if plan.lookahead}without_denormals(job->mel[i]);
   memcpy(history, window + frames * MELS, sizeof(float) * LEFT * MELS);
   for (int frame = 0; frame < frames; frame++) {
     store(window + frame * MELS, inputs, table, inputs, outputs, y + frame * y_stride, y_stride, 1);
   }
 }
 
+//% if plan.lookahead
+/* Rows of frames outside the utterance are zero at the input of every convolution. x is `lag` frames behind the mel. */
+static void clear_outside(const vocosc_job *job, float *x, int lag, int frames) {
+  for (int row = 0; row < frames; row++) {
+    const int frame = frames_seen(job->stream) + row - lag;
+    if (frame < 0 || (job->mel == NULL && frame >= (int)job->stream->frames)) {
+      memset(x + row * DIM_STRIDE, 0, sizeof(float) * DIM_PADDED);
+    }
+  }
+}
+
+/* Puts off x by `right` frames; `before` holds the rows before it. */
+static void delay(float *x, float before[LEFT][DIM_PADDED], int right, int frames) {
+  for (int row = frames - 1; row >= 0; row--) {
+    const float *from = row < right ? before[LEFT + row - right] : x + (row - right) * DIM_STRIDE;
+    memmove(x + row * DIM_STRIDE, from, sizeof(float) * DIM_PADDED);
+  }
+}
+
+//% endif
 /* `history` [LEFT][DIM_PADDED] holds the rows before x, and then the last ones of x. */
 static void depthwise_conv(const float *x, float *history, const float *table, float *y, int frames) {
   for (int frame = 0; frame < frames; frame++) {
@@ -116,6 +139,29 @@ static void inverse_rfft(float *spectra, float *samples, int frames) {
   }
 }
 
+//% if plan.counts_frames
+static void overlap_add(const vocosc_job *job, int state, float *samples, int frames) {
+  float *overlap = job->stream->values + state;
+  float *audio = job->audio;
+  for (int i = 0; i < frames; i++) {
+    const int frame = frames_seen(job->stream) + i - LOOKAHEAD;
+    float *row = samples + i * SAMPLES_STRIDE;
+    if (frame < 0) continue;
+    for (int n = 0; n < N_FFT; n++) row[n] *= vocosc_synthesis_window[n];
+    for (int n = 0; n < OVERLAP; n++) row[n] += overlap[n];
+    for (int n = samples_trimmed(frame); n < HOP; n++) {
+      *audio++ = row[n]${" / envelope_at(frame * HOP + n, frame + 1)" if plan.is_divided};
+    }
+    memcpy(overlap, row + HOP, sizeof(float) * OVERLAP);
+  }
+  const int seen = (int)job->stream->frames + frames;
+  if (job->mel != NULL) {
+    job->stream->frames = (uint32_t)(seen < SETTLED ? seen : SETTLED);
+  } else {
+    job->stream->flushed += (uint32_t)frames;
+  }
+}
+//% else
 static void overlap_add(const vocosc_job *job, int state, float *samples, int frames) {
   float *overlap = job->stream->values + state;
   for (int frame = 0; frame < frames; frame++) {
@@ -126,6 +172,7 @@ static void overlap_add(const vocosc_job *job, int state, float *samples, int fr
     memcpy(overlap, row + HOP, sizeof(float) * OVERLAP);
   }
 }
+//% endif
 
 static void decode(const vocosc_job *job, vocosc_scratch *scratch, int frames) {
   const weights_file *weights = weights_of(job->stream);
@@ -133,7 +180,11 @@ static void decode(const vocosc_job *job, vocosc_scratch *scratch, int frames) {
 //% for buffer in plan.scratch if buffer.name not in ("audio", "analysis")
   float *${buffer.name} = scratch->values + SCRATCH_${buffer.name | upper};
 //% endfor
+//% if plan.lookahead
+  float before[LEFT][DIM_PADDED];
+//% endif
 
+//% set lag = namespace(frames=0)
 //% for operation in plan.network.operations
 //% set name = operation.name
 //% set KERNEL = operation.kernel | upper
@@ -148,7 +199,14 @@ static void decode(const vocosc_job *job, vocosc_scratch *scratch, int frames) {
   for (int frame = 0; frame < frames; frame++) epilogue_${operation.epilogue}(${y} + frame * ${Y}_STRIDE, ${KERNEL}_OUTPUTS);
 //% endif
 //% elif operation.kind == "depthwise_conv"
+//% if plan.lookahead
+  clear_outside(job, ${operation.x}, ${lag.frames}, frames);
+  memcpy(before, state + STATE_${name | upper}, sizeof before);
+//% endif
   depthwise_conv(${operation.x}, state + STATE_${name | upper}, weights->${name}, ${y}, frames);
+//% if operation.right
+  delay(${operation.x}, before, ${operation.right}, frames);
+//% endif
 //% elif operation.kind == "layer_norm"
   for (int frame = 0; frame < frames; frame++) layer_norm(${operation.x} + frame * ${x}_STRIDE, ${"weights->" ~ name if operation.tensors else "NULL"}, ${y} + frame * ${Y}_STRIDE);
 //% elif operation.kind == "inverse_rfft"
@@ -156,6 +214,7 @@ static void decode(const vocosc_job *job, vocosc_scratch *scratch, int frames) {
 //% else
   overlap_add(job, STATE_OVERLAP, samples, frames);
 //% endif
+//% set lag.frames = lag.frames + operation.right
 //% endfor
 }
 

@@ -13,6 +13,9 @@ typedef struct {
   int rows;
   int first_row;
   int last_row;
+//% if plan.lookahead
+  int is_edge; /* whether some row is of a frame outside its utterance */
+//% endif
   float *scratch;
   const vocosc_team *team;
 } chunk;
@@ -26,6 +29,22 @@ static inline int share(const chunk *c, int items, int next) {
 }
 static inline int first_of(const chunk *c, int items) { return share(c, items, 0); }
 static inline int last_of(const chunk *c, int items) { return share(c, items, 1); }
+
+//% if plan.lookahead
+
+/*
+ * Behind an utterance's end (no mel) layers have fewer and fewer rows left: what is `lag` frames behind the mel has as
+ * many, of which this call takes `frames` at most.
+ */
+static inline void take_rows(chunk *c, int frames, int lag) {
+  if (c->jobs->mel != NULL) return;
+  const int left = lag - (int)c->jobs->stream->flushed;
+  c->frames = left < 0 ? 0 : left < frames ? left : frames;
+  c->rows = c->count * c->frames;
+  c->first_row = first_of(c, c->rows);
+  c->last_row = last_of(c, c->rows);
+}
+//% endif
 
 /* Ends a step: what it wrote, all workers may read. */
 static inline void barrier(const chunk *c) {

@@ -18,7 +18,13 @@ enum {
   MEL_HISTORY = ${framing.history}, /* samples before a frame that are kept */
   DIM = ${plan.dim}, /* channels of the rows that are convolved and normalised */
   TAPS = ${plan.left + 1}, /* frames that a convolution sees */
-  LEFT = ${plan.left}, /* those before the current one */
+  LEFT = ${plan.left}, /* those before the last one: what it keeps for the next call */
+//% if plan.counts_frames
+  LOOKAHEAD = ${plan.lookahead}, /* frames that must have come before the first one is complete */
+  TRIM = ${plan.trim}, /* samples at both ends of the sum that are no audio */
+  COVER = ${plan.cover}, /* frames that add to a sample, at most */
+  SETTLED = LOOKAHEAD + COVER, /* frames after which every call is like the one before */
+//% endif
   GOLDEN_FRAMES = ${golden_frames}, /* of the self-test: fewer, and some weights would meet nothing but silence */
 
   /* Rounded up to whole panels of ${PANEL} */
@@ -84,6 +90,9 @@ _Static_assert(sizeof(weights_file) == ${weights.file | length}, "the file and t
 
 #pragma GCC visibility push(hidden)
 extern const float vocosc_synthesis_window[${config.n_fft}];
+//% if plan.is_divided
+extern const float vocosc_envelope[${config.hop_length}];
+//% endif
 extern const float vocosc_analysis_window[${config.n_fft}];
 extern const float vocosc_twiddle_cosines[${plan.fft.cosines | table_length}];
 extern const float vocosc_twiddle_sines[${plan.fft.sines | table_length}];

@@ -23,9 +23,12 @@ ${"#if" if loop.first else "#elif"} defined(VOCOSC_ISA_${isa.name | upper})
 /* See vocosc_target.h. */
 static void network(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames, const vocosc_team *team) {
   const weights_file *weights = weights_of(jobs->stream);
-  chunk all = {jobs, count, frames, count * frames, 0, 0, scratch->values, team};
+  chunk all = {jobs, count, frames, count * frames, 0, 0, ${"0, " if plan.lookahead}scratch->values, team};
   all.first_row = first_of(&all, all.rows);
   all.last_row = last_of(&all, all.rows);
+//% if plan.lookahead
+  for (int job = 0; job < count; job++) all.is_edge |= jobs[job].mel == NULL || frames_seen(jobs[job].stream) < LOOKAHEAD;
+//% endif
   const chunk *c = &all;
 //% for buffer in plan.scratch if buffer.name not in ("audio", "analysis", "quantised", "row_scales")
   float *${buffer.name} = scratch->values + SCRATCH_${buffer.name | upper};
@@ -44,6 +47,13 @@ static void network(const vocosc_job *jobs, int count, vocosc_scratch *scratch, 
 //% set group.name = its_group
 //% endif
 //% set scales = "row_scales, " if step.x == "quantised" else ""
+//% set right = ", %d" | format(step.operation.right) if plan.lookahead else ""
+//% if plan.lookahead and step.kind in ("conv", "conv_norm")
+  take_rows(&all, frames, ${step.lag + step.operation.right});
+//% endif
+//% if plan.lookahead and step.kind == "conv_norm"
+  clear_outside(c, ${step.x}, ${step.lag});
+//% endif
 //% if step.kind == "conv"
   gather_windows(c, STATE_${NAME}, mel_windows);
   ${step.operation.kernel}(c, mel_windows, weights->${name}, ${step.y});
@@ -52,9 +62,9 @@ static void network(const vocosc_job *jobs, int count, vocosc_scratch *scratch, 
 //% elif step.kind == "layer_norm"
   layer_norm(c, ${step.x}, ${"weights->" ~ name if step.operation.tensors else "NULL"}, ${step.y});
 //% elif step.kind == "conv_norm" and step.product
-  conv_norm_${step.format.name}(c, ${step.x}, STATE_${NAME}, weights->${name}, ${step.operation.y}, ${step.product | upper}_LIMIT, quantised, row_scales);
+  conv_norm_${step.format.name}(c, ${step.x}, STATE_${NAME}, weights->${name}, ${step.operation.y}, ${step.product | upper}_LIMIT, quantised, row_scales${right});
 //% elif step.kind == "conv_norm"
-  conv_norm(c, ${step.x}, STATE_${NAME}, weights->${name}, ${step.y});
+  conv_norm(c, ${step.x}, STATE_${NAME}, weights->${name}, ${step.y}${right});
 //% elif step.kind == "quantise"
   quantise_${step.format.name}(c, ${step.x}, ${step.x | upper}_PADDED, ${step.x | upper}_STRIDE, ${step.product | upper}_LIMIT, quantised, row_scales);
 //% elif step.kind == "inverse_rfft"

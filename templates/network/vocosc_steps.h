@@ -13,6 +13,9 @@
 #include "vocosc_format_${format.name}.h"
 //% endfor
 #include "vocosc_model.h"
+//% if plan.counts_frames
+#include "vocosc_output.h"
+//% endif
 #include "vocosc_values.h"
 #include "vocosc_vector.h"
 #include "vocosc_vector_math.h"
@@ -71,6 +74,43 @@ STEP void layer_norm(const chunk *c, const float *x, const float *affine, float 
   barrier(c);
 }
 
+//% if plan.lookahead
+/*
+ * Rows of frames outside the utterance are zero at the input of every convolution, whatever the layers below made of
+ * them. x is `lag` frames behind the mel.
+ */
+STEP void clear_outside(const chunk *c, float *x, int lag) {
+  if (!c->is_edge) return;
+  for (int row = c->first_row; row < c->last_row; row++) {
+    const vocosc_job *job = c->jobs + row / c->frames;
+    const int frame = frames_seen(job->stream) + row % c->frames - lag;
+    if (frame < 0 || (job->mel == NULL && frame >= (int)job->stream->frames)) {
+      memset(x + row * DIM_STRIDE, 0, sizeof(float) * DIM_PADDED);
+    }
+  }
+  barrier(c);
+}
+
+/*
+ * Channels first .. last - 1 of the last LEFT rows of (history, x) to history. x becomes the rows `right` frames before
+ * it: those that the convolution's output is for.
+ */
+static void keep_history(float *history, float *x, int frames, int first, int last, int right) {
+  float kept[LEFT][PANEL];
+  for (int panel = first; panel < last; panel += PANEL) {
+    for (int row = 0; row < LEFT; row++) memcpy(kept[row], history + row * DIM_PADDED + panel, sizeof kept[row]);
+    for (int row = 0; row < LEFT; row++) {
+      const int from = row + frames;
+      const float *source = from < LEFT ? kept[from] : x + (from - LEFT) * DIM_STRIDE + panel;
+      memcpy(history + row * DIM_PADDED + panel, source, sizeof kept[row]);
+    }
+    for (int row = frames - 1; right > 0 && row >= 0; row--) {
+      const float *source = row < right ? kept[LEFT + row - right] : x + (row - right) * DIM_STRIDE + panel;
+      memcpy(x + row * DIM_STRIDE + panel, source, sizeof kept[0]);
+    }
+  }
+}
+//% else
 /* Channels first .. last - 1 of the last LEFT rows of (history, x) to history. */
 static void keep_history(float *history, const float *x, int frames, int first, int last) {
   const size_t bytes = (size_t)(last - first) * sizeof(float);
@@ -80,6 +120,7 @@ static void keep_history(float *history, const float *x, int frames, int first, 
     memcpy(history + row * DIM_PADDED + first, source + first, bytes);
   }
 }
+//% endif
 
 /*
  * The depthwise convolution of one row of x, that of frame `frame` of its stream; rows before the stream's first are in
@@ -107,11 +148,11 @@ static void convolve(const float *x, const float *history, int frame, const floa
 }
 
 /* The end of a convolution: each stream's last rows, for the next chunk. A worker keeps the channels that it may write. */
-static void keep_histories(const chunk *c, const float *x, int state) {
+static void keep_histories(const chunk *c, ${"" if plan.lookahead else "const "}float *x, int state${", int right" if plan.lookahead}) {
   const int first = PANEL * first_of(c, DIM_PADDED / PANEL);
   const int last = PANEL * last_of(c, DIM_PADDED / PANEL);
   for (int job = 0; job < c->count; job++) {
-    keep_history(c->jobs[job].stream->values + state, x + job * c->frames * DIM_STRIDE, c->frames, first, last);
+    keep_history(c->jobs[job].stream->values + state, x + job * c->frames * DIM_STRIDE, c->frames, first, last${", right" if plan.lookahead});
   }
 }
 //% for format in formats if format.is_integer
@@ -136,16 +177,17 @@ static inline place ${format.name}_place(int rows, int row) {
 #endif
 }
 //% endfor
+//% set x, right = ("float", ", int right") if plan.lookahead else ("const float", "")
 //% for format in norm_formats
 
 /*
- * Causal depthwise convolution and LayerNorm, x to y, rows of DIM_STRIDE${"" if format.is_integer == 0 else ", quantised"}. `state` is where the stream's history of x stands.
+ * ${"Depthwise" if plan.lookahead else "Causal depthwise"} convolution and LayerNorm, x to y, rows of DIM_STRIDE${"" if format.is_integer == 0 else ", quantised"}. `state` is where the stream's history of x stands.${" The convolution looks `right` frames ahead: by as many x is delayed." if plan.lookahead}
  */
 //% if format.is_integer
-STEP void conv_norm_${format.name}(const chunk *c, const float *x, int state, const float *table, float *normalised, int limit,
-                      ${format.row_type} *y, ${format.name}_row_scale *scales) {
+STEP void conv_norm_${format.name}(const chunk *c, ${x} *x, int state, const float *table, float *normalised, int limit,
+                      ${format.row_type} *y, ${format.name}_row_scale *scales${right}) {
 //% else
-STEP void conv_norm(const chunk *c, const float *x, int state, const float *table, float *normalised) {
+STEP void conv_norm(const chunk *c, ${x} *x, int state, const float *table, float *normalised${right}) {
 //% endif
   for (int index = c->first_row; index < c->last_row; index++) {
     float *row = normalised + index * DIM_STRIDE;
@@ -161,7 +203,7 @@ STEP void conv_norm(const chunk *c, const float *x, int state, const float *tabl
 //% endif
   }
   barrier(c);
-  keep_histories(c, x, state);
+  keep_histories(c, x, state${", right" if plan.lookahead});
 }
 //% endfor
 //% for format in quantised_formats
@@ -188,7 +230,14 @@ STEP void gather_windows(const chunk *c, int state, float *windows) {
     float *window = windows + job * floats;
     float *history = c->jobs[job].stream->values + state;
     memcpy(window, history, sizeof(float) * LEFT * MELS);
+//% if plan.lookahead
+    if (c->jobs[job].mel == NULL) memset(window + LEFT * MELS, 0, sizeof(float) * (size_t)(c->frames * MELS));
+    for (int i = 0; c->jobs[job].mel != NULL && i < c->frames * MELS; i++) {
+      window[LEFT * MELS + i] = without_denormals(c->jobs[job].mel[i]);
+    }
+//% else
     for (int i = 0; i < c->frames * MELS; i++) window[LEFT * MELS + i] = without_denormals(c->jobs[job].mel[i]);
+//% endif
     memcpy(history, window + c->frames * MELS, sizeof(float) * LEFT * MELS);
   }
   barrier(c);
@@ -202,6 +251,50 @@ STEP void inverse_rfft(const chunk *c, float *spectrum, float *samples) {
   barrier(c);
 }
 
+//% if plan.counts_frames
+/*
+ * Adds the windowed samples of frame `frame` to the overlap; the first HOP sums are complete. Those that are audio go
+ * out${", divided by the envelope" if plan.is_divided}: returns how many they are.
+ */
+static int add_frame(const float *samples, int frame, float *overlap, float *audio) {
+  const int first = samples_trimmed(frame);
+  for (int i = first; i < HOP; i++) {
+    audio[i - first] = i < OVERLAP ? fma_float(samples[i], vocosc_synthesis_window[i], overlap[i])
+                                   : samples[i] * vocosc_synthesis_window[i];
+  }
+//% if plan.is_divided
+  for (int i = first; i < HOP; i++) {
+    audio[i - first] /= frame < COVER - 1 ? envelope_at(frame * HOP + i, frame + 1) : vocosc_envelope[i];
+  }
+//% endif
+  for (int i = HOP; i < N_FFT; i++) {
+    overlap[i - HOP] = i < OVERLAP ? fma_float(samples[i], vocosc_synthesis_window[i], overlap[i])
+                                   : samples[i] * vocosc_synthesis_window[i];
+  }
+  return HOP - first;
+}
+
+/* Frames of samples, `stride` apart, to each job's audio. The streams have seen so many frames more. */
+STEP void overlap_add(const chunk *c, const float *samples, int stride, int state) {
+  const int first = first_of(c, c->count);
+  const int last = last_of(c, c->count);
+  for (int job = first; job < last; job++) {
+    vocosc_stream *stream = c->jobs[job].stream;
+    float *audio = c->jobs[job].audio;
+    for (int i = 0; i < c->frames; i++) {
+      const int frame = frames_seen(stream) + i - LOOKAHEAD;
+      const float *from = samples + (job * c->frames + i) * stride;
+      if (frame >= 0) audio += add_frame(from, frame, stream->values + state, audio);
+    }
+    const int frames = (int)stream->frames + c->frames;
+    if (c->jobs[job].mel != NULL) stream->frames = (uint32_t)(frames < SETTLED ? frames : SETTLED);
+//% if plan.lookahead
+    if (c->jobs[job].mel == NULL) stream->flushed += (uint32_t)c->frames;
+//% endif
+  }
+  barrier(c);
+}
+//% else
 /* Adds a frame's windowed samples to the overlap; the first HOP sums are complete and go out. */
 static void add_frame(const float *samples, float *overlap, float *audio) {
   for (int i = 0; i < HOP; i++) {
@@ -226,5 +319,6 @@ STEP void overlap_add(const chunk *c, const float *samples, int stride, int stat
   }
   barrier(c);
 }
+//% endif
 
 #endif /* VOCOSC_STEPS_H */

@@ -14,7 +14,10 @@ const int vocosc_${name}[${values | table_length}] = {
 ${values | c_numbers}
 };
 //% endmacro
-${floats("synthesis_window", synthesis_window, "The periodic Hann window over n_fft, for the inverse FFT: [n_fft].")}
+${floats("synthesis_window", synthesis_window, "The periodic Hann window " ~ ("times n_fft, which dividing by the envelope makes one over it" if plan.is_divided else "over n_fft") ~ ", for the inverse FFT: [n_fft].")}
+//% if plan.is_divided
+${floats("envelope", envelope, "What the overlap-add is divided by where no frame is missing, the sum of the squared windows: [hop].")}
+//% endif
 ${floats("analysis_window", analysis_window, "The periodic Hann window" ~ (", half of it (see vocosc_fft.h)" if plan.fft.is_even else "") ~ ", for the forward FFT: [n_fft].")}
 ${floats("twiddle_cosines", plan.fft.cosines, "cos(2 pi p k / (radix groups)) of each FFT pass: [pass][k = 1 .. radix - 1][p < groups].")}
 ${floats("twiddle_sines", plan.fft.sines, "The sines to these cosines.")}

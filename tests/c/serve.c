@@ -28,8 +28,16 @@ static int call(const char *name) {
   if (IS(selftest)) return vocosc_selftest(p[0], p[1]);
   if (IS(decode)) return vocosc_decode(p[0], p[1], p[2], number[3], p[4]);
   if (IS(decode_int16)) return vocosc_decode_int16(p[0], p[1], p[2], number[3], p[4]);
+#if VOCOSC_COUNTS_FRAMES
+  if (IS(decode_samples)) return vocosc_decode_samples(p[0], number[1]);
+#endif
+#if VOCOSC_LATENCY_LOOKAHEAD_FRAMES > 0
+  if (IS(flush)) return vocosc_flush(p[0], p[1], p[2]);
+  if (IS(flush_int16)) return vocosc_flush_int16(p[0], p[1], p[2]);
+#else
   if (IS(flush)) return vocosc_flush(p[0], p[1]);
   if (IS(flush_int16)) return vocosc_flush_int16(p[0], p[1]);
+#endif
   if (IS(mel_init_target)) return vocosc_mel_init_target(p[0], target);
   if (IS(mel_reset)) return vocosc_mel_reset(p[0]);
   if (IS(mel)) return vocosc_mel(p[0], p[1], p[2], number[3], p[4]);
