@@ -12,7 +12,7 @@ CKPT ?=
 TORCH_PYTHON ?= python3
 NAME ?= vocos
 CHUNK ?= 5
-OUT ?= generated/$(NAME)
+OUT ?=
 RUNS ?= 1000
 WARMUP ?= 100
 SECONDS ?= 3600
@@ -20,6 +20,12 @@ SPEECH ?= examples/speech
 CONFIG ?= train/configs/demo.yaml
 RUN ?= build/run
 ARGS ?=
+
+# What a user gives is text and nothing else: make expands nothing in it, and the shell sees it quoted.
+given := CKPT TORCH_PYTHON NAME CHUNK OUT RUNS WARMUP SECONDS SPEECH CONFIG RUN ARGS
+$(foreach variable,$(given),$(eval override $(variable) := $$(value $(variable))))
+override OUT := $(if $(OUT),$(OUT),generated/$(NAME))
+quoted = '$(subst ','\'',$(1))'
 
 # C as it is written: what the compiler renders is formatted when it is emitted.
 c_files = $(shell find runtime tests bench examples \( -name '*.[ch]' -o -name '*.cpp' \) -not -path '*/build/*' | xargs grep -LE '^ *//%|\$$\{')
@@ -33,7 +39,7 @@ help: ## this list
 	@awk -F ' *## ' '/^[a-z-]+:.*## / { sub(/:.*/, "", $$1); printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: setup-build ## compile a model, let it speak a sentence, show speed, audio and picture; CKPT=FILE for one of yours
-	@$(python) examples/demo.py $(if $(CKPT),--checkpoint "$(abspath $(CKPT))")
+	@$(python) examples/demo.py $(if $(CKPT),--checkpoint "$$(realpath -m -- $(call quoted,$(CKPT)))")
 
 test: setup-test lint ## lint, then the tests, on all cores
 	@$(pytest) tests
@@ -42,7 +48,7 @@ test-all: setup-test lint ## the same, with every case of every test
 	@VOCOSC_TEST_ALL=1 $(pytest) tests
 
 fuzz: setup-test ## [SECONDS=3600]: run each fuzzer for so long
-	@$(python) -m tests.fuzz --seconds $(SECONDS)
+	@$(python) -m tests.fuzz --seconds $(call quoted,$(SECONDS))
 
 mutations: setup-test ## break the sources in many ways, one by one: the tests must notice
 	@$(python) -m tests.mutations
@@ -53,12 +59,12 @@ test-gpu: setup-test ## on a machine with an NVIDIA GPU: its audio, its faults, 
 lint: setup-test lint-python lint-c ## formats, types and static analysis
 
 object: setup-build ## CKPT=FILE [CHUNK=5] [NAME=vocos] [OUT=generated/NAME]: compile a checkpoint
-	@test -n "$(CKPT)" || { echo "make object: say which checkpoint, CKPT=FILE" >&2; exit 2; }
-	@$(python) -m compiler "$(CKPT)" -o "$(OUT)" --name "$(NAME)" --chunk "$(CHUNK)"
+	@test -n $(call quoted,$(CKPT)) || { echo "make object: say which checkpoint, CKPT=FILE" >&2; exit 2; }
+	@$(python) -m compiler -o $(call quoted,$(OUT)) --name $(call quoted,$(NAME)) --chunk $(call quoted,$(CHUNK)) -- $(call quoted,$(CKPT))
 
 bench: setup-bench $(if $(CKPT),,build/full.ckpt) ## [CKPT=FILE] [RUNS=1000] [WARMUP=100]: speed beside PyTorch, ONNX Runtime and OpenVINO, into bench/results; RUNS=30 WARMUP=5 for a quick look
-	@$(bench_python) -m bench "$(or $(CKPT),build/full.ckpt)" --compiler-python $(python) \
-	  --runs $(RUNS) --warmup $(WARMUP) --date "$$(date +%F)" --json build/bench.json
+	@$(bench_python) -m bench $(call quoted,$(or $(CKPT),build/full.ckpt)) --compiler-python $(python) \
+	  --runs $(call quoted,$(RUNS)) --warmup $(call quoted,$(WARMUP)) --date "$$(date +%F)" --json build/bench.json
 	@mkdir -p bench/results
 	@cp build/bench.json bench/results/bench.json
 	@$(python) -m bench.chart bench/results/bench.json bench/results/chart.png bench/results/chart-limits.png
@@ -71,11 +77,11 @@ tiles: setup-build build/full.ckpt ## every shape of tile, timed on this machine
 	@$(python) -m bench.tiles build/full.ckpt bench/results/tiles.json --date "$$(date +%F)" | tee bench/results/tiles.txt
 
 bench-gpu: setup-build $(if $(CKPT),,build/full.ckpt) ## [CKPT=FILE] [TORCH_PYTHON=PYTHON]: the GPU's speed, beside a PyTorch that has CUDA, into bench/results
-	@$(python) -m bench.gpu "$(or $(CKPT),build/full.ckpt)" --torch-python "$(TORCH_PYTHON)" --date "$$(date +%F)" \
+	@$(python) -m bench.gpu $(call quoted,$(or $(CKPT),build/full.ckpt)) --torch-python $(call quoted,$(TORCH_PYTHON)) --date "$$(date +%F)" \
 	  --results bench/results
 
 quality: setup-quality ## [CKPT=FILE] [SPEECH=DIR] [KEEP=1]: what each precision does to real speech, into build; KEEP=1: into bench/results, too
-	@$(quality_python) -m bench.quality "$(or $(CKPT),$(demo_model))" --speech "$(SPEECH)" --compiler-python $(python) \
+	@$(quality_python) -m bench.quality $(call quoted,$(or $(CKPT),$(demo_model))) --speech $(call quoted,$(SPEECH)) --compiler-python $(python) \
 	  --torch-python $(bench_python) --date "$$(date +%F)" --json build/quality.json --table build/quality.md \
 	  --picture build/quality.png
 	@$(if $(KEEP),mkdir -p bench/results && cp build/quality.json build/quality.md build/quality.png bench/results)
@@ -84,8 +90,8 @@ corpus: setup-corpus ## synthesise speech to train on, into build/corpus
 	@$(train_python) -m train.synthesise build/corpus
 
 train: setup-train ## [CONFIG=FILE] [RUN=DIR] [ARGS="--init-from CKPT ..."]: train a model, or go on with it; the demo's by default
-	@if [ -e "$(RUN)/last.ckpt" ]; then $(train_python) -m train resume "$(RUN)"; \
-	  else $(train_python) -m train fit "$(CONFIG)" --out "$(RUN)" $(ARGS); fi
+	@if [ -e $(call quoted,$(RUN))/last.ckpt ]; then $(train_python) -m train resume $(call quoted,$(RUN)); \
+	  else $(train_python) -m train fit $(call quoted,$(CONFIG)) --out $(call quoted,$(RUN)) $(ARGS); fi
 
 test-train: setup-train ## the tests of training, which need PyTorch
 	@$(train_python) -m pytest -q tests/test_train.py

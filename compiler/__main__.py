@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import platform
 import re
+import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the packages below are read, Ctrl-C ends without a traceback
 
 try:
     from .budget import parse_budget
@@ -14,14 +20,15 @@ try:
     from .checkpoint import read_checkpoint
     from .compile import compile_network
     from .emit import Options
-    from .errors import CompileError
+    from .errors import CompileError, printable
     from .fold import fold
     from .formats import FORMATS
     from .isa import TARGETS
+    from .names import check_name
     from .network import read_network
     from .nvrtc import ARCHITECTURES
     from .report import to_json, to_text
-    from .wheel import check_name
+    from .wheel import check_module_name
 except ModuleNotFoundError as missing:
     raise SystemExit(
         f"vocosc: error: Python package {missing.name} is missing: use .venv/bin/python, which make sets up, or "
@@ -30,36 +37,106 @@ except ModuleNotFoundError as missing:
 
 # The machine that compiles, unless --target names another.
 NATIVE_TARGET = {"x86_64": "x86-64", "aarch64": "aarch64"}.get(platform.machine(), "portable")
-TAKEN = ("all", "clean", "install", "network", "tool")
-OVERRIDES = {  # of what the checkpoint says: their types, and what --help says of them
-    "sample_rate": (int, "in Hz, in place of what the checkpoint says, as the next five"),
-    "hop_length": (int, "in samples"),
-    "n_fft": (int, "in samples"),
-    "f_min": (float, "of the mel, in Hz"),
-    "f_max": (float, "of the mel, in Hz"),
-    "padding": (str, "same or center: which samples of the overlap-add are the audio"),
-    "mel": (str, "what the mel is, such as scale=htk,norm=none,power=1,floor=1e-5,power_floor=0,padding=same"),
-    "bandwidth_id": (int, "of models with AdaLayerNorm: the bandwidth to compile for"),
-}
+_ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
 
 def main() -> int:
     """Runs the command; returns its exit code."""
-    words = sys.argv[1:]
-    arguments = _parser().parse_args(words[1:] if words[:1] == ["compile"] else words)
     try:
-        _compile(arguments)
+        return _run()
+    except _EndedBySignal as ended:
+        # What was written halfway is gone. Now the signal ends the program as it would have.
+        _complain(f"ended by {signal.Signals(ended.number).name}")
+        sys.stdout = sys.stderr = None  # so that Python does not flush them again
+        signal.signal(ended.number, signal.SIG_DFL)
+        signal.raise_signal(ended.number)
+        return 128 + ended.number
+
+
+class _EndedBySignal(BaseException):
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+def _end(number: int, frame: object) -> None:
+    """On the first signal that ends the program: those that follow wait until all is put away."""
+    for other in _ENDING:
+        signal.signal(other, signal.SIG_IGN)
+    raise _EndedBySignal(number)
+
+
+def _run() -> int:
+    for number in _ENDING:
+        if signal.getsignal(number) != signal.SIG_IGN:  # as by nohup
+            signal.signal(number, _end)
+    try:
+        try:
+            words = sys.argv[1:]
+            arguments = _parser().parse_args(words[1:] if words[:1] == ["compile"] else words)
+        except SystemExit as end:
+            _flush()
+            return int(end.code or 0)
+        try:
+            text = _compile(arguments)
+        except OSError as error:
+            where = error.filename or arguments.output
+            raise CompileError(f"{where}: {error.strerror}") from None
+        print(text)
+        _flush()
     except CompileError as error:
-        print(f"vocosc: error: {error}", file=sys.stderr)
+        _complain(str(error))
         return 1
     except BrokenPipeError:
-        print("vocosc: error: standard output: closed before the report was written", file=sys.stderr)
+        _complain("standard output: closed before everything was written")
         sys.stdout = None  # so that Python does not flush it again
         return 1
     except OSError as error:
-        print(f"vocosc: error: {error.filename or arguments.output}: {error.strerror}", file=sys.stderr)
+        _complain(f"standard output: {error.strerror}")
+        sys.stdout = None
         return 1
     return 0
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _complain(message: str) -> None:
+    """The one line of a failure. Where even that cannot be written, the exit code tells."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        print(f"vocosc: error: {printable(message)}", file=sys.stderr, flush=True)
+
+
+def _whole(text: str) -> int:
+    """A number of an option: digits of ASCII, no blanks, no underscores."""
+    if not re.fullmatch(r"-?[0-9]{1,18}", text):
+        raise argparse.ArgumentTypeError(f"invalid int value: {printable(text)!r}")
+    return int(text)
+
+
+def _decimal(text: str) -> float:
+    if not re.fullmatch(r"[!-~]{1,40}", text) or "_" in text:
+        raise argparse.ArgumentTypeError(f"invalid float value: {printable(text)!r}")
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid float value: {text!r}") from None
+
+
+OVERRIDES: dict[
+    str, tuple[Callable[[str], object], str]
+] = {  # of what the checkpoint says: their types, and what --help says of them
+    "sample_rate": (_whole, "in Hz, in place of what the checkpoint says, as the next five"),
+    "hop_length": (_whole, "in samples"),
+    "n_fft": (_whole, "in samples"),
+    "f_min": (_decimal, "of the mel, in Hz"),
+    "f_max": (_decimal, "of the mel, in Hz"),
+    "padding": (str, "same or center: which samples of the overlap-add are the audio"),
+    "mel": (str, "what the mel is, such as scale=htk,norm=none,power=1,floor=1e-5,power_floor=0,padding=same"),
+    "bandwidth_id": (_whole, "of models with AdaLayerNorm: the bandwidth to compile for"),
+}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,11 +159,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--gpu",
-        default=",".join(map(str, ARCHITECTURES)),
         metavar="N[,N...]",
-        help="with --target cuda: architectures (90 is sm_90) to compile for; later ones take PTX",
+        help="with --target cuda: architectures (90 is sm_90) to compile for; later ones take PTX "
+        f"(default: {','.join(map(str, ARCHITECTURES))})",
     )
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="with --target cuda: streams of a call")
+    parser.add_argument("--batch", type=_whole, metavar="N", help="with --target cuda: streams of a call")
     parser.add_argument(
         "--link",
         default="none",
@@ -108,12 +185,13 @@ def _parser() -> argparse.ArgumentParser:
         "--budget", metavar="flash=4M,ram=256K", help="fail if it takes more; also state, scratch, stack"
     )
     for name, (kind, text) in OVERRIDES.items():
-        metavar = {int: "N", float: "HZ"}.get(kind, "TEXT")
+        metavar = {_whole: "N", _decimal: "HZ"}.get(kind, "TEXT")
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=text)
     return parser
 
 
-def _compile(arguments: argparse.Namespace) -> None:
+def _compile(arguments: argparse.Namespace) -> str:
+    """Compiles, or reports; returns what to print."""
     budget = parse_budget(arguments.budget) if arguments.budget is not None else {}
     chunks = _chunks(arguments.chunk)
     options = _options(arguments)
@@ -131,24 +209,26 @@ def _compile(arguments: argparse.Namespace) -> None:
         sources_only=arguments.sources_only,
         wheel=arguments.wheel,
     )
-    print(to_json(figures) if arguments.json else to_text(figures), end="" if arguments.json else "\n")
-    if not arguments.report:
-        print(f"\nwritten to {arguments.output}")
+    text = to_json(figures).rstrip("\n") if arguments.json else to_text(figures)
+    return text if arguments.report else f"{text}\n\nwritten to {printable(str(arguments.output))}"
 
 
 def _options(arguments: argparse.Namespace) -> Options:
     """The options, as far as they can be checked without the checkpoint."""
     is_cuda = arguments.target == "cuda"
     options = Options(
-        name=_name(arguments.name),
+        name=check_name(arguments.name),
         precision=arguments.precision,
         target=NATIVE_TARGET if is_cuda else arguments.target,
         link=arguments.link,
         weights=arguments.weights,
         no_libc=arguments.no_libc,
-        gpus=_gpus(arguments.gpu) if is_cuda else (),
-        batch=arguments.batch,
+        gpus=(ARCHITECTURES if arguments.gpu is None else _gpus(arguments.gpu)) if is_cuda else (),
+        batch=1 if arguments.batch is None else arguments.batch,
     )
+    for option in ("gpu", "batch"):
+        if getattr(arguments, option) is not None and not is_cuda:
+            raise CompileError(f"--{option}: goes with --target cuda")
     if is_cuda and options.weights != "incbin":
         raise CompileError("--target cuda: works with --weights incbin only")
     if options.link == "libs" and options.precision != "f32":
@@ -160,7 +240,7 @@ def _options(arguments: argparse.Namespace) -> Options:
     if arguments.json and not arguments.report:
         raise CompileError("--json: goes with --report; NAME.json is written in any case")
     if arguments.wheel:
-        check_name(options.name)
+        check_module_name(options.name)
         if arguments.sources_only or arguments.report:
             raise CompileError("--wheel: works with neither --sources-only nor --report, as it takes a build")
         arguments.output = arguments.output or Path(options.name)
@@ -169,25 +249,14 @@ def _options(arguments: argparse.Namespace) -> Options:
     return options
 
 
-def _name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
-        raise CompileError(f"--name {name}: must be a C identifier, as it begins every symbol")
-    if name in TAKEN:
-        raise CompileError(
-            f"--name {name}: is taken, as are {', '.join(TAKEN)}: folders beside it, the makefile's goals"
-        )
-    return name
-
-
 def _chunks(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise CompileError(f"--chunk {text}: give numbers of frames, such as 5 or 1,5,10") from None
+    if not re.fullmatch(r"-?[0-9]{1,18}(,-?[0-9]{1,18})*", text):
+        raise CompileError(f"--chunk {text}: give numbers of frames, such as 5 or 1,5,10")
+    return [int(part) for part in text.split(",")]
 
 
 def _gpus(text: str) -> tuple[int, ...]:
-    if not re.fullmatch(r"\d{2,3}(,\d{2,3})*", text):
+    if not re.fullmatch(r"[0-9]{2,3}(,[0-9]{2,3})*", text):
         raise CompileError(f"--gpu {text}: give architectures, such as 90 or 80,90: 10 * major + minor version")
     return tuple(sorted(set(map(int, text.split(",")))))
 

@@ -21,11 +21,13 @@ _PARTS = {
 
 def parse_budget(text: str) -> dict[str, int]:
     """The limits in bytes. Raises CompileError."""
-    budget = {}
+    budget: dict[str, int] = {}
     for part in text.split(","):
-        match = re.fullmatch(r"(\w+)=(\d+(?:\.\d+)?)([KMG]?)", part)
+        match = re.fullmatch(r"(\w+)=([0-9]{1,18}(?:\.[0-9]{1,18})?)([KMG]?)", part)
         if match is None or match[1] not in _PARTS:
             raise CompileError(f"--budget {text}: give limits such as flash=4M,ram=256K; there are {', '.join(_PARTS)}")
+        if match[1] in budget:
+            raise CompileError(f"--budget {text}: has two limits for {match[1]}; give one")
         budget[match[1]] = int(float(match[2]) * _UNITS[match[3]])
     return budget
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shlex
 import shutil
+import signal
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,22 +30,26 @@ class Measured:
 
 
 def build(directory: Path, options: Options) -> Measured:
-    """Builds NAME.o, libNAME.a and the host tool from the sources in `directory`, and measures the object."""
-    name, target = options.name, options.target
-    tools = {tool: _tool(tool, target) for tool in TOOLS}
-    cross = any(tool.startswith(CROSS) for tool in tools.values())
+    """Builds NAME.o, libNAME.a and the host tool from the sources in `directory`, and measures the object.
+
+    Where this machine can run it, the object has passed its self-test then.
+    """
+    name = options.name
+    tools = tools_of(options.target)
+    cross = any(command[0].startswith(CROSS) for command in tools.values())
     packages = f"gcc-{CROSS[:-1]} libc6-dev-arm64-cross" if cross else "gcc libc6-dev binutils"
-    for tool in ("make", *tools.values()):
+    for tool in ("make", *(command[0] for command in tools.values())):
         if shutil.which(tool) is None:
             raise CompileError(f"{tool}: not found; apt-get install {packages} make, or use --sources-only")
-    _make(directory, name, f"lib{name}.a", tools["cc"])
-    flash = flash_bytes(directory / f"{name}.o", tools["size"])
+    _make(directory, name, f"lib{name}.a", tools)
+    flash = flash_bytes(directory / f"{name}.o", *tools["size"])
     stack = stack_bytes(directory, name)
     if stack > 0 and not cross and platform.machine() == "x86_64":
         stack += RED_ZONE
     measured = Measured(flash_bytes=flash, stack_bytes=stack)
     _state(directory / f"{name}.h", name, measured)
-    _make(directory, name, name, tools["cc"])
+    _make(directory, name, name, tools)
+    _selftest(directory / name)
     for pattern in ("*.su", "*.ci", "network/*.su", "network/*.ci", "network/*.o", "tool/*.o", "*_team_pthread.o"):
         for path in directory.glob(pattern):
             path.unlink()
@@ -51,45 +58,104 @@ def build(directory: Path, options: Options) -> Measured:
 
 def build_shared(directory: Path, options: Options) -> None:
     """Links libNAME.so from what `build` has left in `directory`."""
-    _make(directory, options.name, f"lib{options.name}.so", _tool("cc", options.target))
+    _make(directory, options.name, f"lib{options.name}.so", tools_of(options.target))
+
+
+def tools_of(target: str) -> dict[str, list[str]]:
+    """The commands that build for a target.
+
+    Debian's cross compiler's, where this machine is no AArch64 itself; else the usual ones, or those that the variables
+    CC, AR, OBJCOPY and SIZE name.
+    """
+    if target.startswith("aarch64") and platform.machine() != "aarch64":
+        return {tool: [CROSS + ("gcc" if tool == "cc" else tool)] for tool in TOOLS}
+    return {tool: shlex.split(os.environ.get(tool.upper(), "")) or [tool] for tool in TOOLS}
 
 
 def _state(header: Path, name: str, measured: Measured) -> None:
     """Puts what was measured into the header's two lines for it: the object does not depend on them, the tool does."""
-    text = header.read_text()
+    text, status = header.read_text(), header.stat()
     for macro, value in (("FLASH_BYTES", measured.flash_bytes), ("STACK_BYTES", measured.stack_bytes)):
         text = text.replace(f"#define {name.upper()}_{macro} 0 ", f"#define {name.upper()}_{macro} {value} ")
     header.write_text(text)
+    os.utime(header, ns=(status.st_atime_ns, status.st_mtime_ns))  # the object is not out of date
 
 
-def _tool(name: str, target: str) -> str:
-    """The tool that NAME.mk uses for a target: Debian's cross compiler's where this machine is no AArch64 itself."""
-    if not target.startswith("aarch64") or platform.machine() == "aarch64":
-        return name
-    return CROSS + ("gcc" if name == "cc" else name)
-
-
-def _make(directory: Path, name: str, goal: str, compiler: str) -> None:
+def _make(directory: Path, name: str, goal: str, tools: dict[str, list[str]]) -> None:
     jobs = len(os.sched_getaffinity(0))
-    graph = ["EXTRA_CFLAGS=-fcallgraph-info=su"] if _is_gcc(compiler) else []
+    graph = ["EXTRA_CFLAGS=-fcallgraph-info=su"] if is_gcc(tools["cc"]) else ["EXTRA_CFLAGS="]
+    variables = {tool.upper(): shlex.join(tools[tool]) for tool in ("cc", "ar", "objcopy")}
+    # CFLAGS from outside are added to the makefile's own. A $ in them is no variable of make's.
+    variables["CFLAGS"] = os.environ.get("CFLAGS", "").replace("\n", " ")
+    words = [f"{variable}={text.replace('$', '$$')}" for variable, text in variables.items()]
     command = ["make", "-s", f"-j{jobs}", "-f", f"{name}.mk", goal, *graph]
-    environment = {**os.environ, "CCACHE_DISABLE": "1"}  # which would keep objects without their call graphs
-    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+    done = _run([*command, *words], directory)
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if "error" in line.lower()] or done.stderr.splitlines()
         raise CompileError(
             f"building {goal} failed: {lines[0] if lines else 'no message'} (command: {' '.join(command)})"
         )
+    made = directory / goal
+    if made.is_symlink() or not made.is_file() or made.stat().st_size == 0:
+        raise CompileError(f"building {goal} made no such file (command: {' '.join(command)})")
 
 
-def _is_gcc(compiler: str) -> bool:
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
+def _environment() -> dict[str, str]:
+    """The environment of the tools, less what would have a say in what they build."""
+    ours = {"MAKEFLAGS", "MFLAGS", "GNUMAKEFLAGS", "MAKEFILES", "MAKELEVEL", "MAKEOVERRIDES", "MAKE"}
+    ours |= {"CFLAGS", "CPPFLAGS", "EXTRA_CFLAGS", "TARGET_CFLAGS", "TOOL_CFLAGS", "TOOL_LDFLAGS", "BRANCH_CFLAGS"}
+    ours |= {"CPATH", "C_INCLUDE_PATH", "LIBRARY_PATH", "GCC_EXEC_PREFIX", "COMPILER_PATH", "DEPENDENCIES_OUTPUT"}
+    ours |= {"SUNPRO_DEPENDENCIES", "CCC_OVERRIDE_OPTIONS", "CC", "AR", "OBJCOPY", "SIZE", "OWN_CFLAGS"}
+    kept = {variable: text for variable, text in os.environ.items() if variable not in ours}
+    # ccache would keep objects without their call graphs
+    return {**kept, "LC_ALL": "C", "CCACHE_DISABLE": "1"}
+
+
+def _run(command: Sequence[str | Path], directory: Path) -> subprocess.CompletedProcess[str]:
+    """Runs a command; it and whatever it started are gone when this returns or raises."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command,
+        cwd=directory,
+        env=_environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        errors="replace",
+        process_group=0,
+    ) as process:
+        try:
+            output, errors = process.communicate()
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+def _selftest(tool: Path) -> None:
+    """Lets the host tool run the object's self-test on every instruction set of this CPU. Raises CompileError."""
+    try:
+        done = _run([tool, "selftest"], tool.parent)
+    except OSError:
+        return  # built for another machine
+    if done.returncode not in (0, -signal.SIGILL):  # a CPU without what the target is said to have tells nothing
+        text = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
+        raise CompileError(
+            f"the object that was built fails its self-test, and is not written: {text} (another C compiler, CC=..., "
+            "or fewer CFLAGS may help)"
+        )
+
+
+def is_gcc(compiler: Sequence[str]) -> bool:
+    """Whether a command is GCC."""
+    version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False).stdout
     return "Free Software Foundation" in version
 
 
-def flash_bytes(path: Path, tool: str) -> int:
+def flash_bytes(path: Path, *tool: str) -> int:
     """Code and read-only data of an object, in bytes."""
-    listing = subprocess.run([tool, "-A", path.name], cwd=path.parent, capture_output=True, text=True, check=True)
+    listing = subprocess.run([*tool, "-A", path.name], cwd=path.parent, capture_output=True, text=True, check=True)
     sections = re.findall(r"^(\.(?:text|rodata|data\.rel\.ro)\S*)\s+(\d+)", listing.stdout, re.MULTILINE)
     return sum(int(size) for _, size in sections)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,10 +17,10 @@ from .calibrate import calibrate
 from .cuda import plan_device
 from .cuda_libs import add_libraries
 from .emit import KERNELS, Options, emit, emit_kernels
-from .errors import CompileError
 from .golden import golden_hash
 from .network import Network
 from .nvrtc import Image, compile_images
+from .output import replacing
 from .pack import pack, pack_matrices
 from .package import package
 from .plan import plan
@@ -77,12 +75,7 @@ def compile_network(
     sources = emit(layout, tables, weights, sha256, options, device=device, images=images)
     sources |= package(layout, sha256, options)
 
-    output.parent.mkdir(parents=True, exist_ok=True)
-    if output.exists() and not output.is_dir():
-        raise CompileError(f"{output}: is a file; -o names a directory")
-    # Everything is written and built in a directory beside, so that a failure leaves no half of it.
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}-", dir=output.parent) as name:
-        work = Path(name)
+    with replacing(output, options.name) as work:
         for file, data in sources.items():
             (work / file).parent.mkdir(exist_ok=True)
             (work / file).write_bytes(data)
@@ -95,14 +88,4 @@ def compile_network(
         if wheel:
             build_shared(work, options)
             write_wheel(work, options.name, built, weights.file)
-        _replace(output, work)
     return built
-
-
-def _replace(output: Path, work: Path) -> None:
-    """Moves all that is in one folder to another, in place of what has the same name."""
-    output.mkdir(exist_ok=True)
-    for path in sorted(work.iterdir()):
-        if path.is_dir() and (output / path.name).is_dir():
-            shutil.rmtree(output / path.name)
-        path.replace(output / path.name)

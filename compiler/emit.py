@@ -8,6 +8,7 @@ word on what comes out.
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 import subprocess
 import tempfile
@@ -84,6 +85,7 @@ class Options:
 
 
 KERNELS = "cuda_kernels.cu"
+_BUILD = "0123456789abcdef"  # until the build's hash is known
 
 
 def emit_kernels(plan: Plan, device: Device, checkpoint_sha256: str, options: Options) -> dict[str, bytes]:
@@ -139,6 +141,7 @@ def emit(
         "byte_order_mark": BYTE_ORDER_MARK,
         "architecture": np.frombuffer(weights.architecture, np.uint8),
         "crc32_table": np.array(crc32_table(), np.uint32),
+        "build": _BUILD,
         "generator": f"vocosc {VERSION}",
         "sha256": checkpoint_sha256,
         "device": device,
@@ -196,7 +199,16 @@ def emit(
         files |= {f"network/{file}": data for file, data in kernels.items()}
         files[f"network/{name}_cuda_images.bin"] = images_bytes(images)
         files[f"network/{name}_cuda_weights.bin"] = device.weights
+    _tie(files, f"{name}.h", f"network/{name}.c")
     return dict(sorted(files.items()))
+
+
+def _tie(files: dict[str, bytes], *tied: str) -> None:
+    """Puts a hash of all files into the header and into the source of its functions: see NAME_TIED in the header."""
+    lines = (f"{hashlib.sha256(data).hexdigest()} {name}\n" for name, data in sorted(files.items()))
+    build = hashlib.sha256("".join(lines).encode()).hexdigest()[: len(_BUILD)]
+    for name in tied:
+        files[name] = files[name].replace(_BUILD.encode(), build.encode())
 
 
 def _network_sources(plan: Plan, options: Options) -> list[Path]:
@@ -210,6 +222,8 @@ def _network_sources(plan: Plan, options: Options) -> list[Path]:
         found.append(RUNTIME / "vocosc_memory.c")
     if options.weights == "incbin":
         found.append(network / "vocosc_weights.S")
+    if options.weights == "incbin" or options.gpus:
+        found.append(network / "vocosc_branches.h")
     if options.link == "libs":
         return [*found, TEMPLATES / "libs/vocosc_network_libs.c"]
     names = ["chunk", "epilogues", "fft", "network", "steps", "vector", "vector_math"]

@@ -12,3 +12,8 @@ def one_line(value: object) -> str:
     text = " ".join((text or type(value).__name__).split())
     text = "".join(c if c.isprintable() else "?" for c in text)
     return text if len(text) <= 200 else text[:200] + "..."
+
+
+def printable(text: str) -> str:
+    """A text that fits on one line of a terminal, whatever is in it: of a path's newline `\\n` remains."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -24,7 +24,7 @@ GLIBC = {"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2"}
 MODULE = RUNTIME / "python"
 
 
-def check_name(name: str) -> None:
+def check_module_name(name: str) -> None:
     """Raises CompileError unless a module and a distribution can bear this name."""
     if keyword.iskeyword(name) or name in sys.stdlib_module_names or name in ("numpy", "pip"):
         raise CompileError(f"--name {name}: --wheel makes a Python module of it, and Python has a {name} of its own")

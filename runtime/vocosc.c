@@ -1,4 +1,5 @@
 /* The public functions: arguments checked, the target's kernels called, errors answered with silence. */
+#define VOCOSC_TIED(function) /* this is the library: its functions have their plain names, and at the end the others */
 #include "vocosc.h"
 
 #include <string.h>
@@ -513,3 +514,36 @@ int vocosc_mel_flush(vocosc_mel_stream *stream, vocosc_scratch *scratch, float *
   vocosc_mel_reset(stream);
   return frames;
 }
+
+/* ---- the names by which programs that were compiled with this build's header know these functions ---- */
+
+#if defined(__GNUC__) && defined(__ELF__)
+#define TIE(function) \
+  extern __typeof__(function) function##_needs_the_library_of_this_header_${build} __attribute__((alias(#function)))
+
+#if VOCOSC_BAKED
+TIE(vocosc_init);
+TIE(vocosc_init_target);
+#else
+TIE(vocosc_init_weights);
+#endif
+#if VOCOSC_HAS_SELFTEST
+TIE(vocosc_selftest);
+#endif
+TIE(vocosc_reset);
+TIE(vocosc_decode);
+//% if plan.counts_frames
+TIE(vocosc_decode_samples);
+//% endif
+TIE(vocosc_decode_int16);
+TIE(vocosc_decode_team);
+TIE(vocosc_decode_batch);
+TIE(vocosc_flush);
+TIE(vocosc_flush_int16);
+TIE(vocosc_mel_init);
+TIE(vocosc_mel_init_target);
+TIE(vocosc_mel_reset);
+TIE(vocosc_mel);
+TIE(vocosc_mel_int16);
+TIE(vocosc_mel_flush);
+#endif

@@ -80,6 +80,19 @@
 
 /* ---- types and functions ---- */
 
+/*
+ * Sizes differ from build to build: a program that was compiled with another build's header must not link. So, where
+ * linkers have ELF's symbols, the linker knows these functions by names that only the library of this header has, too.
+ * That costs nothing. The object has the plain names as well, for languages that do without this header.
+ */
+#ifndef VOCOSC_TIED
+#if defined(__GNUC__) && defined(__ELF__)
+#define VOCOSC_TIED(function) __asm__(#function "_needs_the_library_of_this_header_${build}")
+#else
+#define VOCOSC_TIED(function)
+#endif
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -91,14 +104,14 @@ typedef enum {
   VOCOSC_BAD_STREAM = -3,   /* the stream was never initialised, or is damaged */
   VOCOSC_BAD_TARGET = -4,   /* this CPU, or this build, lacks the instructions asked for */
   VOCOSC_BAD_WEIGHTS = -5,  /* not the weights of this model, or misaligned, cut off, or damaged */
-  VOCOSC_BAD_SELFTEST = -6, /* the self-test's audio is wrong: memory, CPU, weights or code are damaged */
+  VOCOSC_BAD_SELFTEST = -6 /* the self-test's audio is wrong: memory, CPU, weights or code are damaged */
 } vocosc_status;
 
 /* Instruction sets. All but VOCOSC_LIBS give the same audio, bit for bit. */
 typedef enum {
   VOCOSC_BEST = 0, /* the fastest that this CPU and this build have */
 //% for isa in all_isas
-  VOCOSC_${isa.name | upper} = ${isa.number}, /* ${isa.text} */
+  VOCOSC_${isa.name | upper} = ${isa.number}${"" if loop.last else ","} /* ${isa.text} */
 //% endfor
 } vocosc_target;
 
@@ -149,9 +162,11 @@ typedef struct {
  * `worker` = 0 .. workers - 1. `barrier(context)` returns once all of the team have called it, and orders memory.
  * A team that makes no sense is a VOCOSC_BAD_ARGUMENT and writes nothing, not even silence.
  */
+#define VOCOSC_MAX_WORKERS 1024
+
 typedef struct {
   int worker;
-  int workers;
+  int workers; /* 1 .. VOCOSC_MAX_WORKERS */
   void (*barrier)(void *context); /* unused with one worker */
   void *context;
 } vocosc_team;
@@ -175,8 +190,8 @@ const char *vocosc_target_name(int target);
  * Returns VOCOSC_OK, VOCOSC_BAD_ARGUMENT or VOCOSC_BAD_TARGET.
  */
 #if VOCOSC_BAKED
-int vocosc_init(vocosc_stream *stream);
-int vocosc_init_target(vocosc_stream *stream, vocosc_target target);
+int vocosc_init(vocosc_stream *stream) VOCOSC_TIED(vocosc_init);
+int vocosc_init_target(vocosc_stream *stream, vocosc_target target) VOCOSC_TIED(vocosc_init_target);
 #else
 /*
  * The same, where the weights are not in the object (--weights blob): `weights` is where vocosc_weights.bin lies,
@@ -186,7 +201,7 @@ int vocosc_init_target(vocosc_stream *stream, vocosc_target target);
  * Returns VOCOSC_BAD_WEIGHTS, and an unusable stream, unless they are of this format, byte order and architecture
  * (sizes, precision, layout), whole, and undamaged.
  */
-int vocosc_init_weights(vocosc_stream *stream, vocosc_target target, const void *weights, size_t bytes);
+int vocosc_init_weights(vocosc_stream *stream, vocosc_target target, const void *weights, size_t bytes) VOCOSC_TIED(vocosc_init_weights);
 #endif
 
 #if VOCOSC_HAS_SELFTEST
@@ -195,11 +210,11 @@ int vocosc_init_weights(vocosc_stream *stream, vocosc_target target, const void 
  * take part; the analysis does not. The stream, which says which target and weights to test, is reset.
  * Returns VOCOSC_OK, VOCOSC_BAD_SELFTEST, VOCOSC_BAD_ARGUMENT or VOCOSC_BAD_STREAM.
  */
-int vocosc_selftest(vocosc_stream *stream, vocosc_scratch *scratch);
+int vocosc_selftest(vocosc_stream *stream, vocosc_scratch *scratch) VOCOSC_TIED(vocosc_selftest);
 #endif
 
 /* Back to silence, the target kept. Returns VOCOSC_OK, VOCOSC_BAD_ARGUMENT or VOCOSC_BAD_STREAM. */
-int vocosc_reset(vocosc_stream *stream);
+int vocosc_reset(vocosc_stream *stream) VOCOSC_TIED(vocosc_reset);
 
 //% if plan.counts_frames
 /*
@@ -207,18 +222,18 @@ int vocosc_reset(vocosc_stream *stream);
  * which the audio must have room; at an utterance's start fewer, or none; flush gives the rest. However an utterance is
  * split into calls, its audio is the same, bit for bit. Returns the number of samples or a negative status.
  */
-int vocosc_decode(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, float *audio);
-int vocosc_decode_int16(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, int16_t *audio);
+int vocosc_decode(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, float *audio) VOCOSC_TIED(vocosc_decode);
+int vocosc_decode_int16(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, int16_t *audio) VOCOSC_TIED(vocosc_decode_int16);
 
 /* How many samples a decode of frames = 1 .. VOCOSC_MAX_FRAMES would give now: 0 or more, or a negative status. */
-int vocosc_decode_samples(const vocosc_stream *stream, int frames);
+int vocosc_decode_samples(const vocosc_stream *stream, int frames) VOCOSC_TIED(vocosc_decode_samples);
 //% else
 /*
  * Decodes frames = 1 .. VOCOSC_MAX_FRAMES of log-mel into frames * VOCOSC_HOP samples of audio. However an utterance
  * is split into calls, its audio is the same, bit for bit. Returns the number of samples or a negative status.
  */
-int vocosc_decode(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, float *audio);
-int vocosc_decode_int16(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, int16_t *audio);
+int vocosc_decode(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, float *audio) VOCOSC_TIED(vocosc_decode);
+int vocosc_decode_int16(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, int16_t *audio) VOCOSC_TIED(vocosc_decode_int16);
 //% endif
 
 /*
@@ -226,7 +241,7 @@ int vocosc_decode_int16(vocosc_stream *stream, vocosc_scratch *scratch, const fl
  * return together: when one has returned, the audio is complete.
  */
 int vocosc_decode_team(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, float *audio,
-                       const vocosc_team *team);
+                       const vocosc_team *team) VOCOSC_TIED(vocosc_decode_team);
 
 /*
  * Decodes the same number of frames for each of count streams at once, reading the weights once for all of them: for
@@ -241,7 +256,7 @@ int vocosc_decode_team(vocosc_stream *stream, vocosc_scratch *scratch, const flo
 //% endif
  */
 int vocosc_decode_batch(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames,
-                        const vocosc_team *team);
+                        const vocosc_team *team) VOCOSC_TIED(vocosc_decode_batch);
 
 //% if plan.lookahead
 /*
@@ -249,22 +264,22 @@ int vocosc_decode_batch(const vocosc_job *jobs, int count, vocosc_scratch *scrat
  * and resets the stream. The last VOCOSC_LATENCY_LOOKAHEAD_FRAMES frames are decoded here, in some more than half of the time that as
  * many frames take in decode. Returns the number of samples or a negative status.
  */
-int vocosc_flush(vocosc_stream *stream, vocosc_scratch *scratch, float *audio);
-int vocosc_flush_int16(vocosc_stream *stream, vocosc_scratch *scratch, int16_t *audio);
+int vocosc_flush(vocosc_stream *stream, vocosc_scratch *scratch, float *audio) VOCOSC_TIED(vocosc_flush);
+int vocosc_flush_int16(vocosc_stream *stream, vocosc_scratch *scratch, int16_t *audio) VOCOSC_TIED(vocosc_flush_int16);
 //% elif plan.counts_frames
 /*
  * The end of an utterance: writes the samples that decode has not, VOCOSC_TAIL of them or, of a short utterance, fewer,
  * and resets the stream. Returns the number of samples or a negative status.
  */
-int vocosc_flush(vocosc_stream *stream, float *audio);
-int vocosc_flush_int16(vocosc_stream *stream, int16_t *audio);
+int vocosc_flush(vocosc_stream *stream, float *audio) VOCOSC_TIED(vocosc_flush);
+int vocosc_flush_int16(vocosc_stream *stream, int16_t *audio) VOCOSC_TIED(vocosc_flush_int16);
 //% else
 /*
  * The end of an utterance: writes the VOCOSC_TAIL samples that frames still to come would have added to, and resets
  * the stream. Returns VOCOSC_TAIL or a negative status.
  */
-int vocosc_flush(vocosc_stream *stream, float *audio);
-int vocosc_flush_int16(vocosc_stream *stream, int16_t *audio);
+int vocosc_flush(vocosc_stream *stream, float *audio) VOCOSC_TIED(vocosc_flush);
+int vocosc_flush_int16(vocosc_stream *stream, int16_t *audio) VOCOSC_TIED(vocosc_flush_int16);
 //% endif
 
 /*
@@ -282,12 +297,12 @@ int vocosc_flush_int16(vocosc_stream *stream, int16_t *audio);
  * there is one (0 or 1 frames), and resets.
 //% endif
  */
-int vocosc_mel_init(vocosc_mel_stream *stream);
-int vocosc_mel_init_target(vocosc_mel_stream *stream, vocosc_target target);
-int vocosc_mel_reset(vocosc_mel_stream *stream);
-int vocosc_mel(vocosc_mel_stream *stream, vocosc_scratch *scratch, const float *audio, int samples, float *mel);
-int vocosc_mel_int16(vocosc_mel_stream *stream, vocosc_scratch *scratch, const int16_t *audio, int samples, float *mel);
-int vocosc_mel_flush(vocosc_mel_stream *stream, vocosc_scratch *scratch, float *mel);
+int vocosc_mel_init(vocosc_mel_stream *stream) VOCOSC_TIED(vocosc_mel_init);
+int vocosc_mel_init_target(vocosc_mel_stream *stream, vocosc_target target) VOCOSC_TIED(vocosc_mel_init_target);
+int vocosc_mel_reset(vocosc_mel_stream *stream) VOCOSC_TIED(vocosc_mel_reset);
+int vocosc_mel(vocosc_mel_stream *stream, vocosc_scratch *scratch, const float *audio, int samples, float *mel) VOCOSC_TIED(vocosc_mel);
+int vocosc_mel_int16(vocosc_mel_stream *stream, vocosc_scratch *scratch, const int16_t *audio, int samples, float *mel) VOCOSC_TIED(vocosc_mel_int16);
+int vocosc_mel_flush(vocosc_mel_stream *stream, vocosc_scratch *scratch, float *mel) VOCOSC_TIED(vocosc_mel_flush);
 
 #ifdef __cplusplus
 }

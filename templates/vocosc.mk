@@ -1,29 +1,38 @@
 # Builds vocosc.o, libvocosc.a and the host tool from these sources: make -f vocosc.mk
+# Another compiler: make -f vocosc.mk CC=arm-none-eabi-gcc OBJCOPY=arm-none-eabi-objcopy AR=arm-none-eabi-ar
 //% if options.target.startswith("aarch64")
-ifeq ($(shell uname -m),aarch64)
-CC = cc
-AR = ar
-OBJCOPY = objcopy
-else
+ifneq ($(shell uname -m),aarch64)
 CC = aarch64-linux-gnu-gcc
 AR = aarch64-linux-gnu-ar
 OBJCOPY = aarch64-linux-gnu-objcopy
 TOOL_LDFLAGS = -static # qemu-aarch64 runs the tool as it is: no libraries of AArch64 are needed
 endif
-//% else
-# Another compiler: make -f vocosc.mk CC=arm-none-eabi-gcc OBJCOPY=arm-none-eabi-objcopy AR=arm-none-eabi-ar
-CC = cc
-AR = ar
-OBJCOPY = objcopy
 //% endif
+ifeq ($(origin CC),default)
+CC = cc
+endif
+OBJCOPY ?= objcopy
 
 # Flags that name the machine, in every step, such as -mcpu=cortex-m7 -mfpu=fpv5-sp-d16 -mfloat-abi=hard.
-TARGET_CFLAGS =
+TARGET_CFLAGS ?=
 
-# No contraction: which products are fused with which sums is written out, so that all targets give the same bits.
-CFLAGS = -std=c11 -O3 -Wall -Wextra -Wconversion -Wvla -Walloca -Werror -fPIC -ffp-contract=off -fno-math-errno \
-         -fno-trapping-math -fno-strict-aliasing -fno-stack-protector -fno-asynchronous-unwind-tables $(TARGET_CFLAGS) \
-         $(EXTRA_CFLAGS)
+# Flags of yours for the object, such as -g: CFLAGS, EXTRA_CFLAGS. They are added, and warnings are no errors then.
+CFLAGS ?=
+override DEFAULT_CFLAGS := -O3 -Wall -Wextra -Wconversion -Wvla -Walloca $(if $(strip $(CFLAGS)),,-Werror) -fPIC \
+  -fno-asynchronous-unwind-tables
+OWN_CFLAGS =
+
+# Indirect branches go to marked places only, where the machine checks it (CET, BTI): else a linker would switch that off for
+# the whole program.
+override MACHINE := $(shell $(CC) $(TARGET_CFLAGS) -dumpmachine 2>&1)
+BRANCH_CFLAGS = $(if $(filter x86_64-%,$(MACHINE)),-fcf-protection)$(if $(filter aarch64-linux-%,$(MACHINE)),-mbranch-protection=standard)
+
+# What the bits and the promises rest on: these come last, and no variable changes them. No contraction: which products are
+# fused with which sums is written out, so that all targets give the same bits.
+override MANDATORY_CFLAGS := -std=c11 -fno-trapping-math -fno-fast-math -fno-unsafe-math-optimizations \
+  -fno-associative-math -fno-reciprocal-math -fno-finite-math-only -fsigned-zeros -fno-math-errno \
+  -fno-strict-aliasing -fno-stack-protector -U_FORTIFY_SOURCE -fno-lto -ffp-contract=off
+
 TOOL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L -O2 -Wall -Wextra -Wconversion -Werror $(TARGET_CFLAGS)
 
 code = ${code | wrap}
@@ -55,12 +64,12 @@ network/vocosc_network_${isa.name}.o: OWN_CFLAGS = ${isa.flags | join(" ")}${" "
 //% if options.no_libc
 network/vocosc_memory.o: OWN_CFLAGS = -fno-builtin
 //% endif
-$(code): %.o: %.c
-	$(CC) $(CFLAGS) $(OWN_CFLAGS) -I. -Inetwork -c -o $@ $<
-$(data): %.o: %.S
-	$(CC) $(TARGET_CFLAGS) -c -o $@ $<
-$(tool): %.o: %.c
-	$(CC) $(TOOL_CFLAGS) -I. -Itool -c -o $@ $<
+$(code): %.o: %.c vocosc.h vocosc.mk $(wildcard network/*.h)
+	$(CC) $(DEFAULT_CFLAGS) $(TARGET_CFLAGS) $(CFLAGS) $(EXTRA_CFLAGS) $(OWN_CFLAGS) $(BRANCH_CFLAGS) $(MANDATORY_CFLAGS) -iquote . -iquote network -c -o $@ $<
+$(data): %.o: %.S vocosc.mk $(wildcard network/*.bin network/*.h)
+	$(CC) $(TARGET_CFLAGS) $(BRANCH_CFLAGS) -c -o $@ $<
+$(tool): %.o: %.c vocosc.h vocosc.mk $(wildcard tool/*.h)
+	$(CC) $(TOOL_CFLAGS) -iquote . -iquote tool -c -o $@ $<
 
 # make -f vocosc.mk install [PREFIX=/usr] [DESTDIR=build/root] [SHARED=no]: header, libraries, tool, and what CMake and
 # pkg-config look for.

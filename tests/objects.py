@@ -401,11 +401,15 @@ class Separate(Vocoder):
         return stream
 
 
+TIE = "_needs_the_library_of_this_header_"
+
+
 def symbols(path: Path) -> dict[str, list[str]]:
-    """The names in an object file that the linker sees: undefined, and global."""
+    """The names in an object file that the linker sees: undefined, global, and those that tie a header to it."""
     lines = run_ok(["nm", "-P", "-g", path]).splitlines()
     fields = [line.split() for line in lines if re.match(r"\S+ [A-Za-z]", line)]
     return {
         "undefined": [field[0] for field in fields if field[1] == "U"],
-        "global": [field[0] for field in fields if field[1] != "U"],
+        "global": [field[0] for field in fields if field[1] != "U" and TIE not in field[0]],
+        "tied": [field[0] for field in fields if field[1] != "U" and TIE in field[0]],
     }

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from compiler.errors import CompileError
-from compiler.wheel import check_name, platforms
+from compiler.wheel import check_module_name, platforms
 from tests import builds
 from tests.objects import ALL, ROOT, SENTENCE, TINY, Vocoder, every, golden, run_compiler, run_ok, some_audio, some_mel
 
@@ -140,7 +140,7 @@ def test_the_platform_tag_is_what_the_library_needs(directory: Path, tmp_path: P
 @pytest.mark.parametrize("name", ["class", "json", "numpy", "_x", "a__b", "x_"])
 def test_names_that_no_package_can_have(name: str) -> None:
     with pytest.raises(CompileError, match=f"--name {name}: --wheel"):
-        check_name(name)
+        check_module_name(name)
 
 
 def test_the_command_says_what_does_not_go_together(tmp_path: Path) -> None:

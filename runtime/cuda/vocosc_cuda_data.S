@@ -11,4 +11,6 @@ vocosc_cuda_${table}:
         .incbin "network/vocosc_cuda_${table}.bin"
 //% endfor
 
+#include "vocosc_branches.h"
+
         .section .note.GNU-stack, "", %progbits

@@ -13,7 +13,7 @@
 typedef enum { GPU_NONE, GPU_GRAPH, GPU_SINGLE_KERNEL, GPU_LIBRARIES, GPU_WAYS } gpu_way;
 
 /* The commands, as bits of a set. */
-enum { DECODE = 1, MEL = 2, COPY = 4, INFO = 8, BENCH = 16 };
+enum { DECODE = 1, MEL = 2, COPY = 4, INFO = 8, BENCH = 16, SELFTEST = 32 };
 
 /* The most that --runs and --frames of bench take. */
 enum { MOST_RUNS = 1000000, MOST_FRAMES = 1000000 };
@@ -48,6 +48,7 @@ int vocosc_tool_mel(const command_options *options);
 int vocosc_tool_copy(const command_options *options);
 int vocosc_tool_info(const command_options *options);
 int vocosc_tool_bench(const command_options *options);
+int vocosc_tool_selftest(const command_options *options);
 
 /* Reads the arguments of a command. Returns false after an error, which it has reported. */
 bool options_parse(command_options *options, const tool_command *command, int count, char **arguments);

@@ -10,7 +10,7 @@
 static const tool_command commands[] = {
     {"decode", vocosc_tool_decode, DECODE, 2}, {"mel", vocosc_tool_mel, MEL, 2},
     {"copy", vocosc_tool_copy, COPY, 2},       {"info", vocosc_tool_info, INFO, 0},
-    {"bench", vocosc_tool_bench, BENCH, 0},
+    {"bench", vocosc_tool_bench, BENCH, 0},    {"selftest", vocosc_tool_selftest, SELFTEST, 0},
 };
 
 static void print_usage(FILE *file) {
@@ -24,12 +24,15 @@ static void print_usage(FILE *file) {
           "       " VOCOSC_NAME
           " info [--json]\n"
           "       " VOCOSC_NAME
+          " selftest [--json]\n"
+          "       " VOCOSC_NAME
           " bench [--chunk N] [--threads T] [--streams B] [--target NAME] [--warmup W] [--runs R] "
           "[--frames F] [--mel MEL] [--json]\n\n"
           "decode  log-mel to audio, chunk by chunk\n"
           "mel     audio to log-mel\n"
           "copy    audio to log-mel to audio, chunk by chunk\n"
           "info    what this model is, needs and can do\n"
+          "selftest  whether the object computes what it must, on every instruction set of this CPU\n"
           "bench   the time it takes to decode an utterance\n"
           "\n"
           "MEL     .npy (frames x %d, float32), or - for raw float32 on standard input\n"
@@ -54,16 +57,21 @@ static void print_usage(FILE *file) {
           VOCOSC_MELS, VOCOSC_SAMPLE_RATE, VOCOSC_MAX_FRAMES, VOCOSC_MAX_FRAMES, VOCOSC_TEAM_PTHREAD_MAX,
           VOCOSC_MAX_FRAMES, VOCOSC_TAIL);
   if (VOCOSC_BAKED) return;
-  fputs("--weights FILE  of decode, copy and bench (default: " VOCOSC_NAME "_weights.bin beside this tool)\n", file);
+  fputs("--weights FILE  of decode, copy, selftest and bench (default: " VOCOSC_NAME "_weights.bin beside this tool)\n",
+        file);
+}
+
+static int print_help(void) {
+  print_usage(stdout);
+  if (fflush(stdout) == 0 && !ferror(stdout)) return EXIT_SUCCESS;
+  fail_errno("standard output", "cannot write");
+  return EXIT_FAILURE;
 }
 
 static int run_command(const tool_command *command, int count, char **arguments) {
   command_options options;
   if (!options_parse(&options, command, count, arguments)) return EXIT_USAGE;
-  if (options.help) {
-    print_usage(stdout);
-    return EXIT_SUCCESS;
-  }
+  if (options.help) return print_help();
   return command->run(&options);
 }
 
@@ -75,8 +83,7 @@ int main(int count, char **arguments) {
   }
   const char *name = arguments[1];
   if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
-    print_usage(stdout);
-    return EXIT_SUCCESS;
+    return print_help();
   }
   for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
     if (strcmp(name, commands[i].name) == 0) return run_command(&commands[i], count - 2, arguments + 2);

@@ -44,13 +44,29 @@ void progress_clear(void) {
   visible = false;
 }
 
+/* What a terminal would take for more than text, such as a newline in a file's name, is shown as its number. */
+static void put(const char *text) {
+  for (const char *p = text; *p != '\0'; p++) {
+    const unsigned char byte = (unsigned char)*p;
+    if (byte < 0x20 || byte == 0x7f) {
+      fprintf(stderr, "\\x%02x", byte);
+    } else {
+      fputc(byte, stderr);
+    }
+  }
+}
+
 bool fail(const char *subject, const char *format, ...) {
+  char message[1024]; /* longer ones are cut off */
   progress_clear();
-  fprintf(stderr, VOCOSC_NAME ": %s: ", subject);
   va_list values;
   va_start(values, format);
-  vfprintf(stderr, format, values);
+  vsnprintf(message, sizeof message, format, values);
   va_end(values);
+  fputs(VOCOSC_NAME ": ", stderr);
+  put(subject);
+  fputs(": ", stderr);
+  put(message);
   fputc('\n', stderr);
   return false;
 }

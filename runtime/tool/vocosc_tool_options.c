@@ -29,9 +29,9 @@ static const option known[] = {
     {"--frames", BENCH, NUMBER, FIELD(frames), 1, MOST_FRAMES},
     {"--mel", BENCH, TEXT, FIELD(mel), 0, 0},
     /* Where the weights are in the object, there is nothing to name. */
-    {"--weights", VOCOSC_BAKED ? 0 : DECODE | COPY | BENCH, TEXT, FIELD(weights), 0, 0},
+    {"--weights", VOCOSC_BAKED ? 0 : DECODE | COPY | BENCH | SELFTEST, TEXT, FIELD(weights), 0, 0},
     {"--flush", DECODE, FLAG, FIELD(flush), 0, 0},
-    {"--json", INFO | BENCH, FLAG, FIELD(json), 0, 0},
+    {"--json", INFO | BENCH | SELFTEST, FLAG, FIELD(json), 0, 0},
 };
 
 static bool parse_number(const char *option, const char *text, int smallest, int largest, int *number) {

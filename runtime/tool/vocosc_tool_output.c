@@ -44,24 +44,45 @@ static bool open_directly(output *out, const char *path) {
   return out->descriptor >= 0 || fail_errno(path, "cannot open for writing");
 }
 
-/* The path with the links followed if there is such a file, else the path itself. Null if out of memory. */
+/*
+ * The path with the links followed; the path itself if there is no such file. Null if that cannot be told, or if it is
+ * a link to a file that does not exist: a link is never replaced.
+ */
 static char *final_path(const char *path) {
+  struct stat status;
   char *resolved = realpath(path, NULL);
-  return resolved != NULL || errno == ENOMEM ? resolved : strdup(path);
+  if (resolved != NULL || errno != ENOENT || lstat(path, &status) == 0) return resolved;
+  return strdup(path);
+}
+
+/* Gives the new file the older one's permissions, and where that is allowed its owner. */
+static void keep_permissions(int descriptor, const char *path) {
+  struct stat status;
+  if (stat(path, &status) != 0) return;
+  if (fchown(descriptor, status.st_uid, status.st_gid) != 0) status.st_mode &= 0777; /* then no set-user-ID either */
+  (void)fchmod(descriptor, status.st_mode & 07777);
 }
 
 static bool open_partial(output *out, const char *path) {
   const char *const format = "%s.partial-%ld";
   const long process = (long)getpid();
   out->path = final_path(path);
+  if (out->path == NULL && errno == ENOENT) {
+    return fail(path, "is a link to a file that does not exist (remove the link, or name the file)");
+  }
   if (out->path == NULL) return fail_errno(path, "cannot open for writing");
   const size_t size = (size_t)snprintf(NULL, 0, format, out->path, process) + 1;
   out->partial = malloc(size);
   if (out->partial == NULL) return fail_errno(path, "cannot open for writing");
   snprintf(out->partial, size, format, out->path, process);
   partial_file = out->partial;
-  out->descriptor = open(out->partial, O_WRONLY | O_CREAT | O_EXCL, 0666);
-  if (out->descriptor >= 0) return true;
+  /* Until it has the older file's permissions, it is nobody else's. */
+  const bool is_new = access(out->path, F_OK) != 0;
+  out->descriptor = open(out->partial, O_WRONLY | O_CREAT | O_EXCL, is_new ? 0666 : 0600);
+  if (out->descriptor >= 0) {
+    if (!is_new) keep_permissions(out->descriptor, out->path);
+    return true;
+  }
   partial_file = NULL;
   return fail_errno(path, "cannot create");
 }

@@ -32,8 +32,9 @@ static bool check_format(wav_reader *reader, const unsigned char *format, size_t
   const uint32_t channels = get_u16(format + 2);
   const uint32_t rate = get_u32(format + 4);
   const uint32_t bits = get_u16(format + 14);
-  /* The extensible format names the kind in the first bytes of a long identifier. */
-  if (kind == WAV_EXTENSIBLE && bytes >= 26) kind = get_u16(format + 24);
+  /* The extensible format names the kind in the first two bytes of an identifier whose others are always these. */
+  static const unsigned char rest[14] = {0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71};
+  if (kind == WAV_EXTENSIBLE && bytes >= 40 && memcmp(format + 26, rest, sizeof rest) == 0) kind = get_u16(format + 24);
   if (kind == WAV_PCM && channels == 1 && rate == VOCOSC_SAMPLE_RATE && bits == 16) return true;
 
   char kind_text[16];

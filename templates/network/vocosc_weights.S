@@ -8,4 +8,6 @@
 vocosc_weights:
         .incbin "network/vocosc_weights.bin"
 
+#include "vocosc_branches.h"
+
         .section .note.GNU-stack, "", %progbits
