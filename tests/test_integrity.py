@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -334,7 +335,17 @@ def test_a_signal_leaves_nothing(checkpoint: Path, tmp_path: Path, number: signa
     assert errors.count("\n") == 1 and number.name in errors, errors
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cc", "running"]
     for pid in stamp.read_text().split():
-        wait_for(lambda pid=pid: not Path(f"/proc/{pid}").exists())
+        wait_for(Gone(pid))
+
+
+@dataclass
+class Gone:
+    """Whether a process is."""
+
+    pid: str
+
+    def __call__(self) -> bool:
+        return not Path(f"/proc/{self.pid}").exists()
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -348,20 +359,15 @@ def wait_for(condition: Callable[[], bool]) -> None:
 # ---- the repository's makefile ----
 
 
-@pytest.mark.parametrize(
-    "text", ["$(shell touch {0})", "`touch {0}`", "$(touch {0})", "'; touch {0}; '", "$$(touch {0})"]
-)
-def test_what_is_given_to_make_is_text(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("variable", ["CKPT", "NAME", "CHUNK", "OUT"])
+@pytest.mark.parametrize("by", ["argument", "environment"])
+def test_what_is_given_to_make_is_text(tmp_path: Path, variable: str, by: str) -> None:
     stamp = tmp_path / "ran"
-    given = text.format(stamp)
-    for variable in ("CKPT", "NAME", "CHUNK", "OUT"):
-        given_all = {"CKPT": "none.ckpt", "OUT": str(tmp_path / "out"), variable: given}
-        arguments = [f"{name}={value}" for name, value in given_all.items()]
-        rules = ["-o", "setup-build", "object"]
-        command = ["make", "-s", "-C", str(ROOT), *rules]
-        for options, environment in ((arguments, {}), ([], given_all)):
-            done = subprocess.run(
-                [*command, *options], env={**os.environ, **environment}, capture_output=True, text=True, check=False
-            )
-            assert done.returncode != 0
-            assert not stamp.exists()
+    texts = ("$(shell touch {0})", "`touch {0}`", "$(touch {0})", "'; touch {0}; '", "$$(touch {0})", "\n\ttouch {0}")
+    given = {"CKPT": "none.ckpt", "OUT": str(tmp_path / "out"), variable: "".join(texts).format(stamp)}
+    command = ["make", "-s", "-C", str(ROOT), "-o", "setup-build", "object"]
+    command += [f"{name}={value}" for name, value in given.items()] if by == "argument" else []
+    environment = {**os.environ, **(given if by == "environment" else {})}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert not stamp.exists()
