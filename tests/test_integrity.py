@@ -317,9 +317,8 @@ def test_a_signal_leaves_nothing(checkpoint: Path, tmp_path: Path, number: signa
     )
     slow.chmod(0o755)
     out = tmp_path / "deep" / "out"
-    command = [sys.executable, "-m", "compiler", checkpoint, "-o", out, "--name", "tiny", *LIGHT]
-
-    command = ["sh", "-c", 'ulimit -c 0; exec "$@"', "sh", *command]
+    compiler = [sys.executable, "-m", "compiler", str(checkpoint), "-o", str(out), "--name", "tiny", *LIGHT]
+    command = ["sh", "-c", 'ulimit -c 0; exec "$@"', "sh", *compiler]
     with subprocess.Popen(
         command,
         cwd=ROOT,
