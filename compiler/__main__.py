@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the packages below are read, Ctrl-C ends without a traceback
@@ -139,8 +140,18 @@ OVERRIDES: dict[
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """One that does not pass over a help that cannot be written."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is sys.stdout:
+            file.write(message)
+        else:
+            super()._print_message(message, file)
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="vocosc",
         usage="vocosc [compile] CHECKPOINT [-o DIR] [options]",
         description="Compiles a Streaming Vocos checkpoint into one static object.",
@@ -185,7 +196,7 @@ def _parser() -> argparse.ArgumentParser:
         "--budget", metavar="flash=4M,ram=256K", help="fail if it takes more; also state, scratch, stack"
     )
     for name, (kind, text) in OVERRIDES.items():
-        metavar = {_whole: "N", _decimal: "HZ"}.get(kind, "TEXT")
+        metavar = "N" if kind is _whole else "HZ" if kind is _decimal else "TEXT"
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=text)
     return parser
 
