@@ -180,6 +180,66 @@ def test_a_stream_is_answered_chunk_by_chunk(tool: str, mel: Floats) -> None:
     assert process.returncode == 0
 
 
+@pytest.fixture
+def sound(tool: str, tmp_path: Path) -> tuple[bytes, bytes]:
+    """Samples of int16, which end within a frame, and what copying their file gives."""
+    (tmp_path / "in.wav").write_bytes(wav_bytes(make_samples(9001)))
+    run_ok(tool, "copy", tmp_path / "in.wav", tmp_path / "out.wav")
+    return make_samples(9001).tobytes(), read_wav(tmp_path / "out.wav").tobytes()
+
+
+def test_copy_is_a_pipe(tool: str, tmp_path: Path, sound: tuple[bytes, bytes]) -> None:
+    """What comes as WAV goes as WAV, raw as raw; int16 unless float32 is said."""
+    came, goes = sound
+    assert run_ok(tool, "copy", "-", "-", input=came) == goes
+    assert run_ok(tool, "copy", "--raw", "s16", "--chunk", 1, "-", "-", input=came) == goes
+    for data in (came + b"x", came[:-1]):
+        assert "middle of a sample" in error_line(run(tool, "copy", "-", "-", input=data))
+    file = wav_bytes(np.frombuffer(came, "<i2"))
+    whole = (tmp_path / "out.wav").read_bytes()
+    assert run_ok(tool, "copy", "-", "-", input=file) == whole
+    assert run_ok(tool, "copy", tmp_path / "in.wav", "-") == whole
+    assert run_ok(tool, "copy", "--raw", "s16", tmp_path / "in.wav", "-") == goes
+    endless = file[:4] + b"\xff" * 4 + file[8:40] + b"\xff" * 4 + file[44:]  # as recorders write it to a pipe
+    streamed = run_ok(tool, "copy", "-", "-", input=endless)
+    assert streamed == whole[:4] + b"\xff" * 4 + whole[8:40] + b"\xff" * 4 + whole[44:]
+    run_ok(tool, "copy", "-", tmp_path / "piped.wav", input=endless)
+    assert (tmp_path / "piped.wav").read_bytes() == whole
+    floats = np.frombuffer(came, "<i2") / np.float32(32768)
+    audio = np.frombuffer(run_ok(tool, "copy", "--raw", "f32", "-", "-", input=floats.tobytes()), "<f4")
+    assert np.clip(np.rint(audio * 32768), -32768, 32767).astype("<i2").tobytes() == goes
+    assert "NaN" in error_line(run(tool, "copy", "--raw=f32", "-", "-", input=b"\xff" * 4000))
+
+
+def test_mel_and_decode_are_pipes(tool: str, tmp_path: Path, sound: tuple[bytes, bytes]) -> None:
+    came, goes = sound
+    run_ok(tool, "mel", tmp_path / "in.wav", tmp_path / "mel.npy")
+    frames = np.load(tmp_path / "mel.npy").tobytes()
+    assert run_ok(tool, "mel", "-", "-", input=came) == frames
+    assert run_ok(tool, "mel", tmp_path / "in.wav", "-") == frames
+    floats = np.frombuffer(came, "<i2") / np.float32(32768)
+    assert run_ok(tool, "mel", "--raw", "f32", "-", "-", input=floats.tobytes()) == frames
+    assert run_ok(tool, "decode", "--raw", "s16", "-", "-", input=frames) == goes
+
+
+def test_a_copied_pipe_is_answered_chunk_by_chunk(tool: str) -> None:
+    """A microphone's sound goes on as soon as a chunk is there."""
+    samples = make_samples(6 * HOP).tobytes()
+    with subprocess.Popen([tool, "copy", "--chunk", "2", "-", "-"], stdin=-1, stdout=-1, bufsize=0) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for start in range(0, len(samples), 4 * HOP):
+            process.stdin.write(samples[start : start + 4 * HOP])
+            left = 4 * HOP
+            while left > 0:  # would hang if the tool waited for more input
+                got = len(process.stdout.read(left))
+                assert got > 0
+                left -= got
+        process.stdin.close()
+        assert process.stdout.read() == b""
+    assert process.returncode == 0
+
+
 def test_wav_is_the_rounded_npy(tool: str, tmp_path: Path, mel: Floats) -> None:
     mel_file = tmp_path / "loud.npy"
     np.save(mel_file, mel + 3)
@@ -351,6 +411,9 @@ def test_help(tool: str) -> None:
         (["decode", "mel.npy", "out.wav", "more.wav"], "more.wav"),
         (["decode", "mel.npy", "out.mp3"], "out.mp3"),
         (["mel", "in.wav", "out.wav"], "out.wav"),
+        (["copy", "--raw", "u8", "-", "-"], "'u8'"),
+        (["copy", "--raw", "s16", "in.wav", "out.wav"], "there is none"),
+        (["mel", "--raw", "s16", "in.wav", "-"], "there is none"),
         (["copy", "in.wav", "out.npy"], "out.npy"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -29,6 +29,7 @@ typedef struct {
   int frames; /* 0 if not given */
   const char *mel;
   const char *weights; /* null if not given */
+  int raw;             /* a file_format: of samples on standard input and output; FILE_OTHER if not given */
   bool flush;
   bool json;
   bool help;

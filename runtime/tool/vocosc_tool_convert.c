@@ -1,5 +1,6 @@
 /* The commands that turn one file into another: decode, mel and copy. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "vocosc_tool.h"
 #include "vocosc_tool_decoder.h"
@@ -13,6 +14,13 @@ static file_writer out;
 static int wrong_output(const char *path, const char *kind, const char *names) {
   fail(path, "is no kind of %s output (give a name in %s)", kind, names);
   return EXIT_USAGE;
+}
+
+/* The format of an output: the path's, and of a pipe what --raw says, or else `usual`. */
+static file_format output_format(const command_options *options, file_format usual) {
+  const char *path = options->files[1];
+  if (strcmp(path, "-") != 0) return path_format(path);
+  return options->raw != FILE_OTHER ? (file_format)options->raw : usual;
 }
 
 static int exit_code(bool ok) {
@@ -57,13 +65,14 @@ int vocosc_tool_decode(const command_options *options) {
   static mel_reader in;
   const char *path = options->files[1];
   if (path_format(path) == FILE_OTHER) {
-    return wrong_output(path, "audio", ".wav or .npy, or - for raw float32");
+    return wrong_output(path, "audio", ".wav or .npy, or - for a pipe");
   }
   if (!decoder_start(&decoder, options)) return EXIT_FAILURE;
   bool ok = mel_open(&in, options->files[0]);
   if (ok) {
     const int64_t samples = audio_samples(in.frames, wants_tail(options));
-    ok = writer_close(&out, writer_open(&out, path, 0, samples) && decode_frames(options, &in));
+    ok = writer_close(
+        &out, writer_open(&out, path, output_format(options, FILE_FLOATS), 0, samples) && decode_frames(options, &in));
   }
   mel_close(&in);
   decoder_stop(&decoder);
@@ -80,16 +89,19 @@ typedef struct {
   const float *mel; /* the frames that were handed out */
   int given;        /* so many */
   int waiting;      /* and so many behind them */
-  int16_t samples[VOCOSC_MAX_FRAMES * VOCOSC_HOP];
+  union {
+    int16_t shorts[VOCOSC_MAX_FRAMES * VOCOSC_HOP];
+    float floats[VOCOSC_MAX_FRAMES * VOCOSC_HOP];
+  } audio;
   float frames[(VOCOSC_MAX_FRAMES + VOCOSC_MEL_TAIL) * VOCOSC_MELS];
 } analysis;
 
-static bool analysis_open(analysis *in, const char *path) {
+static bool analysis_open(analysis *in, const char *path, file_format raw) {
   in->position = 0;
   in->ended = false;
   in->given = 0;
   in->waiting = 0;
-  if (!wav_open(&in->wav, path)) return false;
+  if (!wav_open(&in->wav, path, raw)) return false;
   const int status = vocosc_mel_init(&in->stream);
   return status == VOCOSC_OK || fail(path, "%s", vocosc_status_text(status));
 }
@@ -97,10 +109,12 @@ static bool analysis_open(analysis *in, const char *path) {
 /* The frames of the next `chunk` hops of audio, with those of the flush at its end. False after a reported error. */
 static bool analysis_fill(analysis *in, int chunk) {
   vocosc_scratch *scratch = &decoder.scratch;
-  const int samples = wav_read(&in->wav, in->samples, chunk * VOCOSC_HOP);
+  const int samples = wav_read(&in->wav, &in->audio, chunk * VOCOSC_HOP);
   if (samples < 0) return false;
   in->position += samples;
-  int frames = vocosc_mel_int16(&in->stream, scratch, in->samples, samples, in->frames);
+  int frames = in->wav.format == FILE_FLOATS
+                   ? vocosc_mel(&in->stream, scratch, in->audio.floats, samples, in->frames)
+                   : vocosc_mel_int16(&in->stream, scratch, in->audio.shorts, samples, in->frames);
   if (frames >= 0 && samples < chunk * VOCOSC_HOP) {
     in->ended = true;
     const int flushed = vocosc_mel_flush(&in->stream, scratch, in->frames + frames * VOCOSC_MELS);
@@ -137,12 +151,14 @@ static bool write_frames(const command_options *options, analysis *in, bool is_c
 
 static bool convert(const command_options *options, bool is_copy) {
   static analysis in;
-  bool ok = analysis_open(&in, options->files[0]);
+  bool ok = analysis_open(&in, options->files[0], (file_format)options->raw);
   if (ok) {
     const int64_t samples = in.wav.samples;
     const int64_t frames = samples < 0 ? -1 : VOCOSC_MEL_FRAMES(samples);
     const int64_t rows = is_copy ? audio_samples(frames, VOCOSC_COUNTS_FRAMES) : frames;
-    ok = writer_open(&out, options->files[1], is_copy ? 0 : VOCOSC_MELS, rows);
+    /* A pipe goes on as what it came as; frames are float32 in any case. */
+    const file_format format = is_copy ? output_format(options, in.wav.format) : path_format(options->files[1]);
+    ok = writer_open(&out, options->files[1], format, is_copy ? 0 : VOCOSC_MELS, rows);
     ok = writer_close(&out, ok && write_frames(options, &in, is_copy));
   }
   wav_close(&in.wav);
@@ -150,12 +166,18 @@ static bool convert(const command_options *options, bool is_copy) {
 }
 
 int vocosc_tool_mel(const command_options *options) {
-  if (path_format(options->files[1]) != FILE_NPY) return wrong_output(options->files[1], "mel", ".npy");
+  const file_format format = path_format(options->files[1]);
+  if (format != FILE_NPY && format != FILE_FLOATS) {
+    return wrong_output(options->files[1], "mel", ".npy, or - for a pipe");
+  }
   return exit_code(convert(options, false));
 }
 
 int vocosc_tool_copy(const command_options *options) {
-  if (path_format(options->files[1]) != FILE_WAV) return wrong_output(options->files[1], "copy", ".wav");
+  const file_format format = path_format(options->files[1]);
+  if (format != FILE_WAV && format != FILE_FLOATS) {
+    return wrong_output(options->files[1], "copy", ".wav, or - for a pipe");
+  }
   if (!decoder_start(&decoder, options)) return EXIT_FAILURE;
   const bool ok = convert(options, true);
   decoder_stop(&decoder);

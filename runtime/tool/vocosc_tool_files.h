@@ -1,6 +1,7 @@
 /*
  * Files in and out: WAV of 16-bit mono PCM at the model's sample rate, NumPy's .npy of little-endian float32, and raw
- * float32 on standard input and output. Functions that return false, or a negative count, have reported an error.
+ * float32 or int16 on standard input and output. Functions that return false, or a negative count, have reported an
+ * error.
  */
 #ifndef VOCOSC_TOOL_FILES_H
 #define VOCOSC_TOOL_FILES_H
@@ -22,20 +23,31 @@ enum { WAV_PCM = 1, WAV_FLOAT = 3, WAV_EXTENSIBLE = 0xfffe, WAV_SAMPLE_BYTES = 2
 /* Programs that write WAV to a pipe put this or more where they cannot know the size. */
 #define WAV_UNKNOWN_SIZE 0x7ffff000u
 
+typedef enum { FILE_OTHER, FILE_FLOATS, FILE_SHORTS, FILE_WAV, FILE_NPY } file_format; /* the first two are raw */
+
+/* The format that a path stands for: by its extension, in whatever case, or raw float32 for "-". */
+file_format path_format(const char *path);
+
 /* ---- in ---- */
 
 typedef struct {
-  const char *path;
+  const char *path; /* for messages */
   FILE *file;
-  int64_t samples; /* in the file; -1 if its header was written before the length was known */
+  file_format format; /* WAV, or raw */
+  int64_t samples;    /* in the file; -1 if its header was written before the length was known, or it has none */
   int64_t position;
+  unsigned char head[4]; /* what the format was told by */
+  size_t head_bytes;     /* of them not yet read */
 } wav_reader;
 
-/* Opens a file of at least one sample. Any other format than 16-bit mono PCM at the model's rate is an error. */
-bool wav_open(wav_reader *reader, const char *path);
+/*
+ * Opens a WAV file, or "-": raw samples of the format `raw`, or, if that is FILE_OTHER, what its first bytes show, WAV
+ * or int16. No sample, or a WAV of any other format than 16-bit mono PCM at the model's rate, is an error.
+ */
+bool wav_open(wav_reader *reader, const char *path, file_format raw);
 
-/* Reads up to `count` samples; fewer only at the end. */
-int wav_read(wav_reader *reader, int16_t *samples, int count);
+/* Reads up to `count` samples, as float if the format is FILE_FLOATS, else as int16; fewer only at the end. */
+int wav_read(wav_reader *reader, void *samples, int count);
 
 /* Does nothing if the reader is not open. */
 void wav_close(wav_reader *reader);
@@ -90,11 +102,6 @@ bool output_rewrite(output *out, const void *bytes, size_t count);
 /* Gives up: removes what was written. Does nothing to an output that is not open. */
 void output_discard(output *out);
 
-typedef enum { FILE_OTHER, FILE_RAW, FILE_WAV, FILE_NPY } file_format;
-
-/* The format that a path stands for: by its extension, in whatever case, or raw for "-". */
-file_format path_format(const char *path);
-
 typedef struct {
   output out;
   file_format format;
@@ -104,11 +111,11 @@ typedef struct {
 } file_writer;
 
 /*
- * Writes a matrix of `columns`, or a vector if that is 0, row by row, in the path's format; in WAV, a vector of samples
- * whose full scale is +-1, rounded to nearest and clipped. `rows` says how many will come; -1 is unknown, and then the
+ * Writes a matrix of `columns`, or a vector if that is 0, row by row; in WAV or int16, a vector of samples whose full
+ * scale is +-1, rounded to nearest and clipped. `rows` says how many will come; -1 is unknown, and then the
  * header is put right in the end, or, in a pipe, stays at the largest size of a WAV, as is the custom.
  */
-bool writer_open(file_writer *writer, const char *path, size_t columns, int64_t rows);
+bool writer_open(file_writer *writer, const char *path, file_format format, size_t columns, int64_t rows);
 bool writer_write(file_writer *writer, const float *values, size_t rows);
 
 /* Ends the file; if all went well so far and it is whole, it stays, else nothing of it does. Returns whether it does.

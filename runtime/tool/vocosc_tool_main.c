@@ -16,11 +16,11 @@ static const tool_command commands[] = {
 static void print_usage(FILE *file) {
   fprintf(file,
           "usage: " VOCOSC_NAME
-          " decode [--chunk N] [--threads T] [--target NAME] [--flush] MEL OUT\n"
+          " decode [--chunk N] [--threads T] [--target NAME] [--flush] [--raw F] MEL OUT\n"
           "       " VOCOSC_NAME
-          " mel WAV OUT.npy\n"
+          " mel [--raw F] WAV OUT.npy\n"
           "       " VOCOSC_NAME
-          " copy [--chunk N] WAV OUT.wav\n"
+          " copy [--chunk N] [--raw F] WAV OUT.wav\n"
           "       " VOCOSC_NAME
           " info [--json]\n"
           "       " VOCOSC_NAME
@@ -37,13 +37,15 @@ static void print_usage(FILE *file) {
           "\n"
           "MEL     .npy (frames x %d, float32), or - for raw float32 on standard input\n"
           "OUT     .wav (16 bit), .npy (float32), or - for raw float32 on standard output\n"
-          "WAV     16-bit PCM, mono, %d Hz\n"
+          "WAV     16-bit PCM, mono, %d Hz, or - for that, or raw int16, on standard input\n"
+          "OUT.npy, OUT.wav  may be - for standard output, too: raw float32, and what came in\n"
           "\n"
           "--chunk N      frames per call, 1 to %d (default %d)\n"
           "--threads T    1 to %d (default 1)\n"
           "--streams B    so many streams decoded by each call; B x N is at most %d (default 1)\n"
           "--target NAME  instruction set (default: the best; `info` lists them), or a GPU's way of decoding: cuda,\n"
           "               cuda-single-kernel, cuda-libraries\n"
+          "--raw F        samples on standard input and output are raw: s16 or f32\n"
 #if VOCOSC_COUNTS_FRAMES
           "--flush        write the last samples too, %d at most: always done with this model\n"
 #else

@@ -5,13 +5,14 @@
 
 #include "vocosc_team_pthread.h"
 #include "vocosc_tool_decoder.h"
+#include "vocosc_tool_files.h"
 
 enum { MOST_STREAMS = 1000000 };
 
 typedef struct {
   const char *name;
   int commands; /* that take it */
-  enum { FLAG, NUMBER, TEXT, TARGET } kind;
+  enum { FLAG, NUMBER, TEXT, TARGET, RAW } kind;
   size_t field;
   int smallest; /* and largest: of a number */
   int largest;
@@ -30,6 +31,7 @@ static const option known[] = {
     {"--mel", BENCH, TEXT, FIELD(mel), 0, 0},
     /* Where the weights are in the object, there is nothing to name. */
     {"--weights", VOCOSC_BAKED ? 0 : DECODE | COPY | BENCH | SELFTEST, TEXT, FIELD(weights), 0, 0},
+    {"--raw", DECODE | MEL | COPY, RAW, 0, 0, 0},
     {"--flush", DECODE, FLAG, FIELD(flush), 0, 0},
     {"--json", INFO | BENCH | SELFTEST, FLAG, FIELD(json), 0, 0},
 };
@@ -65,6 +67,11 @@ static bool parse_target(const char *option, const char *text, command_options *
   return fail(option, "'%s' is no target (`" VOCOSC_NAME " info` lists them)", text);
 }
 
+static bool parse_raw(const char *option, const char *text, command_options *options) {
+  options->raw = strcmp(text, "s16") == 0 ? FILE_SHORTS : strcmp(text, "f32") == 0 ? FILE_FLOATS : FILE_OTHER;
+  return options->raw != FILE_OTHER || fail(option, "'%s' is no format of samples (give s16 or f32)", text);
+}
+
 static bool set_value(command_options *options, const option *option, const char *text) {
   void *field = (char *)options + option->field;
   switch (option->kind) {
@@ -76,6 +83,8 @@ static bool set_value(command_options *options, const option *option, const char
     case TEXT:
       *(const char **)field = text;
       return true;
+    case RAW:
+      return parse_raw(option->name, text, options);
     case TARGET:
       break;
   }
@@ -90,6 +99,15 @@ static bool check_streams(const command_options *options) {
               "%d streams x --chunk %d are %lld frames a call, at most %d (give a smaller --chunk, or compile with "
               "--chunk %lld)",
               options->streams, options->chunk, frames, VOCOSC_MAX_FRAMES, frames);
+}
+
+/* Whether --raw has samples in a pipe to speak of: of decode and copy those that go out, of mel and copy those that
+ * come. */
+static bool check_raw(const command_options *options, const tool_command *command) {
+  if (options->raw == FILE_OTHER) return true;
+  if (command->bit != DECODE && strcmp(options->files[0], "-") == 0) return true;
+  if (command->bit != MEL && strcmp(options->files[1], "-") == 0) return true;
+  return fail("--raw", "says what is in a pipe, and there is none (give - as the name of a file)");
 }
 
 /* Takes `--name`, `--name VALUE` or `--name=VALUE`; moves *index on to the value if that is an argument of its own. */
@@ -132,6 +150,6 @@ bool options_parse(command_options *options, const tool_command *command, int co
       options->files[found++] = argument;
     }
   }
-  if (found == command->files) return check_streams(options);
+  if (found == command->files) return check_streams(options) && check_raw(options, command);
   return fail(command->name, "needs %d files, found %d (try `" VOCOSC_NAME " --help`)", command->files, found);
 }

@@ -8,9 +8,18 @@ static uint32_t get_u16(const unsigned char *bytes) { return (uint32_t)bytes[0] 
 
 static uint32_t get_u32(const unsigned char *bytes) { return get_u16(bytes) | get_u16(bytes + 2) << 16; }
 
+/* Reads `count` bytes, or as many as there are. */
+static size_t read_bytes(wav_reader *reader, void *bytes, size_t count) {
+  const size_t from_head = count < reader->head_bytes ? count : reader->head_bytes;
+  memcpy(bytes, reader->head, from_head);
+  memmove(reader->head, reader->head + from_head, reader->head_bytes - from_head);
+  reader->head_bytes -= from_head;
+  return from_head + fread((char *)bytes + from_head, 1, count - from_head, reader->file);
+}
+
 /* Reads exactly `count` bytes of what the header promises. */
 static bool read_exactly(wav_reader *reader, void *bytes, size_t count) {
-  if (fread(bytes, 1, count, reader->file) == count) return true;
+  if (read_bytes(reader, bytes, count) == count) return true;
   if (ferror(reader->file)) return fail_errno(reader->path, "cannot read");
   return fail(reader->path, "is truncated: its header goes beyond its end (write it again)");
 }
@@ -83,7 +92,7 @@ static bool start_data(wav_reader *reader, uint32_t size, uint32_t riff_size) {
 
 static bool read_header(wav_reader *reader) {
   unsigned char head[12];
-  const size_t found = fread(head, 1, sizeof head, reader->file);
+  const size_t found = read_bytes(reader, head, sizeof head);
   if (ferror(reader->file)) return fail_errno(reader->path, "cannot read");
   if (found == 0) return fail(reader->path, "is empty");
   if (found < sizeof head || memcmp(head, "RIFF", 4) != 0 || memcmp(head + 8, "WAVE", 4) != 0) {
@@ -108,24 +117,41 @@ static bool read_header(wav_reader *reader) {
   }
 }
 
-bool wav_open(wav_reader *reader, const char *path) {
-  *reader = (wav_reader){.path = path, .file = fopen(path, "rb"), .samples = 0, .position = 0};
+/* Standard input: its first bytes tell what it is, unless that is known. */
+static bool open_standard_input(wav_reader *reader, file_format raw) {
+  reader->path = "standard input";
+  reader->file = stdin;
+  reader->head_bytes = fread(reader->head, 1, sizeof reader->head, stdin);
+  if (ferror(stdin)) return fail_errno(reader->path, "cannot read");
+  if (reader->head_bytes == 0) return fail(reader->path, "holds no samples");
+  const bool is_wav = raw == FILE_OTHER && memcmp(reader->head, "RIFF", sizeof reader->head) == 0;
+  if (is_wav) return read_header(reader);
+  reader->format = raw == FILE_OTHER ? FILE_SHORTS : raw;
+  reader->samples = -1;
+  return true;
+}
+
+bool wav_open(wav_reader *reader, const char *path, file_format raw) {
+  *reader = (wav_reader){.path = path, .format = FILE_WAV};
+  if (strcmp(path, "-") == 0) return open_standard_input(reader, raw);
+  reader->file = fopen(path, "rb");
   if (reader->file == NULL) return fail_errno(path, "cannot open");
   return read_header(reader);
 }
 
-int wav_read(wav_reader *reader, int16_t *samples, int count) {
+int wav_read(wav_reader *reader, void *samples, int count) {
+  const size_t sample_bytes = reader->format == FILE_FLOATS ? sizeof(float) : WAV_SAMPLE_BYTES;
   const int64_t left = reader->samples - reader->position;
   if (reader->samples >= 0 && count > left) count = (int)left;
-  const size_t bytes = fread(samples, 1, (size_t)count * WAV_SAMPLE_BYTES, reader->file);
-  const int found = (int)(bytes / WAV_SAMPLE_BYTES);
+  const size_t bytes = read_bytes(reader, samples, (size_t)count * sample_bytes);
+  const int found = (int)(bytes / sample_bytes);
   reader->position += found;
   if (ferror(reader->file)) {
     fail_errno(reader->path, "cannot read");
   } else if (found < count && reader->samples >= 0) {
     fail(reader->path, "is truncated: %" PRId64 " samples of %" PRId64 " (write it again)", reader->position,
          reader->samples);
-  } else if (bytes % WAV_SAMPLE_BYTES != 0) {
+  } else if (bytes % sample_bytes != 0) {
     fail(reader->path, "ends in the middle of a sample (write it again)");
   } else {
     return found;
@@ -134,6 +160,6 @@ int wav_read(wav_reader *reader, int16_t *samples, int count) {
 }
 
 void wav_close(wav_reader *reader) {
-  if (reader->file != NULL) fclose(reader->file);
+  if (reader->file != NULL && reader->file != stdin) fclose(reader->file);
   reader->file = NULL;
 }

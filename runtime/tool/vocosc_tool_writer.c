@@ -10,7 +10,7 @@ enum { WAV_HEADER_BYTES = 44, NPY_HEADER_BYTES = 128, BLOCK_SAMPLES = 1024 };
 
 file_format path_format(const char *path) {
   const size_t length = strlen(path);
-  if (strcmp(path, "-") == 0) return FILE_RAW;
+  if (strcmp(path, "-") == 0) return FILE_FLOATS;
   if (length > 4 && strcasecmp(path + length - 4, ".wav") == 0) return FILE_WAV;
   return length > 4 && strcasecmp(path + length - 4, ".npy") == 0 ? FILE_NPY : FILE_OTHER;
 }
@@ -63,16 +63,17 @@ static size_t make_header(const file_writer *writer, int64_t rows, unsigned char
   }
 }
 
-/* WAV stays below the sizes that read as unknown. */
+/* WAV stays below the sizes that read as unknown, unless it is one of those, in a pipe that may never end. */
 static bool check_length(const file_writer *writer, int64_t rows) {
   const int64_t most = (int64_t)(WAV_UNKNOWN_SIZE - WAV_HEADER_BYTES) / WAV_SAMPLE_BYTES;
   if (writer->format != FILE_WAV || rows <= most) return true;
+  if (writer->announced < 0 && writer->out.partial == NULL) return true;
   return fail(writer->out.name, "would be longer than a WAV file can be (write .npy or -)");
 }
 
-bool writer_open(file_writer *writer, const char *path, size_t columns, int64_t rows) {
+bool writer_open(file_writer *writer, const char *path, file_format format, size_t columns, int64_t rows) {
   unsigned char header[NPY_HEADER_BYTES];
-  writer->format = path_format(path);
+  writer->format = format;
   writer->columns = columns;
   writer->announced = rows;
   writer->rows = 0;
@@ -91,7 +92,7 @@ static int16_t to_int16(float sample) {
 bool writer_write(file_writer *writer, const float *values, size_t rows) {
   writer->rows += (int64_t)rows;
   if (!check_length(writer, writer->rows)) return false;
-  if (writer->format != FILE_WAV) {
+  if (writer->format != FILE_WAV && writer->format != FILE_SHORTS) {
     const size_t columns = writer->columns == 0 ? 1 : writer->columns;
     return output_write(&writer->out, values, rows * columns * sizeof *values);
   }

@@ -29,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   wav_reader in;
   char path[32];
   const int descriptor = open_file(data, size, path);
-  if (wav_open(&in, path)) {
+  if (wav_open(&in, path, FILE_OTHER)) {
     CHECK(in.samples != 0);
     analyse(&in);
   }
