@@ -114,7 +114,7 @@ lint-python:
 lint-c: build/odd.ckpt
 	@echo "lint: clang-format, clang-tidy, cppcheck$(if $(with_cuda),, (not of --target cuda, for want of NVRTC))"
 	@clang-format --dry-run -Werror $(c_files)
-	@for options in "--precision f32 $(with_cuda)" "--precision w8" "--precision w8a8"; do \
+	@for options in "--precision f32 $(with_cuda)" "--precision w8" "--precision w8a8" "--precision w4"; do \
 	  rm -rf build/lint && \
 	  $(python) -m compiler build/odd.ckpt -o build/lint --name odd --chunk 3 $$options --sources-only \
 	    >build/lint.log && .ci/lint-c build/lint || exit 1; \

@@ -59,7 +59,7 @@ OTHERS = {
 SETUPS = {"pytorch-pypi": "train"}
 """What brings a peer's packages, `.ci/setup bench` unless it is named here: PyPI's PyTorch takes gigabytes."""
 
-PRECISIONS = ["f32", "f16", "w8", "w8a8"]
+PRECISIONS = ["f32", "f16", "w8", "w8a8", "w4"]
 
 REST_S = 0.2
 """Pause before each round: threads of the peer before may still spin for a moment, waiting for work."""

@@ -31,6 +31,7 @@ STYLES = {
     "vocosc f16": ("#1d8a7a", "o"),
     "vocosc w8": ("#b3312c", "o"),
     "vocosc w8a8": ("#d9658b", "o"),
+    "vocosc w4": ("#7a1f5c", "o"),
 }
 OWN = "vocosc "
 NAMES = {"pytorch": "PyTorch", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}

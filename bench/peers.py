@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OUTDATED_CORES = ("Prescott", "Core2", "Penryn", "Dunnington", "Nehalem", "Sandybridge", "Generic", "generic")
 """What OpenBLAS takes a CPU for that is newer than itself: it then runs without AVX2, several times too slow."""
 
-INTEGER_ROWS = {"w8": "int16_macs", "w8a8": "int8_macs"}
+INTEGER_ROWS = {"w8": "int16_macs", "w8a8": "int8_macs", "w4": "int16_macs"}
 """The field of a Cost that the products of integers are in, by precision."""
 
 AVX2_CORES = ("Haswell", "Zen")

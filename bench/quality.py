@@ -41,10 +41,10 @@ mpl.use("Agg")
 Audio = NDArray[np.float32]
 
 SPEECH = ROOT / "examples" / "speech"
-PRECISIONS = ("f32", "f16", "w8", "w8a8")
+PRECISIONS = ("f32", "f16", "w8", "w8a8", "w4")
 CHUNKS = (1, 2, 5, 10, 54)
 MODEL = "PyTorch"
-BARS = {"f32": 90.0, "f16": 50.0, "w8": 35.0, "w8a8": 20.0}
+BARS = {"f32": 90.0, "f16": 50.0, "w8": 35.0, "w8a8": 20.0, "w4": 26.0}
 """dB that the object's audio must be from PyTorch's, on the mean of the sentences."""
 PESQ_BAR = 0.02
 """How much the mean PESQ of w8 may be off that of f32."""

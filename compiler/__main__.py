@@ -20,6 +20,7 @@ try:
     from .calibrate import read_mels
     from .checkpoint import read_checkpoint
     from .compile import compile_network
+    from .config import Config
     from .emit import Options
     from .errors import CompileError, printable
     from .fold import fold
@@ -29,6 +30,7 @@ try:
     from .network import read_network
     from .nvrtc import ARCHITECTURES
     from .report import to_json, to_text
+    from .speech import calibration_mels
     from .wheel import check_module_name
 except ModuleNotFoundError as missing:
     raise SystemExit(
@@ -161,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", default="vocos", help="prefix of files and symbols (default: vocos)")
     parser.add_argument("--chunk", default="5", metavar="N[,N...]", help="frames per call; the largest is the limit")
     parser.add_argument("--precision", default="f32", choices=list(FORMATS), help="of the weights (default: f32)")
-    parser.add_argument("--calibrate", nargs="+", type=Path, metavar="MEL", help="w8, w8a8: round for these log-mels")
+    parser.add_argument("--calibrate", nargs="+", type=Path, metavar="MEL", help="integers: round for these log-mels")
     parser.add_argument(
         "--target",
         default=NATIVE_TARGET,
@@ -215,13 +217,20 @@ def _compile(arguments: argparse.Namespace) -> str:
         chunks,
         options,
         None if arguments.report else arguments.output,
-        log_mels=read_mels(arguments.calibrate or (), network.config.n_mels),
+        log_mels=_log_mels(arguments, network.config),
         budget=budget,
         sources_only=arguments.sources_only,
         wheel=arguments.wheel,
     )
     text = to_json(figures).rstrip("\n") if arguments.json else to_text(figures)
     return text if arguments.report else f"{text}\n\nwritten to {printable(str(arguments.output))}"
+
+
+def _log_mels(arguments: argparse.Namespace, config: Config) -> list[Any]:
+    """Those that integer weights are rounded for: the user's, or, for int4, those of the speech that comes along."""
+    if not arguments.calibrate and FORMATS[arguments.precision].calibrates:
+        return calibration_mels(config)
+    return read_mels(arguments.calibrate or (), config.n_mels)
 
 
 def _options(arguments: argparse.Namespace) -> Options:
@@ -247,7 +256,8 @@ def _options(arguments: argparse.Namespace) -> Options:
     if options.link == "libs" and not (options.baked and not options.no_libc):
         raise CompileError("--link libs: works with neither --weights blob nor --no-libc")
     if arguments.calibrate and not FORMATS[options.precision].is_integer:
-        raise CompileError(f"--calibrate: only --precision w8 and w8a8 round by it, not {options.precision}")
+        integers = " and ".join(name for name, found in FORMATS.items() if found.is_integer)
+        raise CompileError(f"--calibrate: only --precision {integers} round by it, not {options.precision}")
     if arguments.json and not arguments.report:
         raise CompileError("--json: goes with --report; NAME.json is written in any case")
     if arguments.wheel:

@@ -10,12 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .emit import HERE, ROOT
 from .forward import decode
 from .network import Network
-
-SENTENCE = "bdl_arctic_a0001.wav"
-SPEECH = (HERE / "speech" if ROOT == HERE else ROOT / "examples/speech") / SENTENCE
+from .speech import JUDGED as SPEECH
 
 
 @dataclass(frozen=True)

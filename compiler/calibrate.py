@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import CompileError
+from .formats import format_of
 from .forward import decode
+from .interpret import windows_of
 from .network import Network, Operation
 from .quantise import Moments
 from .tensors import Array
@@ -22,12 +24,15 @@ def read_mels(paths: Iterable[Path], mels: int) -> list[NDArray[np.float32]]:
     return [_read_mel(path, mels) for path in paths]
 
 
-def calibrate(network: Network, log_mels: Sequence[NDArray[np.float32]]) -> dict[str, Moments]:
-    """The moments over all frames of what each linear layer that need not be precise is fed with, by its name."""
+def calibrate(network: Network, log_mels: Sequence[NDArray[np.float32]], precision: str) -> dict[str, Moments]:
+    """The moments over all frames of what each product with integer weights is fed with, by its name."""
     sums: dict[str, tuple[Array, Array]] = {}
 
     def add(operation: Operation, inputs: Array) -> None:
-        if operation.kind == "linear" and not operation.is_precise:
+        if operation.is_product and format_of(operation, precision).is_integer:
+            if operation.kind == "conv":
+                windows = windows_of(operation, inputs)
+                inputs = windows.reshape(len(windows), -1)
             first, second = sums.get(operation.name, (0.0, 0.0))
             sums[operation.name] = (first + inputs.sum(axis=0), second + inputs.T @ inputs)
 

@@ -49,7 +49,7 @@ def compile_network(
     layout = plan(network, chunks, options.precision, baked=options.baked, libraries=options.link == "libs")
     fed = None
     if log_mels:
-        fed = calibrate(network, log_mels)
+        fed = calibrate(network, log_mels, options.precision)
         digest = hashlib.sha256(b"".join(log_mel.tobytes() for log_mel in log_mels)).hexdigest()
         options = dataclasses.replace(options, calibration=digest)
     tables = pack_matrices(network) if options.link == "libs" else pack(network, options.precision, fed)

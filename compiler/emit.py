@@ -237,9 +237,10 @@ def _values(plan: Plan, options: Options) -> dict[str, Any]:
     config, window = plan.config, hann(plan.config.n_fft)
     mel = config.mel or Mel()
 
-    def formats(kind: str) -> list[Format]:
-        """The formats of the rows that steps of a kind write."""
-        used = {step.format.name if step.format else "f32" for step in plan.steps if step.kind == kind}
+    def formats(kind: str, of: tuple[str, ...] = ("depthwise_conv", "linear")) -> list[Format]:
+        """The formats of the rows that steps of a kind write for operations of some kinds."""
+        steps = [step for step in plan.steps if step.kind == kind and step.operation.kind in of]
+        used = {step.format.name if step.format else "f32" for step in steps}
         return [FORMATS[name] for name in FORMATS if name in used]
 
     used = {kernel.format.name for kernel in plan.kernels}
@@ -263,6 +264,7 @@ def _values(plan: Plan, options: Options) -> dict[str, Any]:
         "formats": [FORMATS[name] for name in FORMATS if name in used],
         "norm_formats": formats("conv_norm"),
         "quantised_formats": formats("quantise"),
+        "window_formats": formats("quantise", ("conv",)),
         "golden_mel": golden_mel(config.n_mels) if options.bit_exact else None,
         "golden_frames": golden_frames(plan),
         "filterbank": filterbank(config),
@@ -345,6 +347,7 @@ def _environment(name: str) -> jinja2.Environment:
         prefix=lambda text, before: before + text,
         table_length=lambda values: max(1, values.size),
         weight_offset=_weight_offset,
+        scale_offset=_scale_offset,
         header_offset=_header_offset,
         row_offset=_row_offset,
         wrap=" \\\n  ".join,
@@ -362,6 +365,11 @@ def _weight_offset(product: Kernel, output: int) -> str:
     """Where the weights of a tile's output begin, as an offset to add: other panels are a whole panel further."""
     in_panel = output % PANEL * product.format.neighbours
     return _offset((output // PANEL, f"{product.name.upper()}_PANEL"), (in_panel, ""))
+
+
+def _scale_offset(product: Kernel, output: int) -> str:
+    """Where an output's scale of a group stands, as an offset to add."""
+    return _offset((output // PANEL, f"{product.name.upper()}_PANEL"), (output % PANEL, ""))
 
 
 def _header_offset(product: Kernel, output: int) -> str:

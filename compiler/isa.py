@@ -29,16 +29,20 @@ _XSAVE = (("1_ecx", 27), ("1_ecx", 28))  # OSXSAVE and AVX: the operating system
 class Tile:
     """The widths, in vectors, of the tiles of so many rows: widest first, one panel (or a part of it) last.
 
-    `half` and `integer` are those for such weights, where others are faster than with float ones.
+    `half` and `integer` are those for such weights, where others are faster than with float ones; `grouped` those for
+    integers whose groups have sums of their own.
     """
 
     rows: int
     vectors: tuple[int, ...]
     half: tuple[int, ...] = ()
     integer: tuple[int, ...] = ()
+    grouped: tuple[int, ...] = ()
 
     def widths(self, number_format: Format) -> tuple[int, ...]:
         """The widths for weights of a format."""
+        if number_format.group:
+            return self.grouped or self.integer or self.vectors
         other = self.integer if number_format.is_integer else self.half if number_format.weight_bytes == 2 else ()
         return other or self.vectors
 
@@ -152,7 +156,7 @@ AVX2 = Isa(
     tiles=(
         Tile(1, (8, 2), integer=(2,)),
         *(Tile(rows, (4, 2), integer=(2,)) for rows in (2, 3)),
-        *(Tile(rows, (2,)) for rows in range(4, 7)),
+        *(Tile(rows, (2,), grouped=(1,)) for rows in range(4, 7)),
     ),
     block_panels=2,
     code_bytes=12_000,
@@ -166,10 +170,10 @@ AVX512 = Isa(
     text="AVX-512 F, VL, BW and DQ; with integer weights VNNI",
     lanes=16,
     tiles=(
-        Tile(1, (8, 1)),
-        *(Tile(rows, (8, 1), integer=(4, 1)) for rows in (2, 3)),
-        *(Tile(rows, (4, 1)) for rows in range(4, 7)),
-        *(Tile(rows, (2, 1), half=(1,)) for rows in range(7, 13)),
+        Tile(1, (8, 1), grouped=(4, 1)),
+        *(Tile(rows, (8, 1), integer=(4, 1), grouped=(2, 1)) for rows in (2, 3)),
+        *(Tile(rows, (4, 1), grouped=(2, 1)) for rows in range(4, 7)),
+        *(Tile(rows, (2, 1), half=(1,), grouped=(1,)) for rows in range(7, 13)),
     ),
     block_panels=4,
     code_bytes=17_000,

@@ -194,6 +194,20 @@ def filters_of(config: Config, scale: str, norm: str) -> NDArray[np.float64]:
     return mel_filters(*sizes, scale=scale, norm=norm)
 
 
+def log_mel(config: Config, mel: Mel, audio: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The log-mel [frames, mels] of audio (samples,) at full scale 1, in float64: what NAME_mel computes."""
+    n_fft, hop = config.n_fft, config.hop_length
+    pad = framing(config).pad
+    if mel.padding == "causal":
+        padded = np.pad(audio, (n_fft - hop, -len(audio) % hop))
+    else:
+        padded = np.pad(audio, (pad, pad), mode="reflect")
+    frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
+    power = np.abs(np.fft.rfft(frames * hann(n_fft))) ** 2 + mel.power_floor
+    filters = filters_of(config, mel.scale, mel.norm)
+    return np.asarray(np.log(np.maximum(power ** (mel.power / 2) @ filters.T, mel.floor)))
+
+
 def filterbank(config: Config) -> Filterbank:
     """The mel filters of a model, without their zeros; no filters for a model of other features."""
     mel = config.mel or Mel()

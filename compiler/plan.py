@@ -56,7 +56,7 @@ class Kernel:
     x_stride: int
     y_stride: int
     epilogue: str
-    is_conv: bool  # its rows overlap: windows of the mel
+    is_conv: bool  # its rows overlap: windows of the mel, as long as they are floats
 
     @property
     def panels(self) -> int:
@@ -194,7 +194,9 @@ def _strides(widths: dict[str, int], fft: RealFft, steps: Sequence[Step]) -> dic
     strides = {name: row_stride(width) for name, width in widths.items()}
     samples = padded(2 * fft.complex_length)
     strides |= {"spectrum": max(2 * padded(widths["spectrum"]), samples), "samples": samples}
-    quantised = [step.operation.inputs for step in steps if step.is_product and step.x == QUANTISED]
+    quantised = [
+        step.operation.taps * step.operation.inputs for step in steps if step.is_product and step.x == QUANTISED
+    ]
     if quantised:
         strides[QUANTISED] = row_stride(max(quantised))  # in elements
     return strides
@@ -206,7 +208,7 @@ def _kernels(steps: Sequence[Step], strides: dict[str, int]) -> tuple[Kernel, ..
         operation = step.operation
         if not step.is_product or step.format is None:
             continue
-        is_conv = operation.kind == "conv"
+        is_conv = operation.kind == "conv" and step.x != QUANTISED
         kernel = Kernel(
             name=operation.kernel,
             format=step.format,
@@ -248,7 +250,7 @@ def _buffers(
         touching = [i for i, step in enumerate(steps) if {step.x, step.y, step.operation.y} & set(names)]
         return min(touching), max(touching)
 
-    convs = [i for i, step in enumerate(steps) if step.kind == "conv"]
+    convs = [i for i, step in enumerate(steps) if step.operation.kind == "conv"]
     windows = max(steps[i].operation.taps * steps[i].operation.inputs for i in convs)
     buffers = [Buffer("mel_windows", "[streams][left + frames][mels]", windows * frames, min(convs), max(convs))]
     names = [name for name in strides if name != QUANTISED]

@@ -63,7 +63,7 @@ def steps_of(network: Network, precision: str) -> tuple[Step, ...]:
                 rows = format_of(found[0], precision)
                 steps[-1] = replace(conv, y=QUANTISED, format=rows, product=found[0].kernel)
         elif chosen is not None and chosen.is_integer:
-            if (steps[-1].y, steps[-1].product) != (QUANTISED, operation.kernel):
+            if not steps or (steps[-1].y, steps[-1].product) != (QUANTISED, operation.kernel):
                 steps.append(Step("quantise", operation, operation.x, QUANTISED, chosen, operation.kernel))
             steps.append(Step(operation.kind, operation, QUANTISED, operation.y, chosen))
         else:

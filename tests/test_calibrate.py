@@ -77,14 +77,14 @@ def test_moments_are_those_of_all_frames(network: Network) -> None:
     inputs: list[Array] = []
     for mel in mels:
         decode(network, mel, lambda operation, x: inputs.append(x) if operation.name == "block1_contract" else None)
-    fed = calibrate(network, mels)["block1_contract"]
+    fed = calibrate(network, mels, "w8")["block1_contract"]
     together = np.concatenate(inputs)
     np.testing.assert_allclose(fed.mean, together.mean(axis=0), atol=1e-12)
     np.testing.assert_allclose(fed.covariance, np.cov(together.T, bias=True), atol=1e-12)
 
 
 def test_no_input_can_overflow_calibrated_weights(network: Network) -> None:
-    tables = pack(network, "w8", fed=calibrate(network, [golden("small", "mel")]))
+    tables = pack(network, "w8", fed=calibrate(network, [golden("small", "mel")], "w8"))
     largest = max(table.largest_sum for table in tables)
     assert 0 < min(input_limits(network, tables).values()) * largest < 2**31
 
@@ -121,7 +121,7 @@ def test_a_bad_log_mel_gets_one_line(
 def test_only_int8_is_calibrated(small_checkpoint: Path, tmp_path: Path) -> None:
     done = run_compiler(small_checkpoint, "-o", tmp_path / "out", "--precision", "f16", "--calibrate", "mel.npy")
     assert done.returncode == 1
-    assert done.stderr == "vocosc: error: --calibrate: only --precision w8 and w8a8 round by it, not f16\n"
+    assert done.stderr == "vocosc: error: --calibrate: only --precision w8 and w8a8 and w4 round by it, not f16\n"
 
 
 def test_the_report_states_the_accuracy(calibrated: Vocoder, small: Vocoder) -> None:

@@ -1,4 +1,4 @@
-"""--precision f16, w8 and w8a8: close to our own float32, bit-identical however decoded, and never an overflow."""
+"""--precision f16, w8, w8a8 and w4: close to our own float32, bit-identical however decoded, and never an overflow."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +21,7 @@ from tests.reference import snr_db
 
 # dB of the output against our own float32, on a real log-mel and random weights. Measured: f16 57.2, w8 36.4,
 # w8a8 33.5.
-BARS = {"f16": 55.0, "w8": 35.0, "w8a8": 32.0}
+BARS = {"f16": 55.0, "w8": 35.0, "w8a8": 32.0, "w4": 20.0}
 
 # No size is a multiple of a vector, nor even: the last pair of inputs has but one.
 UNEVEN = {
@@ -30,7 +30,7 @@ UNEVEN = {
 }
 
 
-@pytest.fixture(scope="module", params=["f16", "w8", "w8a8"])
+@pytest.fixture(scope="module", params=list(BARS))
 def precise(request: pytest.FixtureRequest, small_checkpoint: Path) -> Vocoder:
     options = ("--chunk", "16", "--precision", request.param)
     return Vocoder(builds.library(small_checkpoint, "small", *options), "small")
@@ -56,7 +56,7 @@ def test_audio_depends_on_neither_split_nor_target(precise: Vocoder) -> None:
 def test_uneven_sizes() -> None:
     audio: dict[str, Floats] = {}
     mel = some_mel(29, 7)
-    for precision in ("f32", "w8", "w8a8"):
+    for precision in ("f32", "w8", "w8a8", "w4"):
         options = ("--chunk", "7", "--precision", precision)
         vocoder = Vocoder(builds.library(builds.checkpoint(UNEVEN), "uneven", *options), "uneven")
         for target in vocoder.targets:
@@ -64,6 +64,7 @@ def test_uneven_sizes() -> None:
             assert got.tobytes() == audio.setdefault(precision, got).tobytes(), f"{precision} on {target}"
     assert snr_db(audio["f32"].astype(np.float64), audio["w8"]) >= 25.0
     assert snr_db(audio["f32"].astype(np.float64), audio["w8a8"]) >= 20.0
+    assert snr_db(audio["f32"].astype(np.float64), audio["w4"]) >= 10.0
 
 
 def test_extreme_mels_are_as_harmless_as_in_float32(precise: Vocoder) -> None:
@@ -149,5 +150,5 @@ def test_int8_errs_as_much_as_its_steps_explain(request: pytest.FixtureRequest, 
 
 def test_tables_shrink(small_checkpoint: Path) -> None:
     network = folded(small_checkpoint)
-    sizes = {p: sum(table.data.nbytes for table in pack(network, p)) for p in ("f32", "f16", "w8")}
-    assert sizes["w8"] < sizes["f16"] < 0.55 * sizes["f32"]
+    sizes = {p: sum(table.data.nbytes for table in pack(network, p)) for p in ("f32", "f16", "w8", "w4")}
+    assert sizes["w4"] < sizes["w8"] < sizes["f16"] < 0.55 * sizes["f32"]

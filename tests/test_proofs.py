@@ -95,7 +95,7 @@ def test_valgrind_finds_nothing(built: Vocoder, tmp_path: Path) -> None:
     run_c(program, "first", under=[valgrind(), "--quiet", "--error-exitcode=99"])
 
 
-@pytest.mark.parametrize("precision", ["f16", "w8", "w8a8"])
+@pytest.mark.parametrize("precision", ["f16", "w8", "w8a8", "w4"])
 def test_sanitizers_find_nothing(tmp_path: Path, precision: str) -> None:
     """As for float weights in test_linking.py."""
     options = ("--chunk", 3, "--target", "x86-64", "--precision", precision)

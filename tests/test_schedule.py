@@ -29,7 +29,7 @@ def without_up_projections(network: Network) -> Network:
     return replace(network, operations=tuple(operations))
 
 
-@pytest.mark.parametrize("precision", ["f32", "w8", "w8a8"])
+@pytest.mark.parametrize("precision", ["f32", "w8", "w8a8", "w4"])
 def test_another_architecture_compiles(tmp_path: Path, precision: str) -> None:
     write_checkpoint(tmp_path / "toy.ckpt", {**TINY, "dim": 20, "num_layers": 3})
     network = fold(without_up_projections(read_network(read_checkpoint(tmp_path / "toy.ckpt"), {})))

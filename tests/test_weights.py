@@ -73,7 +73,7 @@ def test_the_audio_is_that_of_baked_weights(separate: Separate, odd: Vocoder) ->
     assert separate.selftest() == 0
 
 
-@pytest.mark.parametrize("precision", ["f16", "w8"])
+@pytest.mark.parametrize("precision", ["f16", "w8", "w4"])
 def test_every_precision(odd_checkpoint: Path, precision: str) -> None:
     options = ("--chunk", 7, "--precision", precision, "--target", "portable")
     baked = Vocoder(builds.library(odd_checkpoint, "odd", *options), "odd")

@@ -8,10 +8,12 @@ templates/network/vocosc_format_NAME.h, which says in C what `multiply` says in 
 from __future__ import annotations
 
 from ..network import Operation
-from . import f16, f32, w8, w8a8
+from . import f16, f32, w4, w8, w8a8
 from .format import Format, Table
 
-FORMATS: dict[str, Format] = {found.name: found for found in (f32.FORMAT, f16.FORMAT, w8.FORMAT, w8a8.FORMAT)}
+FORMATS: dict[str, Format] = {
+    found.name: found for found in (f32.FORMAT, f16.FORMAT, w8.FORMAT, w8a8.FORMAT, w4.FORMAT)
+}
 
 __all__ = ["FORMATS", "Format", "Table", "format_of"]
 

@@ -51,11 +51,14 @@ class Format(ABC):
     weight_type: str  # in C, of a table's elements
     weight_bytes: int
     header_rows: int = 1  # rows of 16 floats in front of a panel's weights
-    neighbours: int = 1  # inputs whose weights for an output lie side by side
+    neighbours: int = 1  # elements of an output that lie side by side
+    group: int = 0  # inputs that share a scale, where outputs have more than one
+    packed: int = 1  # weights in an element
     row_type: str = "float"  # in C, of a row's elements
     row_bytes: int = 4
     scale_floats: int = 0  # of a row's own scale: integers have one
     precise: str = "f32"  # the format of products that need precision
+    calibrates: bool = False  # by the speech that comes along, where the user gives no log-mels
 
     @property
     def text(self) -> str:
@@ -69,16 +72,21 @@ class Format(ABC):
 
     @property
     def header(self) -> int:
-        """Elements of a panel in front of its weights."""
+        """Elements of a panel in front of its groups' scales, and of its weights."""
         return self.header_rows * PANEL * 4 // self.weight_bytes
 
     def padded_inputs(self, inputs: int) -> int:
-        """The inputs that have weights: integers come in fours."""
-        return -(-inputs // 4) * 4 if self.is_integer else inputs
+        """The inputs that have weights: integers come in fours, or in groups."""
+        step = self.group or (4 if self.is_integer else 1)
+        return -(-inputs // step) * step
+
+    def scales(self, inputs: int) -> int:
+        """Elements of a panel between its header and its weights: its groups' scales, in whole lines of 64 bytes."""
+        return -(-self.padded_inputs(inputs) // self.group * PANEL // 64) * 64 if self.group else 0
 
     def panel(self, inputs: int) -> int:
         """Elements from one panel to the next."""
-        return self.header + self.padded_inputs(inputs) * PANEL
+        return self.header + self.scales(inputs) + self.padded_inputs(inputs) * PANEL // self.packed
 
     @abstractmethod
     def pack(self, product: Operation, fed: Moments | None = None) -> Table:

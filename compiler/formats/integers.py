@@ -1,11 +1,11 @@
-"""What the formats with int8 weights share: a scale per output and one per row, and sums of exact integers."""
+"""What the formats with integer weights share: a scale per output and one per row, and sums of exact integers."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arithmetic import PANEL, Floats
+from ..arithmetic import PANEL, Floats, clamp
 from ..errors import CompileError
 from ..network import Operation
 from ..quantise import Moments, quantise
@@ -28,11 +28,7 @@ class Int8Format(Format):
         body = panels(rows).reshape(-1, groups, self.neighbours, PANEL).transpose(0, 1, 3, 2)
         data = join(header, body, np.int8)
         sizes = f"{self.header_text}; input groups: {groups}, [outputs: {PANEL}][{self.neighbours}] in int8"
-        largest_sum = int(np.abs(rounded.weights).sum(axis=0).max())
-        if 255 * largest_sum >= 2**31:
-            raise CompileError(
-                f"{product.source}: {inputs} inputs are too many for sums of 32 bits; use --precision f16"
-            )
+        largest_sum = largest_sum_of(product, rounded.weights)
         return Table(product.name, product.source, f"[panels: {len(data)}][{sizes}]", data, largest_sum)
 
     def header_of(self, bias: Floats, scale: Floats, rows: NDArray[np.int8]) -> Floats:
@@ -44,6 +40,23 @@ class Int8Format(Format):
         header, weights = split(table, self.header_rows, np.int8)
         groups = weights.reshape(len(weights), -1, PANEL, self.neighbours)
         return header[0], header[1], groups.transpose(1, 3, 0, 2).reshape(-1, header[0].size).astype(np.int64)
+
+
+def largest_sum_of(product: Operation, weights: Floats) -> int:
+    """The largest sum of an output's |weights| [inputs, outputs]: small enough for sums of 32 bits, or CompileError."""
+    largest = int(np.abs(weights).sum(axis=0).max())
+    if 255 * largest >= 2**31:
+        raise CompileError(
+            f"{product.source}: {len(weights)} inputs are too many for sums of 32 bits; use --precision f16"
+        )
+    return largest
+
+
+def quantise_rows(x: Floats, limit: int) -> tuple[NDArray[np.int64], Floats]:
+    """Rows as integers between -limit and limit, and their scales."""
+    largest = np.maximum(np.abs(x).max(axis=1, keepdims=True), np.float32(1e-30))
+    high = np.float32(limit)
+    return np.rint(clamp(x * (high / largest), limit)).astype(np.int64), largest / high
 
 
 def sums(whole: NDArray[np.int64], weights: NDArray[np.int64]) -> Floats:

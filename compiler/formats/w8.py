@@ -8,12 +8,9 @@ Inputs are kept within a limit that makes an overflow of the 32-bit sums impossi
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..arithmetic import Floats, clamp, fma
+from ..arithmetic import Floats, fma
 from .format import Table
-from .integers import Int8Format, sums
+from .integers import Int8Format, quantise_rows, sums
 
 
 class W8(Int8Format):
@@ -22,15 +19,8 @@ class W8(Int8Format):
     def multiply(self, table: Table, x: Floats, limit: int, is_normalised: bool) -> Floats:
         """Rows are rounded to int16 first."""
         bias, scale, weights = self.integers(table)
-        whole, row_scale = _quantise(x, limit)
+        whole, row_scale = quantise_rows(x, limit)
         return fma(sums(whole, weights), row_scale * scale, bias)
-
-
-def _quantise(x: Floats, limit: int) -> tuple[NDArray[np.int64], Floats]:
-    """Rows as integers between -limit and limit, and their scales."""
-    largest = np.maximum(np.abs(x).max(axis=1, keepdims=True), np.float32(1e-30))
-    high = np.float32(limit)
-    return np.rint(clamp(x * (high / largest), limit)).astype(np.int64), largest / high
 
 
 FORMAT = W8(

@@ -42,22 +42,27 @@ static inline vec w8_finish(w8_sum sum, w8_outputs outputs, w8_row_scale row) {
 }
 
 /*
- * A row x * factor of `width` values as int16 between -limit and limit, to nearest. `largest` is each lane's largest |x|.
- * A row of zeros has a tiny scale. W8_TOGETHER values lie together, and then come those of `spread` - 1 other rows.
+ * A row x * factor of `width` values as int16 between -limit and limit, to nearest, as `store` lays them out. `largest`
+ * is each lane's largest |x|. A row of zeros has a tiny scale. `together` values lie together, and then come those of
+ * `spread` - 1 other rows.
  */
-static w8_row_scale w8_quantise_normalised(const float *x, int width, vec factor, vec largest, int limit, int16_t *y, int spread) {
+static inline w8_row_scale quantise_int16(const float *x, int width, vec factor, vec largest, int limit, int16_t *y, int together, int spread, void store(int16_t *p, vec a)) {
   const vec range = vec_max(vec_largest_lane(vec_mul(largest, factor)), vec_set(1e-30f));
   const vec low = vec_set(-(float)limit);
   const vec high = vec_set((float)limit);
   const vec inverse = vec_div(high, range);
-  for (int first = 0; first < width; first += W8_TOGETHER) {
-    for (int c = first; c < first + W8_TOGETHER; c += VEC_LANES) {
+  for (int first = 0; first < width; first += together) {
+    for (int c = first; c < first + together; c += VEC_LANES) {
       const vec scaled = vec_mul(vec_mul(vec_load(x + c), factor), inverse);
       /* rounding may pass the limit; NaN is the limit */
-      w8_store(y + first * spread + c - first, vec_max(vec_min(scaled, high), low));
+      store(y + first * spread + c - first, vec_max(vec_min(scaled, high), low));
     }
   }
   return (w8_row_scale){vec_first_lane(range) / (float)limit};
+}
+
+static w8_row_scale w8_quantise_normalised(const float *x, int width, vec factor, vec largest, int limit, int16_t *y, int spread) {
+  return quantise_int16(x, width, factor, largest, limit, y, W8_TOGETHER, spread, w8_store);
 }
 
 /* A row of `width` values, likewise. */

@@ -48,16 +48,21 @@ static void network(const vocosc_job *jobs, int count, vocosc_scratch *scratch, 
 //% endif
 //% set scales = "row_scales, " if step.x == "quantised" else ""
 //% set right = ", %d" | format(step.operation.right) if plan.lookahead else ""
-//% if plan.lookahead and step.kind in ("conv", "conv_norm")
+//% set gathers = step.operation.kind == "conv" and (step.kind == "quantise" or step.x != "quantised")
+//% if plan.lookahead and (gathers or step.kind == "conv_norm")
   take_rows(&all, frames, ${step.lag + step.operation.right});
 //% endif
 //% if plan.lookahead and step.kind == "conv_norm"
   clear_outside(c, ${step.x}, ${step.lag});
 //% endif
-//% if step.kind == "conv"
+//% if gathers
   gather_windows(c, STATE_${NAME}, mel_windows);
+//% endif
+//% if gathers and step.kind == "quantise"
+  quantise_windows_${step.format.name}(c, mel_windows, ${step.product | upper}_LIMIT, quantised, row_scales);
+//% elif gathers
   ${step.operation.kernel}(c, mel_windows, weights->${name}, ${step.y});
-//% elif step.kind == "linear"
+//% elif step.kind in ("conv", "linear")
   ${step.operation.kernel}(c, ${step.x}, ${scales}weights->${name}, ${step.y});
 //% elif step.kind == "layer_norm"
   layer_norm(c, ${step.x}, ${"weights->" ~ name if step.operation.tensors else "NULL"}, ${step.y});

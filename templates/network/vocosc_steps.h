@@ -217,6 +217,29 @@ STEP void quantise_${format.name}(const chunk *c, const float *x, int width, int
   barrier(c);
 }
 //% endfor
+//% for format in window_formats
+
+/*
+ * Windows of the mel, as gather_windows leaves them, each as a row of integers. Past its end a window goes on to the
+ * next one, so that what is left of its last panel is copied.
+ */
+STEP void quantise_windows_${format.name}(const chunk *c, const float *windows, int limit, ${format.row_type} *y, ${format.name}_row_scale *scales) {
+  enum { WHOLE = TAPS * MELS / PANEL * PANEL, REST = TAPS * MELS - WHOLE };
+  for (int row = c->first_row; row < c->last_row; row++) {
+    const float *window = windows + (row + row / c->frames * LEFT) * MELS;
+    float rest[PANEL] = {0.0f};
+    memcpy(rest, window + WHOLE, REST * sizeof(float));
+    vec largest = vec_set(0.0f);
+    for (int i = 0; i < WHOLE; i += VEC_LANES) largest = vec_max(vec_abs(vec_load(window + i)), largest);
+    for (int i = 0; i < PANEL; i += VEC_LANES) largest = vec_max(vec_abs(vec_load(rest + i)), largest);
+    const place at = ${format.name}_place(c->rows, row);
+    ${format.row_type} *to = y + at.first;
+    scales[row] = ${format.name}_quantise_normalised(window, WHOLE, vec_set(1.0f), largest, limit, to, at.spread);
+    if (REST > 0) ${format.name}_quantise_normalised(rest, PANEL, vec_set(1.0f), largest, limit, to + WHOLE * at.spread, at.spread);
+  }
+  barrier(c);
+}
+//% endfor
 
 /*
  * Each job's mel, without denormals, behind the LEFT frames before it, which `state` holds: windows [jobs][LEFT + frames]

@@ -50,7 +50,10 @@ enum {
   ${NAME}_PANELS = ${product.panels},
   ${NAME}_INPUT_STRIDE = ${product.x_stride}, /* from one row of x to the next */
   ${NAME}_OUTPUT_STRIDE = ${product.y_stride}, /* from one row of y to the next */
-  ${NAME}_HEADER = ${format.header}, /* elements of a panel in front of its weights */
+  ${NAME}_HEADER = ${format.header}, /* elements of a panel in front of its weights${" and the groups' scales" if format.group} */
+//% if format.group
+  ${NAME}_SCALES = ${format.scales(product.inputs)}, /* elements of them */
+//% endif
   ${NAME}_PANEL = ${format.panel(product.inputs)}, /* elements from one panel to the next */
   ${NAME}_PANEL_FLOATS = ${format.panel(product.inputs) * format.weight_bytes // 4}, /* the same, counted in floats */
 };
@@ -61,7 +64,7 @@ enum {
 //% set panels = [columns // PANEL, 1] | max
 
 /* ${text}: ${tile.rows} x ${columns} */
-TILE void ${product.name}_${tile.rows}x${columns}(${parameters(product)}const float *header, const ${format.weight_type} *w, float *y, int ahead) {
+TILE void ${product.name}_${tile.rows}x${columns}(${parameters(product)}const float *header, ${"const %s *scales, " % format.weight_type if format.group}const ${format.weight_type} *w, float *y, int ahead) {
 //% for row in range(tile.rows)
 //% for v in range(vectors)
   ${f}_sum sum${row}_${v} = ${f}_begin(header${product | header_offset(v * isa.lanes)});
@@ -69,24 +72,50 @@ TILE void ${product.name}_${tile.rows}x${columns}(${parameters(product)}const fl
 //% endfor
 //% if panels > 1
   const ${format.weight_type} *fetch = w + ahead;
-  const int turn = ${NAME}_INPUTS - ahead / PANEL;
+  const int turn = ${NAME}_INPUTS - ${"%d * " % format.packed if format.packed > 1}ahead / PANEL;
 //% endif
+//% if format.group
+  for (int k = 0; k < ${NAME}_INPUTS;) {
+//% for v in range(vectors)
+    const ${f}_scales scales${v} = ${f}_load_scales(scales${product | scale_offset(v * isa.lanes)});
+//% endfor
+//% for row in range(tile.rows)
+//% for v in range(vectors)
+    ${f}_group group${row}_${v} = ${f}_open();
+//% endfor
+//% endfor
+    UNROLL_NONE
+    for (const int end = k + ${F}_GROUP; k < end; k += ${F}_STEP) {
+//% else
   UNROLL_4
   for (int k = 0; k < ${NAME}_INPUTS; k += ${F}_STEP) {
+//% endif
 //% if panels == 1
     VEC_PREFETCH(w + ahead, FETCH_LEVEL);
 //% endif
 //% for panel in range(panels) if panels > 1
     VEC_PREFETCH(fetch${product | weight_offset(panel * PANEL)}, FETCH_LEVEL);
 //% endfor
+//% if format.group
+//% for v in range(vectors)
+    const ${f}_packed packed${v} = ${f}_load_packed(w${product | weight_offset(v * isa.lanes)});
+//% endfor
+    UNROLL_4
+    for (int part = 0; part < ${F}_PARTS; part++) {
+//% endif
 //% macro inputs(row)
-    const ${f}_inputs x${row} = ${f}_load_inputs(x${product | row_offset(row, "INPUT_STRIDE")} + k);
+    const ${f}_inputs x${row} = ${f}_load_inputs(x${product | row_offset(row, "INPUT_STRIDE")} + k${", part" if format.group});
 //% endmacro
 //% macro weights(v)
+//% if format.group
+    const ${f}_weights w${v} = ${f}_unpack(packed${v}, part);
+//% else
     const ${f}_weights w${v} = ${f}_load_weights(w${product | weight_offset(v * isa.lanes)});
+//% endif
 //% endmacro
 //% macro accumulate(row, v)
-    sum${row}_${v} = ${f}_accumulate(sum${row}_${v}, w${v}, x${row});
+//% set sum = "group" if format.group else "sum"
+    ${sum}${row}_${v} = ${f}_accumulate(${sum}${row}_${v}, w${v}, x${row});
 //% endmacro
 //% if tile.rows < vectors
 //% for row in range(tile.rows)
@@ -109,11 +138,24 @@ ${accumulate(row, v) | chomp}
 //% endfor
 //% endfor
 //% endif
-    w += PANEL * ${F}_STEP;
+//% set step = "PANEL * %s_STEP%s" % (F, " / %d" % format.packed if format.packed > 1 else "")
+//% if format.group
+    }
+//% endif
+    w += ${step};
 //% if panels > 1
-    fetch += PANEL * ${F}_STEP + (-(int)(k == turn) & (${panels - 1} * ${NAME}_PANEL));
+    fetch += ${step} + (-(int)(k == turn) & (${panels - 1} * ${NAME}_PANEL));
 //% endif
   }
+//% if format.group
+//% for row in range(tile.rows)
+//% for v in range(vectors)
+    sum${row}_${v} = ${f}_close(sum${row}_${v}, group${row}_${v}, scales${v});
+//% endfor
+//% endfor
+    scales += PANEL;
+  }
+//% endif
 //% if format.header_rows > 1
 //% for v in range(vectors)
   const ${f}_outputs outputs${v} = ${f}_load_outputs(header${product | header_offset(v * isa.lanes)});
@@ -131,7 +173,9 @@ ${accumulate(row, v) | chomp}
 }
 //% endfor
 //% endfor
-//% set scales = "row_scales, " if format.is_integer else ""
+//% set row_scales = "row_scales, " if format.is_integer else ""
+//% set weights = "w + %s_HEADER%s" % (NAME, " + %s_SCALES" % NAME if format.group else "")
+//% set scales = "w + %s_HEADER" % NAME if format.group else ""
 //% if own
 
 /* ${text}: up to TILE_ROWS rows times `panels` panels. */
@@ -166,14 +210,14 @@ static void ${product.name}_rows(${parameters(product)}const ${format.weight_typ
 //% set columns = vectors * isa.lanes
 //% if columns >= PANEL
       for (; panels >= ${columns // PANEL}; panels -= ${columns // PANEL}) {
-        ${product.name}_${tile.rows}x${columns}(x, ${scales}${header}, w + ${NAME}_HEADER, y, ahead != 0 ? ahead : ${fetch.weights(columns // PANEL)});
+        ${product.name}_${tile.rows}x${columns}(x, ${row_scales}${header}, ${scales ~ ", " if scales}${weights}, y, ahead != 0 ? ahead : ${fetch.weights(columns // PANEL)});
         w += ${"%d * " % (columns // PANEL) if columns > PANEL}${NAME}_PANEL;
         y += ${columns};
       }
 //% else
       for (; panels > 0; panels--) {
         for (int lane = 0; lane < PANEL; lane += ${columns}) {
-          ${product.name}_${tile.rows}x${columns}(x, ${scales}${header} + lane, w + ${NAME}_HEADER + ${"%d * " % format.neighbours if format.neighbours > 1}lane, y + lane, ahead != 0 ? ahead : ${fetch.weights(1)});
+          ${product.name}_${tile.rows}x${columns}(x, ${row_scales}${header} + lane, ${scales ~ " + lane, " if scales}${weights} + ${"%d * " % format.neighbours if format.neighbours > 1}lane, y + lane, ahead != 0 ? ahead : ${fetch.weights(1)});
         }
         w += ${NAME}_PANEL;
         y += PANEL;
@@ -219,7 +263,7 @@ STEP void ${product.name}(const chunk *c, ${parameters(product)}const ${format.w
     ${product.name}_panels(windows, weights, y + job * c->frames * ${NAME}_OUTPUT_STRIDE, c->frames, first, last);
   }
 //% else
-  ${product.name}_panels(x, ${scales}weights, y, c->rows, first, last);
+  ${product.name}_panels(x, ${row_scales}weights, y, c->rows, first, last);
 //% endif
   barrier(c);
 }

@@ -19,6 +19,8 @@
  *   w8_load_weights                of the next W8_STEP inputs, 2 or 4: lane j's are elements 2 j and 2 j + 1, and if there
  *                                  are 4 also those 2 PANEL further on
  *   w8a8_load_weights              of the next 4 inputs: lane j's are elements 4 j to 4 j + 3
+ *   w4_load_packed, w4_unpack, w4_load_scales, and where pairs of int16 are not the way W4_PARTS, W4_INPUT_OFFSET, w4_store
+ *                                  and what goes with them: see vocosc_format_w4.h
  *   w8_accumulate, w8a8_accumulate (sum, weights, inputs): sum + the products' sum in 32-bit integers, in each lane
  *   fma_float(a, b, c)             the scalar fused multiply-add
  *   VEC_PREFETCH(p, level)         hints that the line at p will be read soon, into the cache of level 1 or 2
@@ -46,8 +48,10 @@ enum { PANEL = ${PANEL}, PANEL_VECTORS = PANEL / VEC_LANES };
 
 #if defined(__clang__)
 #define UNROLL_4 _Pragma("clang loop unroll_count(4)")
+#define UNROLL_NONE _Pragma("clang loop unroll(disable)")
 #else
 #define UNROLL_4 _Pragma("GCC unroll 4")
+#define UNROLL_NONE _Pragma("GCC unroll 1")
 #endif
 
 /*

@@ -63,6 +63,17 @@ static inline vec_bits w8_accumulate(vec_bits sum, vec_bits weights, vec_bits in
   return vec_add_products(sum, weights, inputs);
 }
 
+/* w4: four bytes a lane, so that the half bytes of its words are pairs of inputs. */
+typedef vec_bits w4_packed, w4_weights;
+static inline w4_packed w4_load_packed(const int8_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
+static inline w4_weights w4_unpack(w4_packed packed, int part) {
+  static const int left[] = {12, 4, 8, 0};
+  return _mm256_srai_epi16(_mm256_slli_epi16(packed, left[part]), 12);
+}
+static inline vec_bits w4_load_scales(const int8_t *p) {
+  return _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p));
+}
+
 /* w8a8: bytes as int16, the even and the odd ones apart, since the instruction that multiplies bytes saturates its sums. */
 #define W8A8_STEP 4
 #define W8A8_INPUT_OFFSET 0

@@ -56,6 +56,48 @@ static inline vec_bits w8_accumulate(vec_bits sum, vec_bits weights, vec_bits in
   return sum;
 }
 
+/*
+ * w4: an input plus 32768 is two bytes. Four inputs are stored as [low: 4][high: 4], in the order 0, 2, 1, 3 of the
+ * weights, which stay in the upper halves of their bytes, 16 times as large as they are.
+ */
+#define W4_PARTS 2
+#define W4_INPUT_OFFSET 32768
+typedef __m512i w4_packed, w4_weights;
+typedef struct {
+  __m512i low, high;
+} w4_inputs, w4_group;
+
+static inline w4_packed w4_load_packed(const int8_t *p) { return _mm512_loadu_si512(p); }
+static inline w4_weights w4_unpack(w4_packed packed, int part) {
+  const __m512i upper = part == 0 ? _mm512_slli_epi16(packed, 4) : packed;
+  return _mm512_and_si512(upper, _mm512_set1_epi8((char)0xf0));
+}
+static inline w4_inputs w4_load_inputs(const int16_t *x, int part) {
+  int32_t low, high;
+  __builtin_memcpy(&low, x + 4 * part, sizeof low);
+  __builtin_memcpy(&high, x + 4 * part + 2, sizeof high);
+  return (w4_inputs){_mm512_set1_epi32(low), _mm512_set1_epi32(high)};
+}
+static inline w4_group w4_open(void) { return (w4_group){_mm512_setzero_si512(), _mm512_setzero_si512()}; }
+static inline w4_group w4_accumulate(w4_group group, w4_weights weights, w4_inputs inputs) {
+  __asm__("vpdpbusd %1, %2, %0" : "+v"(group.low) : "v"(weights), "v"(inputs.low));
+  __asm__("vpdpbusd %1, %2, %0" : "+v"(group.high) : "v"(weights), "v"(inputs.high));
+  return group;
+}
+static inline vec_bits w4_total(w4_group group) {
+  return _mm512_add_epi32(_mm512_srai_epi32(group.low, 4), _mm512_slli_epi32(group.high, 4));
+}
+static inline vec_bits w4_load_scales(const int8_t *p) {
+  return _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p));
+}
+static inline void w4_store(int16_t *p, vec a) {
+  const __m512i words = _mm512_add_epi32(_mm512_cvtps_epi32(a), _mm512_set1_epi32(W4_INPUT_OFFSET));
+  const __m512i order = _mm512_set1_epi64(0x0d0509010c040800);
+  const __m512i even = _mm512_set_epi64(0, 0, 0, 0, 6, 4, 2, 0);
+  const __m512i bytes = _mm512_permutexvar_epi64(even, _mm512_shuffle_epi8(words, order));
+  _mm256_storeu_si256((__m256i *)p, _mm512_castsi512_si256(bytes));
+}
+
 static inline void w8a8_store(uint8_t *p, vec a) {
   _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(a)));
 }

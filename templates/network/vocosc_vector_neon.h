@@ -44,6 +44,16 @@ static inline vec vec_select(vec_bits chosen, vec a, vec b) { return vbslq_f32(v
 static inline vec vec_abs(vec a) { return vabsq_f32(a); }
 static inline vec vec_from_int(vec_bits a) { return vcvtq_f32_s32(vreinterpretq_s32_u32(a)); }
 
+/* w4: four bytes a lane. */
+typedef int8x16_t w4_packed;
+static inline w4_packed w4_load_packed(const int8_t *p) { return vld1q_s8(p); }
+static inline vec_bits w4_load_scales(const int8_t *p) {
+  int32_t scales;
+  __builtin_memcpy(&scales, p, sizeof scales);
+  const int16x4_t words = vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(scales))));
+  return vreinterpretq_u32_s32(vmovl_s16(words));
+}
+
 #ifdef __ARM_FEATURE_DOTPROD
 /*
  * w8: an input of 16 bits is 256 * high + low, both int8: high is rounded, and low what is left, -128 to 127. Four inputs
@@ -73,6 +83,32 @@ static inline w8_sum w8_accumulate(w8_sum sum, w8_weights weights, w8_inputs inp
   return sum;
 }
 static inline w8_sum w8_zero(void) { return (w8_sum){{vdupq_n_s32(0), vdupq_n_s32(0)}}; }
+
+/* w4: rows are those of w8, but for the order 0, 2, 1, 3; weights are 16 times as large as they are. */
+#define W4_PARTS 2
+#define W4_INPUT_OFFSET 0
+typedef int8x16_t w4_weights;
+typedef int8x8_t w4_inputs;
+typedef int32x4x2_t w4_group;
+
+static inline w4_weights w4_unpack(w4_packed packed, int part) {
+  return part == 0 ? vshlq_n_s8(packed, 4) : vandq_s8(packed, vdupq_n_s8((int8_t)-16));
+}
+static inline w4_inputs w4_load_inputs(const int16_t *x, int part) { return vld1_s8((const int8_t *)(x + 4 * part)); }
+static inline w4_group w4_open(void) { return w8_zero(); }
+static inline w4_group w4_accumulate(w4_group group, w4_weights weights, w4_inputs inputs) {
+  return w8_accumulate(group, weights, inputs);
+}
+static inline vec_bits w4_total(w4_group group) {
+  return vreinterpretq_u32_s32(vaddq_s32(vshrq_n_s32(group.val[0], 4), vshlq_n_s32(group.val[1], 4)));
+}
+static inline void w4_store(int16_t *p, vec a) {
+  int8x8_t bytes;
+  int16_t words[4];
+  w8_store(words, a);
+  __builtin_memcpy(&bytes, words, sizeof bytes);
+  vst1_s8((int8_t *)p, vtbl1_s8(bytes, vcreate_s8(0x0705060403010200)));
+}
 static inline vec_bits w8_total(w8_sum sum) {
   return vreinterpretq_u32_s32(vaddq_s32(vshlq_n_s32(sum.val[1], 8), sum.val[0]));
 }
@@ -88,6 +124,13 @@ static inline vec_bits w8_accumulate(vec_bits sum, vec_bits weights, vec_bits in
   const int16x4_t pair = vget_low_s16(vreinterpretq_s16_u32(inputs));
   const int32x4_t first = vmlal_lane_s16(vreinterpretq_s32_u32(sum), vget_low_s16(both), pair, 0);
   return vreinterpretq_u32_s32(vmlal_high_lane_s16(first, both, pair, 1));
+}
+/* w4: the lanes' first weights of a part, then their second ones. */
+typedef vec_bits w4_weights;
+static inline vec_bits w4_unpack(w4_packed packed, int part) {
+  const int8x16_t halves = part < 2 ? vshrq_n_s8(vshlq_n_s8(packed, 4), 4) : vshrq_n_s8(packed, 4);
+  const uint8x8_t pairs = vcreate_u8(part % 2 == 0 ? 0x0e0a06020c080400 : 0x0f0b07030d090501);
+  return vreinterpretq_u32_s16(vmovl_s8(vqtbl1_s8(halves, pairs)));
 }
 #endif
 

@@ -109,6 +109,19 @@ static inline vec_bits w8_accumulate(vec_bits sum, vec_bits weights, vec_bits in
   return sum + (uint32_t)first + (uint32_t)second;
 }
 
+/* w4: an output's four bytes; of its eight inputs a part has two, as a pair of int16. */
+typedef vec_bits w4_packed, w4_weights;
+static inline w4_packed w4_load_packed(const int8_t *p) {
+  return (uint8_t)p[0] | (uint32_t)(uint8_t)p[1] << 8 | (uint32_t)(uint8_t)p[2] << 16 | (uint32_t)(uint8_t)p[3] << 24;
+}
+static inline vec_bits w4_unpack(w4_packed packed, int part) {
+  const int first = 8 * (part & 1) + 4 * (part >> 1); /* the lowest bit; the other input's is 16 further up */
+  const int32_t low = (int32_t)(packed << (28 - first)) >> 28;
+  const int32_t high = (int32_t)(packed << (12 - first)) >> 28;
+  return (uint16_t)low | (uint32_t)high << 16;
+}
+static inline vec_bits w4_load_scales(const int8_t *p) { return (uint32_t)*p; }
+
 #ifndef W8A8_STEP
 static inline void w8a8_store(uint8_t *p, vec a) { *p = (uint8_t)vec_to_bits(a + 0x1.8p23f); }
 static inline vec_bits w8a8_load_weights(const int8_t *p) {
