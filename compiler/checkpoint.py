@@ -63,7 +63,7 @@ class Checkpoint:
 
     Attributes:
         path: the file.
-        sha256: of the file's bytes, in hexadecimal.
+        sha256: of the file's bytes, in hexadecimal; of them and its external data's, where it has some.
         tensors: the decoder's tensors and no others, named `decoder.…`, or `backbone.…` and `head.…`, whatever their
             prefix in the file. C-contiguous float32 or float64; float16 and bfloat16 are widened to float32, exactly.
         hyper_parameters: plain dicts, lists and scalars, with objects flattened to dicts of their attributes; or None.
@@ -82,7 +82,7 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a PyTorch zip container (.ckpt, .pt, .pth, .bin) or a safetensors file; the contents decide which.
+    """Read a PyTorch zip container (.ckpt, .pt, .pth, .bin) or a safetensors file, as the contents say, or an .onnx.
 
     Or a folder that holds one of them; and the config.yaml beside it, where the model is of that family. Takes memory
     for the decoder's tensors and little more, however large the file. Raises CompileError, naming the file, for one
@@ -95,7 +95,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
             size = file.tell()
             file.seek(0)
             head = file.read(16)
-            if head.startswith(b"PK"):
+            if path.suffix == ".onnx":
+                contents, sha256 = _read_onnx(path, sha256)
+            elif head.startswith(b"PK"):
                 contents = _read_container(file, size)
             elif _is_safetensors(path, head, size):
                 contents = _read_safetensors(path)
@@ -133,11 +135,27 @@ def _checkpoint(path: Path, sha256: str, contents: _Contents) -> Checkpoint:
     config = find_config(path.parent)
     config_sha256 = ""
     if config is not None:
-        hyper_parameters = (hyper_parameters or {}) | read_yaml(config)
+        hyper_parameters = _merged(hyper_parameters or {}, read_yaml(config))
         config_sha256 = hashlib.sha256(config.read_bytes()).hexdigest()
     decoder = {name: tensor for name, tensor in tensors.items() if name.startswith(("backbone.", "head."))}
     _check_window(decoder.pop(_WINDOW, None))
     return Checkpoint(path, sha256, decoder, hyper_parameters, VOCOS, features, config_sha256)
+
+
+def _merged(told: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
+    """What a file says of itself, and its configuration, which wins, but for the look-ahead that a graph shows."""
+    merged = told | config
+
+    def inner(mapping: Any, *names: str) -> dict[str, Any]:
+        for name in names:
+            mapping = mapping.get(name) if isinstance(mapping, dict) else None
+        return mapping if isinstance(mapping, dict) else {}
+
+    graph = inner(told, "backbone", "init_args")
+    for place in (inner(merged, "backbone", "init_args"), inner(merged, "model", "init_args", "backbone", "init_args")):
+        if place and "lookahead_frames" in graph:
+            place["lookahead_frames"] = graph["lookahead_frames"]
+    return merged
 
 
 def _features(tensors: Mapping[str, Array]) -> dict[str, Array]:
@@ -172,7 +190,7 @@ def _check_window(window: Array | None) -> None:
         raise CompileError(f"{_WINDOW}: is no periodic Hann window")
 
 
-_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".safetensors")
+_SUFFIXES = (".bin", ".ckpt", ".onnx", ".pt", ".pth", ".safetensors")
 _USUAL = ("pytorch_model.bin", "model.safetensors")  # what a model's folder holds
 
 
@@ -189,6 +207,17 @@ def _file_in(folder: Path) -> Path:
     raise CompileError(
         f"{folder}: {what}: expected one of {', '.join(_USUAL)}, or a single file {', '.join(_SUFFIXES)}"
     )
+
+
+def _read_onnx(path: Path, sha256: str) -> tuple[_Contents, str]:
+    """An ONNX file's contents, and the hash of all that belongs to it."""
+    from .onnx_file import read_onnx  # noqa: PLC0415 - the package takes longer to import than a compile's other steps
+
+    model = read_onnx(path)
+    if model.files:
+        digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in model.files]
+        sha256 = hashlib.sha256(" ".join([sha256, *digests]).encode()).hexdigest()
+    return _Contents(model.tensors, model.hyper_parameters, VOCOS), sha256
 
 
 # ---- hyper-parameters --------------------------------------------------------------------------
