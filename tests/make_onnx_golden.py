@@ -34,8 +34,8 @@ def export(path: Path, sizes: dict[str, Any], opset: int, **options: Any) -> Non
     stub("encodec", "EncodecModel")
     stub("huggingface_hub", "hf_hub_download")
     import torch  # noqa: PLC0415
-    from vocos.heads import ISTFTHead  # type: ignore[import-not-found] # noqa: PLC0415
-    from vocos.models import VocosBackbone  # type: ignore[import-not-found] # noqa: PLC0415
+    from vocos.heads import ISTFTHead  # noqa: PLC0415
+    from vocos.models import VocosBackbone  # noqa: PLC0415
 
     config = make_vocos.config(sizes)
 
