@@ -75,7 +75,8 @@ class Row:
 def run(*command: object, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Runs a command; if it fails, so does this, with what it said."""
     words = [str(word) for word in command]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "CCACHE_DISABLE": "1"}  # which would keep objects without their call graphs
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"bench.firmware: {' '.join(words)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     return done

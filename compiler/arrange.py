@@ -13,22 +13,66 @@ import numpy as np
 
 from .arithmetic import PANEL
 from .formats import Format, Table
+from .formats.format import split
 from .isa import Isa, Order
-from .plan import Plan
+from .plan import Kernel, Plan
+from .steps import Step
+
+SMALLEST_BIAS = 2.0**-103  # the last bit of which is that of the smallest normal number
 
 
 def arrange(plan: Plan, tables: Sequence[Table], isas: Sequence[Isa]) -> tuple[Table, ...]:
-    """The tables of a build for these instruction sets, which must agree on an order."""
-    (*others, isa) = isas
-    assert not isa.orders or not others, "an order of one's own needs a build of one's own"
-    formats = {operation.name: kernel.format for operation in plan.network.operations for kernel in plan.kernels
-               if operation.is_product and kernel.name == operation.kernel}  # fmt: skip
+    """The tables of a build for these instruction sets. One with orders of its own must be alone."""
+    isa, kernels, vectors = isas[-1], _kernels(plan), by_vectors(plan, tables, isas)
+    assert len(isas) == 1 or not any(isa.orders for isa in isas), "an order of its own needs a build of its own"
     found = []
     for table in tables:
-        used = formats.get(table.name)
-        order = isa.order(used.name) if used else None
-        found.append(_arranged(table, used, order) if used and order else table)
+        kernel = kernels.get(table.name)
+        order = None
+        if kernel is not None:
+            order = isa.vector_order if kernel.name in vectors else isa.order(kernel.format.name)
+        found.append(_arranged(table, kernel.format, order) if kernel and order else table)
     return tuple(found)
+
+
+def by_vectors(plan: Plan, tables: Sequence[Table], isas: Sequence[Isa]) -> frozenset[str]:
+    """The kernels that vectors which take denormals for zero can multiply, with the same bits.
+
+    Inputs, the mel's and those of a layer norm, are 0 or at least 2^-67, and their last bits 2^-90; those of halves
+    are 2^-24. So if a bias is 0 or at least SMALLEST_BIAS, a sum is a multiple of the smallest normal number, 2^-126,
+    and so is what it is rounded to: nothing is ever denormal.
+    """
+    kernels = _kernels(plan)
+    order = isas[-1].vector_order
+    if order is None:
+        return frozenset()
+    good = {name for name, kernel in kernels.items() if kernel.format.name == order.format}
+    good = {name for name in good if kernels[name].inputs % len(order.shuffle) == 0}
+    good = {step.name for i, step in enumerate(plan.steps) if step.name in good and _has_no_tiny(plan.steps, i)}
+    for table in tables:
+        if table.name in good:
+            (bias, *_), _weights = split(table, kernels[table.name].format.header_rows, np.uint16)
+            if ((bias != 0) & (np.abs(bias) < SMALLEST_BIAS)).any():
+                good.remove(table.name)
+    return frozenset(
+        kernel.name
+        for kernel in plan.kernels
+        if {name for name, its in kernels.items() if its.name == kernel.name} <= good
+    )
+
+
+def _has_no_tiny(steps: Sequence[Step], index: int) -> bool:
+    """Whether a product's inputs are the mel's, or those of a layer norm that counts tiny ones as zero."""
+    step = steps[index]
+    writers = [before for before in steps[:index] if step.x in (before.y, before.operation.y)]
+    is_norm = bool(writers) and writers[-1].kind == "layer_norm" and not writers[-1].operation.tensors
+    return step.kind == "conv" or is_norm
+
+
+def _kernels(plan: Plan) -> dict[str, Kernel]:
+    """The kernel of each product, by the product's name."""
+    by_name = {kernel.name: kernel for kernel in plan.kernels}
+    return {step.name: by_name[step.operation.kernel] for step in plan.steps if step.is_product}
 
 
 def _arranged(table: Table, used: Format, order: Order) -> Table:
@@ -39,7 +83,6 @@ def _arranged(table: Table, used: Format, order: Order) -> Table:
     step, shuffle = len(order.shuffle), list(order.shuffle)
     groups = by_input.reshape(panels, PANEL // order.outputs, order.outputs, -1, step)[..., shuffle]
     body = groups.transpose(0, 1, 3, 2, 4).reshape(panels, -1)
-    inputs = groups.shape[3] * step
-    layout = f"{used.name}, [panels: {panels}][header][{PANEL // order.outputs}][inputs: {inputs // step}]"
-    layout += f"[outputs: {order.outputs}][inputs {','.join(map(str, shuffle))}]"
+    layout = f"{used.name}, [panels: {panels}][header][{PANEL // order.outputs}][inputs / {step}: {groups.shape[3]}]"
+    layout += f"[outputs: {order.outputs}][inputs {', '.join(map(str, shuffle))}]"
     return replace(table, data=np.concatenate([header, body], axis=1), layout=layout)

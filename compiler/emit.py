@@ -25,12 +25,13 @@ from numpy.typing import NDArray
 
 from . import VERSION
 from .arithmetic import CONSTANTS, PANEL, POLYNOMIALS
+from .arrange import by_vectors
 from .cuda import Device
 from .formats import FORMATS, Format, Table
 from .golden import golden_frames, golden_mel
 from .isa import ISAS, LIBS, Isa, fetch_of, isas_of
 from .mel import LEAST_POWER, Mel, describe, filterbank, framing, hann
-from .network import MAX_MAGNITUDE, NORM_EPSILON
+from .network import MAX_MAGNITUDE, NORM_EPSILON, SMALLEST_NORMALISED
 from .nvrtc import Image, images_bytes
 from .pack import input_limits
 from .plan import Kernel, Plan, padded
@@ -151,6 +152,7 @@ def emit(
         "all_isas": ISAS,
         "x86_isas": [isa for isa in isas if isa.cpu],
         "limits": limits,
+        "by_vectors": by_vectors(plan, tables, isas),
         "tables": tables,
         "weight_bytes": weight_bytes,
         "fetch": fetch_of(weight_bytes),
@@ -254,6 +256,7 @@ def _values(plan: Plan, options: Options) -> dict[str, Any]:
         "polynomials": POLYNOMIALS,
         "vector_isas": [*(isa.name for isa in options.isas), *(["cuda"] if options.gpus else [])],
         "norm_epsilon": NORM_EPSILON,
+        "smallest_normalised": SMALLEST_NORMALISED,
         "max_magnitude": MAX_MAGNITUDE,
         "mel": mel,
         "framing": framing(config),

@@ -15,7 +15,7 @@ from .arithmetic import Floats, exp, fma, gelu, layer_norm, sincos
 from .fft import RealFft
 from .formats import Table, format_of
 from .interpret import Rows, decode
-from .network import MAX_MAGNITUDE, NORM_EPSILON, Operation
+from .network import MAX_MAGNITUDE, NORM_EPSILON, SMALLEST_NORMALISED, Operation
 from .pack import input_limits
 from .plan import Plan
 from .steps import normalised_products
@@ -58,6 +58,7 @@ class _Exact:
         self.tables = {table.name: table for table in tables}
         self.limits = input_limits(plan.network, tables)
         self.normalised = normalised_products(plan.steps)
+        self.norms = {step.name for step in plan.steps if step.kind == "layer_norm"}
 
     def product(self, operation: Operation, x: Rows) -> Rows:
         chosen, kernel = format_of(operation, self.plan.precision), operation.kernel
@@ -73,7 +74,10 @@ class _Exact:
 
     def layer_norm(self, operation: Operation, x: Rows) -> Rows:
         rows = layer_norm(x, operation.inputs, NORM_EPSILON)
-        return fma(rows, *self.tables[operation.name].data) if operation.tensors else rows
+        if operation.tensors:
+            return fma(rows, *self.tables[operation.name].data)
+        tiny = np.abs(rows) < np.float32(SMALLEST_NORMALISED)
+        return np.where(tiny, np.float32(0), rows) if operation.name in self.norms else rows
 
     def epilogue(self, name: str, sums: Rows, y: Rows | None) -> Rows:
         match name:

@@ -104,6 +104,7 @@ class Isa:
     make_flags: str = ""  # more of them, as make works them out
     cpu: tuple[str, ...] = ()
     orders: tuple[Order, ...] = ()  # of the formats that it multiplies whole panels of
+    vector_order: Order | None = None  # of halves that it multiplies by vectors without denormals: compiler/arrange.py
     headers: tuple[str, ...] = ()  # what its vectors' header includes, in templates/network/vocosc_....h
     integer_flags: tuple[str, ...] = ()
     integer_cpu: tuple[str, ...] = ()
@@ -237,6 +238,7 @@ MVE = dataclasses.replace(
     number=7,
     text="Armv8.1-M with MVE: Cortex-M55, M85",
     orders=(*_FPU_ORDERS, Order("w8", outputs=1), Order("w8a8", outputs=1)),
+    vector_order=Order("f16", outputs=4, shuffle=(0, 1)),
     headers=("vector_portable", "vector_fpu", "products_fpu", "products_mve"),
 )
 

@@ -39,6 +39,7 @@ from .synthesis import check_synthesis
 from .tensors import Tensors
 
 NORM_EPSILON = 1e-6
+SMALLEST_NORMALISED = 2.0**-64  # of a LayerNorm without scale and shift, where floats are multiplied: less counts as 0
 MAX_MAGNITUDE = 100.0  # of a bin of the spectrum
 
 PRODUCTS = ("conv", "linear")

@@ -40,7 +40,7 @@
 //% endfor
 //% endfor
 //% endmacro
-//% for name, half in (("f32", false), ("f16", true)) if name in formats | map(attribute="name")
+//% for name, half in (("f32", false), ("f16", true)) if name in plan.kernels | rejectattr("name", "in", by_vectors) | map(attribute="format.name")
 //% set type = "uint16_t" if half else "float"
 //% for rows in range(1, [5, plan.max_frames] | min + 1)
 //% set inputs = 4 if rows <= 3 else 2

@@ -79,5 +79,77 @@ VEC_PRODUCTS void ${name}_products(const ${type} *x, int rows, const int8_t *w, 
   }
 }
 //% endfor
+//% if by_vectors
+//% macro add(row, k)
+      "vfma.f32 q${row}, ${("q5", "q7")[k]}, ${("%[a", "%[b")[row % 2]}${k}]\n"
+//% endmacro
+//% for rows in range(1, [5, plan.max_frames] | min + 1)
+
+/* ${rows} rows, `stride` apart, times 4 outputs: y [rows][16] = biases + x [rows][inputs] times w [inputs / 2][4][2]. */
+static inline void f16_vector_${rows}x4(const float *x, int stride, const float *biases, const uint16_t *w, int count, float *y) {
+//% for row in range(rows)
+  const float *x${row} = x${" + %d * stride" % row if row > 1 else " + stride" if row else ""};
+//% endfor
+//% if rows == 1
+  (void)stride;
+//% endif
+  uint32_t a0, a1${", b0, b1" if rows > 1};
+  __asm__ volatile(
+      ".arch_extension mve.fp\n"
+//% for row in range(rows)
+      "vldrw.u32 q${row}, [%[biases]]\n"
+//% endfor
+      "dls lr, %[pairs]\n"
+      "1:\n"
+      "vldrw.u32 q6, [%[w]], #16\n"
+      ".inst.w 0xfe3fae0d\n" /* vcvtb.f32.f16 q5, q6: as GNU as 2.40 has it, it is another instruction */
+      ".inst.w 0xfe3ffe0d\n" /* vcvtt.f32.f16 q7, q6 */
+//% for row in range(0, rows, 2)
+//% set here = [row, row + 1] if row + 1 < rows else [row]
+//% for r in here
+      "ldrd ${"%[a0], %[a1]" if r % 2 == 0 else "%[b0], %[b1]"}, [%[x${r}]], #8\n"
+//% endfor
+//% for k in range(2)
+//% for r in here
+${add(r, k) | chomp}
+//% endfor
+//% endfor
+//% endfor
+      "le lr, 1b\n"
+//% for row in range(rows)
+      "vstrw.32 q${row}, [%[y], #${64 * row}]\n"
+//% endfor
+      ".arch_extension nomve.fp\n"
+      ".arch_extension mve\n"
+      : [w] "+&r"(w), [a0] "=&r"(a0), [a1] "=&r"(a1)${", [b0] \"=&r\"(b0), [b1] \"=&r\"(b1)" if rows > 1}${", "}
+//%- for row in range(rows)
+[x${row}] "+&r"(x${row})${", " if not loop.last}
+//%- endfor
+
+      : [biases] "r"(biases), [pairs] "r"(count / 2), [y] "r"(y)
+      : "lr", "memory"${", "}
+//%- for register in range(32)
+"s${register}"${", " if not loop.last}
+//%- endfor
+);
+}
+//% endfor
+
+/*
+ * Up to 5 rows of x, `stride` apart, times a panel of halves, by vectors: y [rows][16] = biases + x times weights. These
+ * take denormal numbers for zero; compiler/arrange.py says why there are none.
+ */
+VEC_PRODUCTS void f16_vector_products(const float *x, int stride, int rows, const float *biases, const uint16_t *w, int count, float *y) {
+  for (int output = 0; output < 16; output += 4) {
+    switch (rows) {
+//% for rows in range(1, [5, plan.max_frames] | min + 1)
+      ${"case %d" | format(rows) if not loop.last else "default"}:
+        f16_vector_${rows}x4(x, stride, biases + output, w + output * count, count, y + output);
+        break;
+//% endfor
+    }
+  }
+}
+//% endif
 
 #endif /* VOCOSC_PRODUCTS_MVE_H */

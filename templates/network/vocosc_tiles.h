@@ -187,7 +187,7 @@ static void ${product.name}_rows(${parameters(product)}const ${format.weight_typ
 //% if format.is_integer
     ${f}_products(x, rows, w + ${NAME}_HEADER, ${NAME}_INPUTS, sums);
 //% else
-    ${f}_products(x, ${NAME}_INPUT_STRIDE, rows, header, w + ${NAME}_HEADER, ${NAME}_INPUTS, sums);
+    ${f}${"_vector" if product.name in by_vectors}_products(x, ${NAME}_INPUT_STRIDE, rows, header, w + ${NAME}_HEADER, ${NAME}_INPUTS, sums);
 //% endif
     for (int row = 0; row < rows; row++) {
       float *to = y + row * ${NAME}_OUTPUT_STRIDE;

@@ -1,6 +1,7 @@
 /*
- * Cortex-M with the vector extension of Armv8.1-M: integers are multiplied by vectors of it, floats by the FPU, one lane
- * at a time, since the vectors' floats take denormal numbers for zero. See vocosc_vector.h.
+ * Cortex-M with the vector extension of Armv8.1-M, floats included: its vectors multiply integers, and halves where no
+ * number can be denormal, since they take denormal numbers for zero. All else the FPU does, one lane at a time; compile
+ * with +nomve.fp, or GCC does more by vectors. See vocosc_vector.h.
  */
 #ifndef VOCOSC_VECTOR_MVE_H
 #define VOCOSC_VECTOR_MVE_H
@@ -28,7 +29,7 @@ static inline void w8a8_store(uint8_t *p, vec a) {
 #define W8_SIDE_BY_SIDE 8
 //% endif
 #include "vocosc_products_fpu.h"
-//% if formats | selectattr("is_integer") | list
+//% if by_vectors or formats | selectattr("is_integer") | list
 #include "vocosc_products_mve.h"
 //% endif
 
