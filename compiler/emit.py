@@ -256,7 +256,7 @@ def _values(plan: Plan, options: Options) -> dict[str, Any]:
         "polynomials": POLYNOMIALS,
         "vector_isas": [*(isa.name for isa in options.isas), *(["cuda"] if options.gpus else [])],
         "norm_epsilon": NORM_EPSILON,
-        "smallest_normalised": SMALLEST_NORMALISED,
+        "smallest_normalised": np.float32(SMALLEST_NORMALISED).view(np.uint32),
         "max_magnitude": MAX_MAGNITUDE,
         "mel": mel,
         "framing": framing(config),

@@ -62,7 +62,7 @@ enum {
 };
 
 #define NORM_EPSILON ${norm_epsilon | literal}
-#define SMALLEST_NORMALISED ${smallest_normalised | literal} /* see layer_norm */
+#define SMALLEST_NORMALISED ${"%#xu" | format(smallest_normalised)} /* the bits of 2^-64: see layer_norm */
 #define MAX_MAGNITUDE ${max_magnitude | literal} /* of a bin of the spectrum */
 #define POWER_FLOOR ${power_floor | literal} /* added to the power of a bin of the analysis */
 #define MEL_FLOOR ${mel.floor | literal} /* log-mel is the logarithm of this at least */

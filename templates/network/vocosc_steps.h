@@ -54,7 +54,7 @@ static void normalise(float *row, const vec sums[PANEL_VECTORS]) {
 
 /*
  * LayerNorm: x to y, rows of DIM_STRIDE. `affine` is [scale, shift][DIM_PADDED], or null where it is folded into a
- * product that follows. Of that product's inputs those below SMALLEST_NORMALISED count as zero, so that with weights in half no sum
+ * product that follows. Of that product's inputs those below 2^-64 count as zero, so that with weights in half no sum
  * can become denormal: an instruction set that has no denormals (MVE) then gives the same bits.
  */
 STEP void layer_norm(const chunk *c, const float *x, const float *affine, float *y) {
@@ -76,7 +76,7 @@ STEP void layer_norm(const chunk *c, const float *x, const float *affine, float 
     }
     for (int i = 0; affine == NULL && i < DIM_PADDED; i += VEC_LANES) {
       const vec_bits size = vec_to_bits(vec_abs(vec_load(row + i)));
-      const vec_bits is_small = vec_bits_shift_right(vec_bits_sub(size, vec_to_bits(vec_set(SMALLEST_NORMALISED))), 31);
+      const vec_bits is_small = vec_bits_shift_right(vec_bits_add(size, vec_bits_set(0u - SMALLEST_NORMALISED)), 31);
       vec_store(row + i, vec_select(is_small, vec_set(0.0f), vec_load(row + i)));
     }
   }
