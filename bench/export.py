@@ -1,7 +1,7 @@
 """Unpacks a checkpoint for peers: `python -m bench.export CHECKPOINT OUT.npz`, run by the compiler's Python.
 
 So the bench has no reader of its own, and the Python that has torch needs none of the compiler's packages. OUT holds
-the decoder's tensors under their names, and `hop_length` (samples) and `sample_rate` (Hz).
+the decoder's tensors under their names, and `hop_length` (samples), `sample_rate` (Hz) and `lookahead_frames`.
 """
 
 import sys
@@ -37,6 +37,7 @@ def main() -> None:
     hyper_parameters = checkpoint.hyper_parameters or {}
     sizes = {
         "hop_length": np.array(hop_length_of(hyper_parameters)),
+        "lookahead_frames": np.array(int((hyper_parameters.get("vocoder_args") or {}).get("lookahead_frames") or 0)),
         "sample_rate": np.array(int(hyper_parameters.get("sample_rate") or DEFAULT_SAMPLE_RATE)),
     }
     np.savez(out, allow_pickle=False, **checkpoint.tensors, **sizes)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.onnx_model import CONV_FROM_FRAMES, Weights, build_step
-from bench.worker import load_tensors, serve
+from bench.worker import load_model, serve
 
 Array = NDArray[np.float32]
 Buffers = Mapping[str, Array]
@@ -198,7 +198,9 @@ class OnnxEngine:
     """
 
     def __init__(self, tensors: Path, mel: Path, runtime: Runtime) -> None:
-        arrays, hop_length, sample_rate = load_tensors(tensors)
+        arrays, hop_length, sample_rate, lookahead_frames = load_model(tensors)
+        if lookahead_frames:
+            raise ValueError("the ONNX graph of the bench is of causal models")
         self._weights = Weights.of(arrays)
         self._mel: Array = np.load(mel, allow_pickle=False)
         self._runtime = runtime

@@ -80,7 +80,7 @@ class Judge:
             self.objects[precision] = compile_object(compiler_python, checkpoint, work / precision, CHUNKS, precision)
         report = read_report(self.objects["f32"])
         self.sample_rate = int(report["model"]["sample_rate"])
-        self.lag = int(report["latency_samples"]) if lag is None else lag
+        self.lag = int(report["latency_overlap_samples"]) if lag is None else lag
 
     def sentence(self, path: Path) -> Sentence:
         """Make and compare. Raises PeerError if a file cannot be read, or audio depends on the chunk size."""

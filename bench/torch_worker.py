@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.worker import answer, decode, load_tensors, serve
+from bench.worker import answer, decode, load_model, serve
 from train.model import build_decoder
 
 MATHS_LIBRARY = re.compile(r"/[^/\s]*(?:blas|mkl|dnnl|blis)[^/\s]*\.so[^\s]*")
@@ -63,17 +63,19 @@ class TorchEngine:
     """The reference model behind the worker's interface; chunks are tensors [1, mels, frames] on its device."""
 
     def __init__(self, tensors: Path, mel: Path, device: str = "cpu") -> None:
-        weights, hop_length, sample_rate = load_tensors(tensors)
+        model = load_model(tensors)
         self._device = device
-        self._decoder = build_decoder(weights, hop_length).to(device)
+        self._decoder = build_decoder(model.tensors, model.hop_length, model.lookahead_frames).to(device)
         self._mel = torch.from_numpy(np.load(mel, allow_pickle=False)).t()[None].contiguous().to(device)
         self.frames = int(self._mel.shape[2])
-        self.frame_s = hop_length / sample_rate
+        self.frame_s = model.hop_length / model.sample_rate
+        self._last: torch.Tensor | None = None
 
     def describe(self) -> dict[str, Any]:
         """As `Engine.describe`."""
         # One small decode first: libraries load on first use.
-        decode(self, [self._mel[:, :, :1]])
+        self._last = self._mel[:, :, :1]
+        decode(self, [self._last])
         if self._device == "cuda":
             return {"version": torch.__version__, "cuda": torch.version.cuda, "gpu": torch.cuda.get_device_name()}
         return describe()
@@ -81,6 +83,7 @@ class TorchEngine:
     def chunks(self, frames: int) -> Sequence[torch.Tensor]:
         """As `Engine.chunks`."""
         parts: Sequence[torch.Tensor] = self._mel.split(frames, dim=2)
+        self._last = parts[-1]
         return parts
 
     def reset(self) -> None:
@@ -89,7 +92,7 @@ class TorchEngine:
 
     def step(self, chunk: torch.Tensor) -> torch.Tensor:
         """As `Engine.step`; audio [1, 1, samples], complete."""
-        audio: torch.Tensor = self._decoder(chunk)
+        audio: torch.Tensor = self._decoder(chunk, last=chunk is self._last)
         if self._device == "cuda":
             torch.cuda.synchronize()
         return audio

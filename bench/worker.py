@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,11 +76,20 @@ def timed(engine: Engine, frames: int, warmup: int, runs: int) -> Summary:
     return summarise(kept, 1e3 * engine.frame_s * frames, engine.frame_s * engine.frames)
 
 
-def load_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], int, int]:
-    """What `bench.export` wrote: the decoder's tensors, the hop in samples, the sample rate in Hz."""
+class Model(NamedTuple):
+    """What `bench.export` wrote: the decoder's tensors, hop in samples, rate in Hz, look-ahead in frames."""
+
+    tensors: dict[str, NDArray[Any]]
+    hop_length: int
+    sample_rate: int
+    lookahead_frames: int
+
+
+def load_model(path: Path) -> Model:
+    """Reads it."""
     with np.load(path, allow_pickle=False) as data:
         tensors = {key: data[key] for key in data.files}
-    return tensors, int(tensors.pop("hop_length")), int(tensors.pop("sample_rate"))
+    return Model(tensors, *(int(tensors.pop(name)) for name in Model._fields[1:]))
 
 
 def serve(engine: Engine) -> None:

@@ -355,12 +355,16 @@ def test_look_ahead_lags_and_changes_nothing_else(frames: int) -> None:
     with torch.no_grad():
         whole = decoder.utterance(mel)[0]
         chunks = [decoder(mel[..., i : i + 10])[0, 0] for i in range(0, 40, 10)]
+        decoder.reset()
+        ended = torch.cat([decoder(mel[..., i : i + 10], last=i == 30)[0, 0] for i in range(0, 40, 10)])
         changed = mel.clone()
         changed[..., 20:] += 1
         other = decoder.utterance(changed)[0]
     streamed = torch.cat(chunks)
     assert len(streamed) == (40 - frames) * HOP
     torch.testing.assert_close(streamed, whole[: len(streamed)])
+    assert len(ended) == 40 * HOP
+    torch.testing.assert_close(ended, whole[: len(ended)])
     first = int((whole != other).nonzero()[0])
     assert 0 <= first - (20 - frames) * HOP < HOP, (
         "a frame is heard where its look-ahead begins, where the window rises"

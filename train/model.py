@@ -310,9 +310,9 @@ class Decoder(StatefulModule):
         head: Head = self.get_submodule("1")
         return head
 
-    def forward(self, mel: torch.Tensor) -> torch.Tensor:
-        """[batch, mels, frames] to audio [batch, 1, frames * hop_length]; frames >= 1."""
-        audio: torch.Tensor = self.head(self.backbone(mel))
+    def forward(self, mel: torch.Tensor, last: bool = False) -> torch.Tensor:
+        """[batch, mels, frames] to audio [batch, 1, frames * hop_length], less what lags unless they are the `last`."""
+        audio: torch.Tensor = self.head(self.backbone(mel, last))
         return audio
 
     def utterance(self, mel: torch.Tensor) -> torch.Tensor:
