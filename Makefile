@@ -30,7 +30,7 @@ quoted = '$(subst ','\'',$(1))'
 # C as it is written: what the compiler renders is formatted when it is emitted.
 c_files = $(shell find runtime tests bench examples \( -name '*.[ch]' -o -name '*.cpp' \) -not -path '*/build/*' | xargs grep -LE '^ *//%|\$$\{')
 
-.PHONY: help demo test test-all mutations test-gpu fuzz lint lint-python lint-c object bench bench-firmware bench-gpu tiles quality \
+.PHONY: help demo test test-all mutations torture test-gpu fuzz lint lint-python lint-c object bench bench-firmware bench-gpu tiles quality \
   corpus train test-train clean setup-build setup-test setup-bench setup-quality setup-train setup-corpus
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -49,6 +49,9 @@ test-all: setup-test lint ## the same, with every case of every test
 
 fuzz: setup-test ## [SECONDS=3600]: run each fuzzer for so long
 	@$(python) -m tests.fuzz --seconds $(call quoted,$(SECONDS))
+
+torture: setup-test ## [SECONDS=3600]: the adversarial review goes on where it stopped, for so long; its figure goes to bench/results
+	@$(python) -m tests.torture --seconds $(call quoted,$(SECONDS)) --results bench/results/torture.json
 
 mutations: setup-test ## break the sources in many ways, one by one: the tests must notice
 	@$(python) -m tests.mutations

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the packages below are read, Ctrl-C ends without a traceback
@@ -76,7 +76,7 @@ def _run() -> int:
     try:
         try:
             words = sys.argv[1:]
-            arguments = _parser().parse_args(words[1:] if words[:1] == ["compile"] else words)
+            arguments = _parser().parse_words(words[1:] if words[:1] == ["compile"] else words)
         except SystemExit as end:
             _flush()
             return int(end.code or 0)
@@ -143,7 +143,19 @@ OVERRIDES: dict[
 
 
 class _Parser(argparse.ArgumentParser):
-    """One that does not pass over a help that cannot be written."""
+    """One that does not pass over a help that cannot be written, nor over `--name=--`."""
+
+    def parse_words(self, words: list[str]) -> argparse.Namespace:
+        """The options; argparse makes an empty list of an option's value that is --."""
+        found = self.parse_args(words)
+        for action in self._actions:
+            if action.nargs is None and isinstance(getattr(found, action.dest, None), list):
+                self.error(f"argument {'/'.join(action.option_strings) or action.metavar}: expected one argument")
+        return found
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the program with one line, whatever the arguments hold."""
+        super().error(printable(message))
 
     def _print_message(self, message: str, file: Any = None) -> None:
         if file is sys.stdout:
@@ -152,7 +164,7 @@ class _Parser(argparse.ArgumentParser):
             super()._print_message(message, file)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> _Parser:
     parser = _Parser(
         prog="vocosc",
         usage="vocosc [compile] CHECKPOINT [-o DIR] [options]",
