@@ -330,7 +330,7 @@ def find_other_peers(
 def compile_peers(
     args: argparse.Namespace, inputs: Inputs, progress: ProgressLine, missing: dict[str, str]
 ) -> list[CompiledPeer]:
-    """Our own peers, one a precision; `missing` is told what the compiler refuses. Raises PeerError if it is all."""
+    """Our own peers, one per precision; `missing` is told what the compiler refuses. Raises PeerError if it is all."""
 
     def peer(precision: str, stream: Path, whole: Path, batch: Path) -> CompiledPeer:
         paths = (stream.resolve(), whole.resolve())

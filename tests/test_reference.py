@@ -41,7 +41,7 @@ def test_only_the_window_differs_from_the_golden_audio() -> None:
     mel, audio, hop = golden("odd", "mel"), golden("odd", "audio64"), config("odd")["hop_length"]
     frames = model("odd").frames(mel)
     window, rebuilt = np.zeros(frames.shape[1]), np.zeros(audio.shape)
-    for phase in range(hop):  # the samples of one phase, one a hop, are a small convolution of their own
+    for phase in range(hop):  # the samples of one phase, one per hop, are a small convolution of their own
         taps = frames[:, phase::hop]
         terms = np.zeros(taps.shape)
         for j in range(taps.shape[1]):

@@ -9,7 +9,7 @@
 #include "vocos_cuda.h"
 
 static vocos_cuda gpu;
-static vocos_cuda_slot slots[1]; /* one a stream that can be open at the same time */
+static vocos_cuda_slot slots[1]; /* one per stream that can be open at the same time */
 static vocos_stream stream;
 static vocos_scratch scratch;
 
@@ -26,7 +26,7 @@ int main(void) {
   while ((frames = (int)fread(mel, sizeof(float) * VOCOS_MELS, VOCOS_MAX_FRAMES, stdin)) > 0) {
     int samples;
     if (on_gpu == VOCOS_OK) {
-      const vocos_cuda_chunk chunk = {0, mel, audio}; /* a server has an array of them, one a stream */
+      const vocos_cuda_chunk chunk = {0, mel, audio}; /* a server has an array of them, one per stream */
       samples = vocos_cuda_decode_host(&gpu, &chunk, 1, frames, NULL);
       if (samples >= 0 && vocos_cuda_wait(&gpu, NULL) != VOCOS_OK) return 1;
     } else {
