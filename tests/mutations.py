@@ -103,7 +103,7 @@ MUTATIONS = (
         "compiler/plan.py",
         "return min(touching), max(touching)\n",
         "return min(touching), max(touching) - 1\n",
-        (MODEL,),
+        ("test_plan.py::test_scratch_is_never_used_twice_at_once",),
     ),
     Mutation(
         "states of two convolutions overlap",
