@@ -25,6 +25,7 @@ from compiler.errors import CompileError
 from compiler.wheel import check_module_name, platforms
 from tests import builds
 from tests.objects import ALL, ROOT, SENTENCE, TINY, Vocoder, every, golden, run_compiler, run_ok, some_audio, some_mel
+from tests.test_families import CASES
 
 MODEL = ("--chunk", "3,16", "--target", "portable", "--wheel")
 
@@ -280,6 +281,38 @@ def test_a_batch_of_streams_out_of_step(odd_module: ModuleType) -> None:
     stream = odd_module.Stream()
     with pytest.raises(ValueError, match="twice"):
         odd_module.Batch([stream, stream])
+
+
+def test_a_model_that_looks_ahead() -> None:
+    """Fewer samples at first, the rest with the flush; streams that are not in step give unequal numbers."""
+    case = CASES["vocos_center"]
+    directory = builds.model(case.checkpoint, "ahead", "--chunk", "5", "--target", "portable", "--wheel")
+    module = load(builds.once(("site", wheel_of(directory).name), lambda to: install(wheel_of(directory), to)), "ahead")
+    same = Vocoder(directory, "ahead")
+    mel = np.asarray(some_mel(40, same.mels) / 3, np.float32)
+    whole = same.utterance(mel)
+    assert len(whole) == 39 * same.hop
+    assert module.decode(mel).tobytes() == module.decode(mel, flush=True).tobytes() == whole.tobytes()
+    assert module.decode(mel[:0]).shape == module.Stream().flush().shape == (0,)
+    assert np.abs(module.decode(mel, "int16") - np.clip(np.rint(whole * 32768), -32768, 32767)).max() == 0
+    batch, place = module.Batch(3), [0, 0, 0]
+    parts: list[list[np.ndarray]] = [[], [], []]
+    for sizes in ([1, 0, 9], [7, 3, 2], [2, 5, 4], [30, 32, 25]):
+        given = [mel[at : at + size] for at, size in zip(place, sizes, strict=True)]
+        if sizes[0] == 2:  # saved and restored while frames are in flight
+            batch = module.Batch([module.Stream.restore(stream.snapshot()) for stream in batch.streams])
+        for i, samples in enumerate(batch.decode(given)):
+            parts[i].append(samples)
+            place[i] += sizes[i]
+    for i in range(3):
+        assert np.concatenate([*parts[i], batch.flush(i)]).tobytes() == whole.tobytes(), i
+    audio = some_audio(33 * same.hop + 5)
+    tool = [str(directory / "ahead"), "mel", "--raw", "f32", "-", "-"]
+    expected = subprocess.run(tool, input=audio.tobytes(), capture_output=True, check=True).stdout
+    assert module.mel(audio).tobytes() == expected
+    stream = module.MelStream()
+    pieces = [stream.mel(audio[at : at + 100]) for at in range(0, len(audio), 100)]
+    assert np.concatenate([*pieces, stream.flush()]).tobytes() == expected
 
 
 def test_calls_release_the_interpreter(odd_module: ModuleType) -> None:

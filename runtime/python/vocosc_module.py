@@ -539,7 +539,8 @@ def mel(audio: Any) -> np.ndarray:
 def selftest() -> None:
     """Decodes a built-in chunk and compares the audio's hash with the compiler's. Raises VocoderError."""
     if _SIZES["HAS_SELFTEST"]:
-        _checked(_LIBRARY[f"{_NAME}_selftest"](_P(Stream()._address), _P(_scratches.address)))
+        stream = Stream()
+        _checked(_function("selftest", _P, _P)(stream._address, _scratches.address))
 
 
 class Vocos:
