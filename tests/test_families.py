@@ -338,6 +338,15 @@ def test_int16_is_the_float_rounded(name: str) -> None:
     assert np.array_equal(np.concatenate([*found, pcm[:count]]), expected)
 
 
+def test_extreme_features_give_finite_audio(name: str) -> None:
+    """At the ends too, where the envelope is small."""
+    vocoder, whole = vocoder_of(name), mel_of(name, 9)
+    for extreme in (1e6, -1e6, 1e-45, 3e38, -3e38):
+        audio = vocoder.utterance(np.full((9, vocoder.mels), extreme, np.float32), 2)
+        assert np.isfinite(audio).all(), extreme
+    assert vocoder.utterance(whole, 2).tobytes() == vocoder.utterance(whole, 1).tobytes()
+
+
 def test_errors_are_silent_and_leave_the_stream_alone() -> None:
     vocoder, mel = vocoder_of("vocos_same"), mel_of("vocos_same", 20)
     scratch = np.zeros(vocoder.call("scratch_bytes"), np.uint8)
