@@ -101,7 +101,7 @@ def share(total: int, rounds: int) -> list[int]:
     return [total // rounds + (i < total % rounds) for i in range(rounds)]
 
 
-def snr_db(reference: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+def snr_db(reference: NDArray[Any], other: NDArray[Any]) -> float:
     """Signal to noise of `other` in dB, noise being its difference from `reference` (same length); inf if none."""
     signal = reference.astype(np.float64)
     noise = float(np.sum((signal - other.astype(np.float64)) ** 2))
