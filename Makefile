@@ -30,7 +30,7 @@ quoted = '$(subst ','\'',$(1))'
 # C as it is written: what the compiler renders is formatted when it is emitted.
 c_files = $(shell find runtime tests bench examples \( -name '*.[ch]' -o -name '*.cpp' \) -not -path '*/build/*' | xargs grep -LE '^ *//%|\$$\{')
 
-.PHONY: help demo test test-all mutations torture test-gpu fuzz lint lint-python lint-c object bench bench-firmware bench-gpu tiles quality \
+.PHONY: help demo test test-all mutations torture test-gpu fuzz lint lint-python lint-c object bench bench-families bench-firmware bench-gpu tiles quality \
   corpus train test-train clean setup-build setup-test setup-bench setup-quality setup-train setup-corpus
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -71,6 +71,10 @@ bench: setup-bench $(if $(CKPT),,build/full.ckpt) ## [CKPT=FILE] [RUNS=1000] [WA
 	@mkdir -p bench/results
 	@cp build/bench.json bench/results/bench.json
 	@$(python) -m bench.chart bench/results/bench.json bench/results/chart.png bench/results/chart-limits.png
+
+bench-families: setup-bench ## [ARGS="--threads 2"]: a model that looks ahead, beside PyTorch and ONNX Runtime, into bench/results
+	@$(python) -m bench.families --json build/families.json $(ARGS)
+	@cp build/families.json bench/results/families.json
 
 bench-firmware: setup-test ## [ARGS="--cores cortex-m7 --precisions w8 --functions"]: instructions a frame on microcontrollers, under QEMU, into bench/results
 	@$(python) -m bench.firmware $(if $(ARGS),$(ARGS),--json build/firmware.json)

@@ -22,7 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.metrics import snr_db
-from bench.peers import ROOT, PeerError, compile_object, exit_reason, host_tool, last_line, thread_environment
+from bench.peers import (
+    ROOT,
+    PeerError,
+    compile_object,
+    exit_reason,
+    host_tool,
+    last_line,
+    openblas_core_for,
+    thread_environment,
+)
 from bench.report import this_machine
 from compiler.checkpoint import read_checkpoint
 from compiler.fold import fold
@@ -51,9 +60,10 @@ def made_up_mel(frames: int, mels: int) -> NDArray[np.float32]:
 
 def run(command: list[str], threads: int) -> Any:
     """The JSON that a command prints. Raises PeerError."""
-    done = subprocess.run(
-        command, cwd=ROOT, env=thread_environment(threads), capture_output=True, text=True, check=False
-    )
+    env, core = thread_environment(threads), openblas_core_for(this_machine()["cpu_flags"])
+    if core:  # Debian's OpenBLAS may take the CPU for an older one
+        env = {"OPENBLAS_CORETYPE": core, **env}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise PeerError(f"{' '.join(command[:3])}: {exit_reason(done.returncode)}: {last_line(done.stderr)}")
     return json.loads(done.stdout)

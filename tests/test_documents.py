@@ -56,7 +56,8 @@ def test_every_promise_names_a_test() -> None:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_symbols_that_are_named_are_in_the_header(tiny_sources: Path, document: str) -> None:
     header = (tiny_sources / "tiny.h").read_text()
-    for symbol in sorted(set(re.findall(r"\b(?:vocosc|VOCOSC)_\w+", text_of(document)))):
+    others = set(re.findall(r"\bvocosc_decode_samples\b", (RUNTIME / "vocosc.h").read_text()))  # of some models only
+    for symbol in sorted(set(re.findall(r"\b(?:vocosc|VOCOSC)_\w+", text_of(document))) - others):
         assert re.search(rf"\b{symbol.replace('vocosc', 'tiny').replace('VOCOSC', 'TINY')}\b", header), symbol
 
 

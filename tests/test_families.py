@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench import families
 from compiler.checkpoint import read_checkpoint
 from compiler.config import Overrides
 from compiler.errors import CompileError
@@ -27,6 +28,7 @@ from compiler.plan import plan
 from tests import aarch64, builds, make_checkpoint, make_vocos
 from tests.golden.make_vocos_golden import FRAMES
 from tests.objects import (
+    ALL,
     BAD_ARGUMENT,
     BAD_INPUT,
     BAD_STREAM,
@@ -418,6 +420,28 @@ def test_a_gpu_refuses_them_in_one_line(tmp_path: Path) -> None:
     done = run_compiler(checkpoint, "-o", tmp_path / "out", "--target", "cuda", "--report")
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "9 frames ahead" in done.stderr and "CPU" in done.stderr
+
+
+# ---- the bench ----
+
+
+@pytest.mark.skipif(not ALL, reason="of make test-all")
+def test_the_bench_measures_ours_and_names_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    sizes = {**make_vocos.TINY, "hop_length": 4}
+    out = tmp_path / "families.json"
+    monkeypatch.setattr(families, "SIZES", sizes)
+    monkeypatch.setattr(families, "PRECISIONS", ("f32",))
+    command = ["families", "--runs", "2", "--python", "/nowhere", "--torch-python", "/nowhere", "--json", str(out)]
+    monkeypatch.setattr("sys.argv", command)
+    families.main()
+    found = json.loads(out.read_text())
+    assert [row["chunk"] for row in found["rows"]] == [1, 5, 10, 54]
+    assert all(row["snr_db"] > 100 and row["total_ms"] > 0 for row in found["rows"])
+    printed = capsys.readouterr()
+    assert "pytorch: left out" in printed.err and "onnxruntime: left out" in printed.err
+    assert printed.out.count("| vocosc f32 |") == 4
 
 
 # ---- the host tool ----
