@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .checkpoint import PREFIX, STREAMING, Checkpoint
+from .checkpoint import CODEBOOKS, PREFIX, STREAMING, Checkpoint
 from .config import Config, Overrides, read_config
 from .errors import CompileError
 from .synthesis import check_synthesis
@@ -107,6 +107,7 @@ class Network:
 
     config: Config
     operations: tuple[Operation, ...]
+    codebooks: NDArray[np.float32] | None = None  # (codebooks, rows, features): a frame is the sum of one row of each
 
     @property
     def lookahead(self) -> int:
@@ -137,9 +138,19 @@ def read_network(checkpoint: Checkpoint, overrides: Overrides) -> Network:
         operations = (streaming_vocos if checkpoint.family == STREAMING else vocos)(config, tensors)
         tensors.check_all_taken()
         check_synthesis(config)
+        codebooks = read_codebooks(checkpoint, config.codebooks)
     except CompileError as error:
         raise CompileError(f"{checkpoint.path}: {error}") from error
-    return Network(config, operations)
+    return Network(config, operations, codebooks)
+
+
+def read_codebooks(checkpoint: Checkpoint, count: int) -> NDArray[np.float32] | None:
+    """The first codebooks of a checkpoint; None of one without. Raises CompileError if they are not finite."""
+    if count == 0:
+        return None
+    shape = checkpoint.features[CODEBOOKS].shape
+    found = Tensors(checkpoint.features).take(CODEBOOKS, shape)[:count]
+    return np.ascontiguousarray(found, np.float32)
 
 
 def streaming_vocos(config: Config, take: Tensors) -> tuple[Operation, ...]:

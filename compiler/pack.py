@@ -25,12 +25,21 @@ def pack(network: Network, precision: str, fed: Mapping[str, Moments] | None = N
             tables.append(format_of(operation, precision).pack(operation, (fed or {}).get(operation.name)))
         elif operation.tensors:
             tables.append(_rows(operation))
-    return tuple(tables)
+    return (*tables, *_codebooks(network))
 
 
 def pack_matrices(network: Network) -> tuple[Table, ...]:
     """All tables for libraries: a product is a bias in front of a plain matrix [inputs][outputs]."""
-    return tuple(_rows(operation) for operation in network.operations if operation.tensors)
+    return (*(_rows(operation) for operation in network.operations if operation.tensors), *_codebooks(network))
+
+
+def _codebooks(network: Network) -> tuple[Table, ...]:
+    """The codebooks, as they are: their rows are added up, which takes no layout of its own."""
+    if network.codebooks is None:
+        return ()
+    books, codes, features = network.codebooks.shape
+    layout = f"[codebooks: {books}][codes: {codes}][features: {features}]"
+    return (Table("codebooks", "feature_extractor's codebooks", layout, network.codebooks),)
 
 
 def _rows(operation: Operation) -> Table:

@@ -261,6 +261,9 @@ def _buffers(
         Buffer("audio", "[frames][hop], for int16", frames * network.config.hop_length, *(end - 1, end)),
         Buffer("analysis", "two spectra and a window, for log-mel", 2 * strides["spectrum"] + window, 0, 0),
     ]
+    if network.config.codebooks:
+        floats = frames * network.config.n_mels
+        buffers.append(Buffer("features", "[frames][features], for decode_codes", floats, 0, max(convs)))
     if QUANTISED in strides:
         row_floats = strides[QUANTISED] * layers.row_bytes // 4
         buffers += [

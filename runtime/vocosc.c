@@ -222,6 +222,59 @@ int vocosc_decode_int16(vocosc_stream *stream, vocosc_scratch *scratch, const fl
   return ${samples};
 }
 
+//% if config.codebooks
+/* The features of codes; which features a code out of range has does not matter. */
+static int features_of(const weights_file *weights, const uint16_t *codes, int codebooks, int frames, float *features) {
+  int bad = 0;
+  for (int frame = 0; frame < frames; frame++) {
+    float *sum = features + frame * MELS;
+    for (int book = 0; book < codebooks; book++) {
+      const int code = codes[frame * codebooks + book];
+      const int is_bad = code >= VOCOSC_CODES;
+      const float *row = weights->codebooks + ((size_t)book * VOCOSC_CODES + (size_t)(is_bad ? 0 : code)) * MELS;
+      for (int i = 0; i < MELS; i++) sum[i] = book == 0 ? row[i] : sum[i] + row[i];
+      bad |= is_bad;
+    }
+  }
+  return bad ? VOCOSC_BAD_INPUT : VOCOSC_OK;
+}
+
+int vocosc_codes_to_features(const vocosc_stream *stream, const uint16_t *codes, int codebooks, int frames, float *features) {
+  if (!usable(features, 4) || frames < 1 || frames > VOCOSC_MAX_FRAMES) return VOCOSC_BAD_ARGUMENT;
+  int status = VOCOSC_BAD_ARGUMENT;
+  if (usable(stream, 4) && usable(codes, 2) && codebooks >= 1 && codebooks <= VOCOSC_CODEBOOKS) {
+    status = VOCOSC_BAD_STREAM;
+    if (is_ready(stream->ready, stream->target)) {
+      status = features_of(weights_of(stream), codes, codebooks, frames, features);
+    }
+  }
+  if (status != VOCOSC_OK) memset(features, 0, sizeof(float) * (size_t)(frames * MELS));
+  return status;
+}
+
+/* The status of turning codes into the scratch's features. */
+static int take_codes(const vocosc_stream *stream, vocosc_scratch *scratch, const uint16_t *codes, int codebooks, int frames) {
+  if (!usable(scratch, 4)) return VOCOSC_BAD_ARGUMENT;
+  return vocosc_codes_to_features(stream, codes, codebooks, frames, scratch->values + SCRATCH_FEATURES);
+}
+
+int vocosc_decode_codes(vocosc_stream *stream, vocosc_scratch *scratch, const uint16_t *codes, int codebooks, int frames, float *audio) {
+  if (!usable(audio, 4)) return VOCOSC_BAD_ARGUMENT;
+  const int status = take_codes(stream, scratch, codes, codebooks, frames);
+  if (status == VOCOSC_OK) return vocosc_decode(stream, scratch, scratch->values + SCRATCH_FEATURES, frames, audio);
+  memset(audio, 0, audio_bytes(frames, sizeof *audio));
+  return status;
+}
+
+int vocosc_decode_codes_int16(vocosc_stream *stream, vocosc_scratch *scratch, const uint16_t *codes, int codebooks, int frames, int16_t *audio) {
+  if (!usable(audio, 2)) return VOCOSC_BAD_ARGUMENT;
+  const int status = take_codes(stream, scratch, codes, codebooks, frames);
+  if (status == VOCOSC_OK) return vocosc_decode_int16(stream, scratch, scratch->values + SCRATCH_FEATURES, frames, audio);
+  memset(audio, 0, audio_bytes(frames, sizeof *audio));
+  return status;
+}
+
+//% endif
 //% if plan.counts_frames
 /* FNV-1a, over the words of the values. */
 static uint64_t hash_floats(uint64_t hash, const float *values, int count) {
@@ -395,6 +448,7 @@ int vocosc_mel_reset(vocosc_mel_stream *stream) {
   return VOCOSC_OK;
 }
 
+//% if config.mel
 /* Where the next sample goes. Until the first frame, the audio stands behind the place of its mirror image. */
 static int next_sample(const vocosc_mel_stream *stream) {
   const int pending = (int)stream->pending;
@@ -514,6 +568,24 @@ int vocosc_mel_flush(vocosc_mel_stream *stream, vocosc_scratch *scratch, float *
   vocosc_mel_reset(stream);
   return frames;
 }
+//% else
+/* NOLINTBEGIN(readability-non-const-parameter): as of a model that writes there */
+int vocosc_mel(vocosc_mel_stream *stream, vocosc_scratch *scratch, const float *audio, int samples, float *mel) {
+  (void)stream, (void)scratch, (void)audio, (void)samples, (void)mel;
+  return VOCOSC_BAD_ARGUMENT;
+}
+
+int vocosc_mel_int16(vocosc_mel_stream *stream, vocosc_scratch *scratch, const int16_t *audio, int samples, float *mel) {
+  (void)stream, (void)scratch, (void)audio, (void)samples, (void)mel;
+  return VOCOSC_BAD_ARGUMENT;
+}
+
+int vocosc_mel_flush(vocosc_mel_stream *stream, vocosc_scratch *scratch, float *mel) {
+  (void)stream, (void)scratch, (void)mel;
+  return VOCOSC_BAD_ARGUMENT;
+}
+/* NOLINTEND(readability-non-const-parameter) */
+//% endif
 
 /* ---- the names by which programs that were compiled with this build's header know these functions ---- */
 
@@ -540,6 +612,11 @@ TIE(vocosc_decode_team);
 TIE(vocosc_decode_batch);
 TIE(vocosc_flush);
 TIE(vocosc_flush_int16);
+//% if config.codebooks
+TIE(vocosc_decode_codes);
+TIE(vocosc_decode_codes_int16);
+TIE(vocosc_codes_to_features);
+//% endif
 TIE(vocosc_mel_init);
 TIE(vocosc_mel_init_target);
 TIE(vocosc_mel_reset);

@@ -49,6 +49,11 @@
 #define VOCOSC_LATENCY_LOOKAHEAD_FRAMES ${plan.lookahead} /* frames that must have come before the first one is complete */
 #define VOCOSC_LATENCY_LOOKAHEAD_SAMPLES ${plan.lookahead * config.hop_length}
 #define VOCOSC_LATENCY_OVERLAP_SAMPLES ${plan.overlap_floats} /* n_fft - hop */
+//% if config.codebooks
+#define VOCOSC_CODEBOOKS ${config.codebooks} /* of vocosc_decode_codes, at most */
+#define VOCOSC_CODES ${plan.network.codebooks.shape[1]} /* of a codebook: 0 .. VOCOSC_CODES - 1 */
+//% endif
+#define VOCOSC_HAS_MEL ${1 if config.mel else 0} /* 1: vocosc_mel makes what the model takes; 0: the model takes other features, and vocosc_mel nothing */
 #define VOCOSC_MEL_TAIL ${framing.tail} /* frames that vocosc_mel_flush writes, at most */
 //% if framing.start
 /* The frames of so many samples of audio, flushed. */
@@ -282,7 +287,28 @@ int vocosc_flush(vocosc_stream *stream, float *audio) VOCOSC_TIED(vocosc_flush);
 int vocosc_flush_int16(vocosc_stream *stream, int16_t *audio) VOCOSC_TIED(vocosc_flush_int16);
 //% endif
 
+//% if config.codebooks
 /*
+ * Decodes codes [frames][codebooks] of EnCodec's: a frame's features are the sum of one row of each of the first
+ * `codebooks` = 1 .. VOCOSC_CODEBOOKS codebooks. Otherwise as vocosc_decode; a code of VOCOSC_CODES or more is a
+ * VOCOSC_BAD_INPUT.
+ */
+int vocosc_decode_codes(vocosc_stream *stream, vocosc_scratch *scratch, const uint16_t *codes, int codebooks, int frames, float *audio) VOCOSC_TIED(vocosc_decode_codes);
+int vocosc_decode_codes_int16(vocosc_stream *stream, vocosc_scratch *scratch, const uint16_t *codes, int codebooks, int frames, int16_t *audio) VOCOSC_TIED(vocosc_decode_codes_int16);
+
+/*
+ * The features [frames][VOCOSC_MELS] of such codes, for decoding by a team, in a batch or on a GPU. Of the stream only
+ * the weights are used. frames = 1 .. VOCOSC_MAX_FRAMES. Returns VOCOSC_OK, or a negative status and zeros.
+ */
+int vocosc_codes_to_features(const vocosc_stream *stream, const uint16_t *codes, int codebooks, int frames, float *features) VOCOSC_TIED(vocosc_codes_to_features);
+
+//% endif
+/*
+//% if not config.mel
+ * This model takes no mel: vocosc_mel, vocosc_mel_int16 and vocosc_mel_flush return VOCOSC_BAD_ARGUMENT and write
+ * nothing. They are there for programs that are written for any model. Of a model with a mel:
+ *
+//% endif
  * The analysis: takes samples = 0 .. VOCOSC_MAX_FRAMES * VOCOSC_HOP of audio (any number, not only whole hops) and
 //% if framing.start
  * writes the log-mel frames that they complete, at most VOCOSC_MAX_FRAMES. Frame t covers the VOCOSC_N_FFT samples

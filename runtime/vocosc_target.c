@@ -79,6 +79,7 @@ void vocosc_run_network(const vocosc_job *jobs, int count, vocosc_scratch *scrat
   }
 }
 
+//% if config.mel
 void vocosc_run_analysis(uint32_t target, const float *window, vocosc_scratch *scratch, float *mel) {
   switch (target) {
 //% for isa in isas
@@ -88,3 +89,4 @@ void vocosc_run_analysis(uint32_t target, const float *window, vocosc_scratch *s
 //% endfor
   }
 }
+//% endif

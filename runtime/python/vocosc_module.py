@@ -55,6 +55,7 @@ MAX_FRAMES: int = _SIZES["MAX_FRAMES"]
 LATENCY_SAMPLES: int = _SIZES["LATENCY_SAMPLES"]
 
 _TAIL: int = _SIZES["TAIL"]
+_HAS_MEL: int = _SIZES["HAS_MEL"]
 _MEL_TAIL: int = _SIZES["MEL_TAIL"]
 _SILENT_MEL: float = _SIZES["SILENT_MEL"]
 _LN_10 = float(np.log(10.0))
@@ -204,7 +205,7 @@ def _fault(frames: np.ndarray) -> str | None:
     Neighbouring bins of speech and music are alike, whatever scale they are on: what has not even that is no audio's
     mel, and let pass.
     """
-    if len(frames) < _ENOUGH_FRAMES or MELS < 8:
+    if len(frames) < _ENOUGH_FRAMES or MELS < 8 or not _HAS_MEL:
         return None
     low, high = float(frames.min()), float(frames.max())
     left, right = frames[:, :-1] - frames[:, :-1].mean(), frames[:, 1:] - frames[:, 1:].mean()
@@ -407,6 +408,8 @@ class MelStream(_State):
     _prefix = 8
 
     def _init(self, target: int) -> None:
+        if not _HAS_MEL:
+            raise VocoderError(f"this model takes no mel, but {_SIZES['MEL_TEXT']}")
         _checked(_LIBRARY[f"{_NAME}_mel_init_target"](_P(self._address), target))
 
     def mel(self, audio: Any) -> np.ndarray:

@@ -151,6 +151,9 @@ static bool write_frames(const command_options *options, analysis *in, bool is_c
 
 static bool convert(const command_options *options, bool is_copy) {
   static analysis in;
+  if (!VOCOSC_HAS_MEL) {
+    return fail(is_copy ? "copy" : "mel", "this model takes no mel, but " VOCOSC_MEL_TEXT);
+  }
   bool ok = analysis_open(&in, options->files[0], (file_format)options->raw);
   if (ok) {
     const int64_t samples = in.wav.samples;

@@ -177,7 +177,7 @@ static void overlap_add(const vocosc_job *job, int state, float *samples, int fr
 static void decode(const vocosc_job *job, vocosc_scratch *scratch, int frames) {
   const weights_file *weights = weights_of(job->stream);
   float *state = job->stream->values;
-//% for buffer in plan.scratch if buffer.name not in ("audio", "analysis")
+//% for buffer in plan.scratch if buffer.name not in ("audio", "analysis", "features")
   float *${buffer.name} = scratch->values + SCRATCH_${buffer.name | upper};
 //% endfor
 //% if plan.lookahead
@@ -222,6 +222,7 @@ void vocosc_network_libs(const vocosc_job *jobs, int count, vocosc_scratch *scra
   for (int job = 0; team->worker == 0 && job < count; job++) decode(jobs + job, scratch, frames);
   if (team->workers > 1) team->barrier(team->context);
 }
+//% if config.mel
 
 void vocosc_analysis_libs(const float *window, vocosc_scratch *scratch, float *mel) {
   float *samples = scratch->values + SCRATCH_ANALYSIS;
@@ -244,3 +245,4 @@ void vocosc_analysis_libs(const float *window, vocosc_scratch *scratch, float *m
     mel[filter] = logf(fmaxf(sum, MEL_FLOOR));
   }
 }
+//% endif

@@ -81,6 +81,7 @@ ${from_halves("vocosc_") | chomp}
 //% endfor
 }
 
+//% if config.mel
 //% for step in fft.passes
 
 ${one_pass("forward", "-", loop.index, step) | chomp}
@@ -133,5 +134,6 @@ static const float *forward_real_fft(const float *samples, float *restrict spect
 //% endif
   return magnitudes;
 }
+//% endif
 
 #endif /* VOCOSC_FFT_H */

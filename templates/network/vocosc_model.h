@@ -94,14 +94,18 @@ extern const float vocosc_synthesis_window[${config.n_fft}];
 //% if plan.is_divided
 extern const float vocosc_envelope[${config.hop_length}];
 //% endif
+//% if config.mel
 extern const float vocosc_analysis_window[${config.n_fft}];
+//% endif
 extern const float vocosc_twiddle_cosines[${plan.fft.cosines | table_length}];
 extern const float vocosc_twiddle_sines[${plan.fft.sines | table_length}];
 extern const float vocosc_half_cosines[${plan.fft.half_cosines | table_length}];
 extern const float vocosc_half_sines[${plan.fft.half_sines | table_length}];
+//% if config.mel
 extern const int vocosc_mel_first_bin[${config.n_mels}];
 extern const int vocosc_mel_first_weight[${config.n_mels + 1}];
 extern const float vocosc_mel_weights[${filterbank.weights | table_length}];
+//% endif
 extern const float vocosc_last_panel_mask[16];
 
 //% if options.baked

@@ -5,7 +5,9 @@
 void vocosc_network_${isa.name}(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames, const vocosc_team *team) {
   network(jobs, count, scratch, frames, team);
 }
+//% if config.mel
 
 void vocosc_analysis_${isa.name}(const float *window, vocosc_scratch *scratch, float *mel) {
   analysis(window, scratch, mel);
 }
+//% endif

@@ -18,14 +18,18 @@ ${floats("synthesis_window", synthesis_window, "The periodic Hann window " ~ ("t
 //% if plan.is_divided
 ${floats("envelope", envelope, "What the overlap-add is divided by where no frame is missing, the sum of the squared windows: [hop].")}
 //% endif
+//% if config.mel
 ${floats("analysis_window", analysis_window, "The periodic Hann window" ~ (", half of it (see vocosc_fft.h)" if plan.fft.is_even else "") ~ ", for the forward FFT: [n_fft].")}
+//% endif
 ${floats("twiddle_cosines", plan.fft.cosines, "cos(2 pi p k / (radix groups)) of each FFT pass: [pass][k = 1 .. radix - 1][p < groups].")}
 ${floats("twiddle_sines", plan.fft.sines, "The sines to these cosines.")}
 ${floats("half_cosines", plan.fft.half_cosines, "cos(2 pi k / n_fft), for the step between the half-length complex FFT and the real one: [n_fft / 2].")}
 ${floats("half_sines", plan.fft.half_sines, "The sines to these cosines.")}
+//% if config.mel
 ${integers("mel_first_bin", filterbank.first_bins, "The first FFT bin of each mel filter: [mels].")}
 ${integers("mel_first_weight", filterbank.starts, "Where each filter's weights start, and where the last one's end: [mels + 1].")}
 ${floats("mel_weights", filterbank.weights, "The mel filters (" ~ ("HTK" if mel.scale == "htk" else "Slaney") ~ "'s scale, " ~ ("Slaney's norm" if mel.norm == "slaney" else "no norm") ~ ") without their zeros, one after the other.")}
+//% endif
 ${floats("last_panel_mask", last_panel_mask, "1 for the channels of the last panel, 0 for its padding: [16].")}
 //% if options.bit_exact
 ${floats("golden_mel", golden_mel, "The frame of log-mel that the self-test decodes: [mels].")}

@@ -31,6 +31,7 @@ ${polynomial("p", "r", "exp") | chomp}
   return vec_from_bits(vec_bits_add(vec_to_bits(p), vec_bits_shift_left(vec_to_bits(rounded), 23)));
 }
 
+//% if config.mel
 /* The natural logarithm of a positive normal number, within 1 ulp (near 1: within 1e-7). */
 VEC_FUNCTION vec vec_log(vec x) {
   /* x = m * 2^e with m in [sqrt(1/2), sqrt(2)): take the exponent after moving sqrt(1/2) to a power of two. */
@@ -48,6 +49,7 @@ ${polynomial("p", "f", "log") | chomp}
   return vec_fma(e, vec_set(LN_2_HIGH), p);
 }
 
+//% endif
 /*
  * sin x and cos x, within 1e-7 absolute for |x| up to 1e5 rad. Beyond 1e6 x is clamped, NaN counts as 1e6: the result
  * is always finite and at most 1.
