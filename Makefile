@@ -117,14 +117,16 @@ lint-python:
 	@$(python) -m ruff format --check --quiet .
 	@$(python) -m mypy --no-error-summary --explicit-package-bases compiler tests bench examples train
 
-# The generated sources of a small model, in which no size is a multiple of a vector, and the runtime with them.
+# The generated sources of a small model, in which no size is a multiple of a vector, and the runtime with them; what is
+# the same in every format (the tool, the team) in the first alone.
 lint-c: build/odd.ckpt
 	@echo "lint: clang-format, clang-tidy, cppcheck$(if $(with_cuda),, (not of --target cuda, for want of NVRTC))"
 	@clang-format --dry-run -Werror $(c_files)
-	@for options in "--precision f32 $(with_cuda)" "--precision w8" "--precision w8a8" "--precision w4"; do \
+	@only=; for options in "--precision f32 $(with_cuda)" "--precision w8" "--precision w8a8" "--precision w4"; do \
 	  rm -rf build/lint && \
 	  $(python) -m compiler build/odd.ckpt -o build/lint --name odd --chunk 3 $$options --sources-only \
-	    >build/lint.log && .ci/lint-c build/lint || exit 1; \
+	    >build/lint.log && .ci/lint-c build/lint $$only || exit 1; \
+	  only=network/; \
 	done
 
 # The options for GPU code, where NVRTC can compile it.

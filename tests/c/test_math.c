@@ -185,7 +185,7 @@ static void hard_case(uint64_t *seed, float *a, float *b, float *c) {
   *a = from_bits(next_bits(seed));
   *b = from_bits(next_bits(seed));
   *c = from_bits(next_bits(seed));
-  switch (next_bits(seed) >> 30) {
+  switch (next_bits(seed) >> 29) {
     case 0: /* c cancels the product but for some bits */
       *c = -(float)((double)*a * (double)*b);
       *c = from_bits(bits_of(*c) + (next_bits(seed) >> 29));
@@ -199,6 +199,12 @@ static void hard_case(uint64_t *seed, float *a, float *b, float *c) {
       *a = from_bits((bits_of(*a) & 0x87fff000u) | 0x38000000u);
       *b = from_bits((bits_of(*b) & 0x87fff000u) | 0x38000000u);
       *c = from_bits((bits_of(*c) & 0x87ff0000u) | 0x38000000u);
+      break;
+    case 3: /* c and half of its last place, less a hair: who rounds to double first rounds up */
+      *c = from_bits(0x3f800001u | next_bits(seed) >> 9);
+      *b = 0x1p-14f / (float)(1u << (next_bits(seed) >> 29));
+      *a = 1.0f + *b;
+      *b = (1.0f - *b) * 0x1p-24f;
       break;
     default:
       break;
