@@ -39,7 +39,8 @@ def test_runs_add_up_and_end_at_a_finding(tmp_path: Path, monkeypatch: pytest.Mo
         return {"tried": 2, "least_db": {"f32": 100 - case}, "bits": {"a": "same"}}
 
     def broken(case: int, seed: int, folder: Path) -> dict[str, Any]:
-        assert case < 3, "the third case"
+        if case == 3:
+            raise RuntimeError("the third case")
         return {}
 
     def other_bits(case: int, seed: int, folder: Path) -> dict[str, Any]:
@@ -60,7 +61,7 @@ def test_runs_add_up_and_end_at_a_finding(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "state.json").unlink()
     assert run(broken, 60) == 1
     state = driver._read(tmp_path, 0)
-    assert state["findings"] == [{"campaign": "one", "case": 3, "what": "AssertionError: the third case"}]
+    assert state["findings"] == [{"campaign": "one", "case": 3, "what": "RuntimeError: the third case"}]
     assert state["campaigns"]["one"]["cases"] == 4, "the next run goes on behind it"
     (tmp_path / "state.json").unlink()
     assert run(other_bits, 60) == 1, "the same model has other bits"

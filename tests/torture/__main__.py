@@ -39,7 +39,7 @@ CAMPAIGNS: dict[str, Campaign] = {
     "power": faults.power,
     "day": faults.day,
 }
-TURNS = {"compiles": 4}  # of a campaign, one after the other, where it is not one
+TURNS = {"compiles": 8}  # of a campaign, one after the other, where it is not one
 LONGEST = 1800  # seconds of a case
 
 

@@ -44,7 +44,13 @@ DIMENSIONS = {
     "weights": ["incbin", "c", "blob"],
     "libc": ["", "--no-libc"],
     "compiler": ["cc", *(["clang"] if shutil.which("clang") else [])],
-    "flags": ["", "-O1", "-O0", "-O2 -ffast-math -g", "-Os -fstack-protector-all"],
+    "flags": [
+        "",
+        "-O0",
+        "-O0 -g3 -Wundef",
+        "-O0 -ffast-math",
+        "-O1 -fstack-protector-all",
+    ],  # mostly what is quick to build
     "calibrate": ["no", "yes"],
     "name": ["v", "Model_7", "vocosc", "a" * 64],
     "output": ["fresh", "over", "link", "shared"],
