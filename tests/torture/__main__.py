@@ -72,6 +72,7 @@ def main() -> int:
 
 def _torture(folder: Path, state: dict[str, Any], chosen: list[str], seconds: float) -> int:
     """Runs cases until the time is up; returns 1 if something was found."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the case under way ends, too
     end = time.monotonic() + seconds
     while True:
         for name in [each for each in chosen for _ in range(TURNS.get(each, 1))]:
@@ -102,6 +103,7 @@ def _apart(campaign: Campaign, case: int, seed: int, folder: Path) -> tuple[dict
     process = os.fork()
     if process == 0:
         os.setpgid(0, 0)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.alarm(LONGEST)
         try:
             text = json.dumps([campaign(case, seed, work), ""])
