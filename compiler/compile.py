@@ -11,6 +11,7 @@ from typing import Any
 
 from .accuracy import measure
 from .arrange import arrange
+from .bounds import check_bounds
 from .budget import check_budget
 from .build import build, build_shared
 from .calibrate import calibrate
@@ -46,6 +47,7 @@ def compile_network(
     Without a folder nothing is written and nothing built. Integer weights are rounded for `log_mels`; `wheel` adds a
     Python wheel to what is built. Raises CompileError, also where the figures exceed the budget.
     """
+    check_bounds(network)
     layout = plan(network, chunks, options.precision, baked=options.baked, libraries=options.link == "libs")
     fed = None
     if log_mels:

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from .arithmetic import Floats, exp, fma, gelu, layer_norm, sincos
+from .errors import CompileError
 from .fft import RealFft
 from .formats import Table, format_of
-from .interpret import Rows, decode
+from .interpret import Rows, Watch, decode
 from .network import MAX_MAGNITUDE, NORM_EPSILON, SMALLEST_NORMALISED, Operation
 from .pack import input_limits
 from .plan import Plan
@@ -37,17 +38,29 @@ def golden_frames(plan: Plan) -> int:
 
 
 def golden_hash(plan: Plan, tables: Sequence[Table]) -> int:
-    """FNV-1a, over the words of the audio of the golden frames and then of what flush gives."""
+    """FNV-1a, over the words of the audio of the golden frames and then of what flush gives.
+
+    Raises CompileError if these tables decode to what is no number.
+    """
     mel = np.tile(golden_mel(plan.config.n_mels), (golden_frames(plan), 1))
+    writers: dict[str, Operation] = {}
+
+    def look(operation: Operation, x: Rows) -> None:
+        if not np.isfinite(x).all():
+            raise CompileError(f"{writers[operation.x].source}: in {plan.precision} these tensors decode to infinities")
+        writers[operation.y] = operation
+
+    with np.errstate(all="ignore"):
+        audio = exact_decode(plan, tables, mel, look)
     value = 14695981039346656037
-    for word in exact_decode(plan, tables, mel).view(np.uint32).tolist():
+    for word in audio.view(np.uint32).tolist():
         value = (value ^ word) * 1099511628211 % 2**64
     return int(value)
 
 
-def exact_decode(plan: Plan, tables: Sequence[Table], mel: Floats) -> Floats:
-    """The audio of log-mel [frames, mels], what flush gives included, as the object gives it."""
-    return np.asarray(decode(plan.network, mel, _Exact(plan, tables)), np.float32)
+def exact_decode(plan: Plan, tables: Sequence[Table], mel: Floats, watch: Watch | None = None) -> Floats:
+    """The audio of log-mel [frames, mels], what flush gives included, as the object gives it. See `decode`."""
+    return np.asarray(decode(plan.network, mel, _Exact(plan, tables), watch), np.float32)
 
 
 class _Exact:

@@ -22,7 +22,8 @@ def pack(network: Network, precision: str, fed: Mapping[str, Moments] | None = N
     tables = []
     for operation in network.operations:
         if operation.is_product:
-            tables.append(format_of(operation, precision).pack(operation, (fed or {}).get(operation.name)))
+            with np.errstate(all="ignore"):  # what a format cannot hold is found when it is decoded: golden_hash
+                tables.append(format_of(operation, precision).pack(operation, (fed or {}).get(operation.name)))
         elif operation.tensors:
             tables.append(_rows(operation))
     return (*tables, *_codebooks(network))

@@ -11,8 +11,19 @@
 #include "vocosc_target.h"
 #include "vocosc_values.h"
 
-/* In a stream's `ready` field after init: a stream of zeros or of noise is refused. */
-#define READY 0x564f434fu
+/*
+ * In a stream's `ready` field after init, made of the words behind it: a stream of zeros or of noise is refused, and so is
+ * one of which a bit has flipped that decides what runs.
+ */
+static uint32_t mark_of(uint32_t target) { return 0x564f434fu + target * 0x9e3779b1u; }
+
+static uint32_t mark_of_stream(const vocosc_stream *stream) {
+  uint32_t mark = mark_of(stream->target);
+#if !VOCOSC_BAKED
+  for (int i = 0; i < 2; i++) mark = (mark ^ stream->weights[i]) * 0x85ebca77u;
+#endif
+  return mark;
+}
 
 static const vocosc_team alone = {0, 1, NULL, NULL};
 
@@ -62,8 +73,8 @@ int vocosc_init_target(vocosc_stream *stream, vocosc_target target) {
   const vocosc_target chosen = vocosc_best_target(target);
   memset(stream, 0, sizeof *stream);
   if (chosen == VOCOSC_BEST) return VOCOSC_BAD_TARGET;
-  stream->ready = READY;
   stream->target = chosen;
+  stream->ready = mark_of_stream(stream);
   return VOCOSC_OK;
 }
 
@@ -97,26 +108,28 @@ int vocosc_init_weights(vocosc_stream *stream, vocosc_target target, const void 
   if (weights == NULL) return VOCOSC_BAD_ARGUMENT;
   if (chosen == VOCOSC_BEST) return VOCOSC_BAD_TARGET;
   if (!is_ours(weights, bytes)) return VOCOSC_BAD_WEIGHTS;
-  stream->ready = READY;
   stream->target = chosen;
   memcpy(stream->weights, &weights, sizeof weights);
+  stream->ready = mark_of_stream(stream);
   return VOCOSC_OK;
 }
 #endif
 
 /* A stream from init names a target of this build; a damaged one, or a snapshot from elsewhere, may not. */
-static int is_ready(uint32_t ready, uint32_t target) { return ready == READY && vocosc_target_is_built(target); }
+static int is_ready(const vocosc_stream *stream) {
+  return stream->ready == mark_of_stream(stream) && vocosc_target_is_built(stream->target);
+}
 
 //% if plan.counts_frames
 /* Nor may one that counts more frames than any does, or was left by half a flush. */
 static int can_decode(const vocosc_stream *stream) {
-  return is_ready(stream->ready, stream->target) && stream->frames <= SETTLED && stream->flushed == 0;
+  return is_ready(stream) && stream->frames <= SETTLED && stream->flushed == 0;
 }
 
 //% endif
 int vocosc_reset(vocosc_stream *stream) {
   if (!usable(stream, 4)) return VOCOSC_BAD_ARGUMENT;
-  if (!is_ready(stream->ready, stream->target)) return VOCOSC_BAD_STREAM;
+  if (!is_ready(stream)) return VOCOSC_BAD_STREAM;
   const size_t kept = offsetof(vocosc_stream, ${"frames" if plan.counts_frames else "values"}); /* target and weights */
   memset((unsigned char *)stream + kept, 0, sizeof *stream - kept);
   return VOCOSC_OK;
@@ -130,7 +143,7 @@ static int check_decode(const vocosc_job *jobs, int count, const vocosc_scratch 
 //% if plan.counts_frames
     if (!can_decode(jobs[i].stream)) return VOCOSC_BAD_STREAM;
 //% else
-    if (!is_ready(jobs[i].stream->ready, jobs[i].stream->target)) return VOCOSC_BAD_STREAM;
+    if (!is_ready(jobs[i].stream)) return VOCOSC_BAD_STREAM;
 //% endif
     if (jobs[i].stream->target != jobs->stream->target) return VOCOSC_BAD_ARGUMENT;
     if (weights_of(jobs[i].stream) != weights_of(jobs->stream)) return VOCOSC_BAD_ARGUMENT;
@@ -164,7 +177,7 @@ static size_t audio_bytes(int frames, size_t sample_bytes) {
 int vocosc_decode_batch(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames,
                         const vocosc_team *team) {
   if (team == NULL) team = &alone;
-  if (team->workers < 1 || team->worker < 0 || team->worker >= team->workers ||
+  if (team->workers < 1 || team->workers > VOCOSC_MAX_WORKERS || team->worker < 0 || team->worker >= team->workers ||
       (team->workers > 1 && team->barrier == NULL)) {
     return VOCOSC_BAD_ARGUMENT;
   }
@@ -383,7 +396,7 @@ int vocosc_selftest(vocosc_stream *stream, vocosc_scratch *scratch) {
 static int flush(vocosc_stream *stream, float *audio, int16_t *audio_int16) {
   if (!usable(stream, 4)) return VOCOSC_BAD_ARGUMENT;
   if (audio != NULL ? !usable(audio, 4) : !usable(audio_int16, 2)) return VOCOSC_BAD_ARGUMENT;
-  const int status = is_ready(stream->ready, stream->target) ? VOCOSC_OK : VOCOSC_BAD_STREAM;
+  const int status = is_ready(stream) ? VOCOSC_OK : VOCOSC_BAD_STREAM;
   for (int i = 0; i < VOCOSC_TAIL; i++) {
     const float sample = status == VOCOSC_OK ? stream->values[STATE_OVERLAP + i] : 0.0f;
     if (audio != NULL) {
@@ -431,19 +444,25 @@ int vocosc_mel_init_target(vocosc_mel_stream *stream, vocosc_target target) {
   const vocosc_target chosen = vocosc_best_target(target);
   memset(stream, 0, sizeof *stream);
   if (chosen == VOCOSC_BEST) return VOCOSC_BAD_TARGET;
-  stream->ready = READY;
+  stream->ready = mark_of(chosen);
   stream->target = chosen;
   return VOCOSC_OK;
 }
 
 int vocosc_mel_init(vocosc_mel_stream *stream) { return vocosc_mel_init_target(stream, VOCOSC_BEST); }
 
+/* A stream from init, whose samples are fewer than complete a frame. */
+static int is_ready_mel(const vocosc_mel_stream *stream) {
+  return stream->ready == mark_of(stream->target) && vocosc_target_is_built(stream->target) &&
+         stream->pending < MEL_START + HOP;
+}
+
 int vocosc_mel_reset(vocosc_mel_stream *stream) {
   if (!usable(stream, 4)) return VOCOSC_BAD_ARGUMENT;
-  if (!is_ready(stream->ready, stream->target) || stream->pending >= MEL_START + HOP) return VOCOSC_BAD_STREAM;
+  if (!is_ready_mel(stream)) return VOCOSC_BAD_STREAM;
   const uint32_t target = stream->target;
   memset(stream, 0, sizeof *stream);
-  stream->ready = READY;
+  stream->ready = mark_of(target);
   stream->target = target;
   return VOCOSC_OK;
 }
@@ -485,7 +504,7 @@ static int check_analysis(const vocosc_mel_stream *stream, const vocosc_scratch 
                           const int16_t *audio_int16, int samples) {
   if (!usable(stream, 4) || !usable(scratch, 4)) return VOCOSC_BAD_ARGUMENT;
   if (samples > 0 && (audio != NULL ? !usable(audio, 4) : !usable(audio_int16, 2))) return VOCOSC_BAD_ARGUMENT;
-  if (!is_ready(stream->ready, stream->target) || stream->pending >= MEL_START + HOP) return VOCOSC_BAD_STREAM;
+  if (!is_ready_mel(stream)) return VOCOSC_BAD_STREAM;
   return audio == NULL || all_finite(audio, samples) ? VOCOSC_OK : VOCOSC_BAD_INPUT;
 }
 
@@ -496,7 +515,7 @@ static int analyse(vocosc_mel_stream *stream, vocosc_scratch *scratch, const flo
   const int status = check_analysis(stream, scratch, audio, audio_int16, samples);
   if (status != VOCOSC_OK) {
     /* Without a stream, as many as it could have been for. */
-    const int frames = status == VOCOSC_BAD_INPUT ? frames_of(stream, samples) : samples / HOP;
+    const int frames = usable(stream, 4) && is_ready_mel(stream) ? frames_of(stream, samples) : samples / HOP;
     for (int i = 0; i < frames * MELS; i++) mel[i] = VOCOSC_SILENT_MEL;
     return status;
   }
@@ -563,7 +582,7 @@ static int finish_audio(vocosc_mel_stream *stream, vocosc_scratch *scratch, floa
 
 int vocosc_mel_flush(vocosc_mel_stream *stream, vocosc_scratch *scratch, float *mel) {
   if (!usable(stream, 4) || !usable(scratch, 4) || !usable(mel, 4)) return VOCOSC_BAD_ARGUMENT;
-  if (!is_ready(stream->ready, stream->target) || stream->pending >= MEL_START + HOP) return VOCOSC_BAD_STREAM;
+  if (!is_ready_mel(stream)) return VOCOSC_BAD_STREAM;
   const int frames = finish_audio(stream, scratch, mel);
   vocosc_mel_reset(stream);
   return frames;

@@ -31,7 +31,7 @@ BRANCH_CFLAGS = $(if $(filter x86_64-%,$(MACHINE)),-fcf-protection)$(if $(filter
 # fused with which sums is written out, so that all targets give the same bits.
 override MANDATORY_CFLAGS := -std=c11 -fno-trapping-math -fno-fast-math -fno-unsafe-math-optimizations \
   -fno-associative-math -fno-reciprocal-math -fno-finite-math-only -fsigned-zeros -fno-math-errno \
-  -fno-strict-aliasing -fno-stack-protector -U_FORTIFY_SOURCE -fno-lto -ffp-contract=off
+  -fno-strict-aliasing -fno-jump-tables -fno-stack-protector -U_FORTIFY_SOURCE -fno-lto -ffp-contract=off
 
 TOOL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L -O2 -Wall -Wextra -Wconversion -Werror $(TARGET_CFLAGS)
 

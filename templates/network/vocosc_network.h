@@ -91,9 +91,12 @@ static void analysis(const float *window, vocosc_scratch *scratch, float *mel) {
     for (int j = 0; j < PANEL; j++) {
       float sum = 0.0f;
       if (panel + j < MELS) {
-        const int first = vocosc_mel_first_bin[panel + j];
-        const int start = vocosc_mel_first_weight[panel + j];
-        const int end = vocosc_mel_first_weight[panel + j + 1];
+        /* Within their tables, even if these have been damaged. */
+        enum { WEIGHTS = sizeof vocosc_mel_weights / sizeof *vocosc_mel_weights };
+        const int first = index_within(vocosc_mel_first_bin[panel + j], BINS);
+        const int start = index_within(vocosc_mel_first_weight[panel + j], WEIGHTS);
+        const int most = index_within(start + BINS - first, WEIGHTS);
+        const int end = index_within(vocosc_mel_first_weight[panel + j + 1], most);
         for (int i = start; i < end; i++) sum = fma_float(vocosc_mel_weights[i], magnitudes[first + i - start], sum);
       }
       sums[j] = sum;

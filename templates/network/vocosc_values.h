@@ -20,6 +20,9 @@ static inline float float_select(int condition, float a, float b) {
   return value;
 }
 
+/* The nearest to an index of 0 .. most. */
+static inline int index_within(int index, int most) { return index < 0 ? 0 : index > most ? most : index; }
+
 /*
  * Inputs below 1e-20 count as zero. No ear or tolerance can tell, but arithmetic on denormal numbers takes many CPUs
  * a hundred times as long: a chunk of 1e-38 must not take longer than a chunk of speech.

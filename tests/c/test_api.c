@@ -1,4 +1,5 @@
 /* The public functions: sizes, arguments, statuses, targets, and teams of workers. */
+#include <limits.h>
 #include <stdlib.h>
 
 #include "check.h"
@@ -181,6 +182,45 @@ static void test_bad_mel_arguments(void **state) {
   assert_int_equal(vocosc_mel(&mel_stream, &scratch, audio, too_many - 1, mel), VOCOSC_MAX_FRAMES);
 }
 
+/* A refused call is silent in each frame that it would have completed, whatever it is refused for. */
+static void test_a_refused_analysis_is_silent(void **state) {
+  (void)state;
+  memset(audio, 0, sizeof audio);
+  for (int samples = 1; samples <= VOCOSC_MAX_FRAMES * VOCOSC_HOP; samples += samples < 3 ? 1 : VOCOSC_HOP) {
+    for (int why = 0; why < 4; why++) {
+      assert_int_equal(vocosc_mel_init(&mel_stream), VOCOSC_OK);
+      assert_true(vocosc_mel(&mel_stream, &scratch, audio, VOCOSC_HOP - 1, mel) >= 0);
+      vocosc_mel_stream copy = mel_stream;
+      const int frames = vocosc_mel(&copy, &scratch, audio, samples, mel);
+      for (int i = 0; i < (VOCOSC_MAX_FRAMES + 1) * VOCOSC_MELS; i++) mel[i] = 7.0f;
+      const float *from = why == 0 ? NULL : why == 1 ? (const float *)((const char *)audio + 2) : audio;
+      const int status = why == 2   ? vocosc_mel(&mel_stream, NULL, audio, samples, mel)
+                         : why == 3 ? vocosc_mel_int16(&mel_stream, &scratch, NULL, samples, mel)
+                                    : vocosc_mel(&mel_stream, &scratch, from, samples, mel);
+      assert_int_equal(status, VOCOSC_BAD_ARGUMENT);
+      for (int i = 0; i < frames * VOCOSC_MELS; i++) assert_true(mel[i] == VOCOSC_SILENT_MEL);
+      assert_true(mel[frames * VOCOSC_MELS] == 7.0f);
+    }
+  }
+}
+
+/* A bit that flips in a word which decides what runs: refused, whichever it is. */
+static void test_every_flipped_bit_of_the_first_words_is_found(void **state) {
+  (void)state;
+  make_mel();
+  const size_t decoding = offsetof(vocosc_stream, target) + 4, analysis = offsetof(vocosc_mel_stream, target) + 4;
+  for (size_t bit = 0; bit < 8 * decoding; bit++) {
+    assert_int_equal(vocosc_init(&stream), VOCOSC_OK);
+    ((unsigned char *)&stream)[bit / 8] ^= (unsigned char)(1 << bit % 8);
+    assert_int_equal(vocosc_decode(&stream, &scratch, mel, 1, audio), VOCOSC_BAD_STREAM);
+  }
+  for (size_t bit = 0; bit < 8 * analysis; bit++) {
+    assert_int_equal(vocosc_mel_init(&mel_stream), VOCOSC_OK);
+    ((unsigned char *)&mel_stream)[bit / 8] ^= (unsigned char)(1 << bit % 8);
+    assert_int_equal(vocosc_mel(&mel_stream, &scratch, audio, 1, mel), VOCOSC_BAD_STREAM);
+  }
+}
+
 /* Zeros, noise, and single broken words: refused, with silence. */
 static void test_streams_that_were_never_made(void **state) {
   (void)state;
@@ -307,8 +347,15 @@ static void never(void *context) {
 
 static void test_bad_teams(void **state) {
   (void)state;
-  const vocosc_team bad[] = {{0, 0, never, NULL},  {0, -1, never, NULL}, {1, 1, never, NULL},
-                             {-1, 2, never, NULL}, {2, 2, never, NULL},  {0, 2, NULL, NULL}};
+  const vocosc_team bad[] = {{0, 0, never, NULL},
+                             {0, -1, never, NULL},
+                             {1, 1, never, NULL},
+                             {-1, 2, never, NULL},
+                             {2, 2, never, NULL},
+                             {0, 2, NULL, NULL},
+                             {VOCOSC_MAX_WORKERS, VOCOSC_MAX_WORKERS + 1, never, NULL},
+                             {INT_MAX - 1, INT_MAX, never, NULL},
+                             {INT_MAX / 2, INT_MAX, never, NULL}};
   static vocosc_stream before;
   make_mel();
   assert_int_equal(vocosc_init(&stream), VOCOSC_OK);
@@ -330,6 +377,8 @@ int main(void) {
       cmocka_unit_test(test_targets_and_chunks_agree),
       cmocka_unit_test(test_bad_arguments),
       cmocka_unit_test(test_bad_mel_arguments),
+      cmocka_unit_test(test_a_refused_analysis_is_silent),
+      cmocka_unit_test(test_every_flipped_bit_of_the_first_words_is_found),
       cmocka_unit_test(test_streams_that_were_never_made),
       cmocka_unit_test(test_errors_of_the_analysis_are_silent),
       cmocka_unit_test(test_the_selftest_checks_its_arguments),
