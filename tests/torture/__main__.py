@@ -55,6 +55,7 @@ def main() -> int:
     arguments = parser.parse_args()
     folder: Path = arguments.state.resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder / "builds", ignore_errors=True)  # of another day's sources
     builds.share(folder / "builds")
     state = _read(folder, arguments.seed)
     chosen = arguments.campaigns or list(CAMPAIGNS)

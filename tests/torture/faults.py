@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import itertools
+import json
+import mmap
 import random
 import re
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from compiler.formats import FORMATS
 from tests import builds
-from tests.objects import TINY, Vocoder, build_c, run_c, some_mel
+from tests.objects import TINY, Floats, Vocoder, build_c, run_c, run_ok, some_mel, weights_file
+from tests.reference import snr_db
 
 SIZES: dict[str, dict[str, Any]] = {"tiny": TINY, "uneven": {**TINY, "dim": 19, "num_layers": 2}}
 
@@ -54,6 +64,162 @@ def day(case: int, seed: int, folder: Path) -> dict[str, Any]:
     return {"chunks": chunks, "streams": int(streams)}
 
 
+# ---- flipped bits ----
+
+FLIPS = 250  # of a case
+LOUD = 60.0  # dB: a change below that is heard by nobody
+Bytes = NDArray[np.uint8]
+Barrier = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Team(ctypes.Structure):
+    """vocosc_team, of the header."""
+
+    _fields_ = [
+        ("worker", ctypes.c_int),
+        ("workers", ctypes.c_int),
+        ("barrier", Barrier),
+        ("context", ctypes.c_void_p),
+    ]
+
+
+def guarded(size: int, *, behind: bool) -> Bytes:
+    """Memory whose end, or whose beginning, is the edge of a page that faults."""
+    page = mmap.PAGESIZE
+    inside = -(-size // page) * page
+    pages = np.frombuffer(mmap.mmap(-1, inside + 2 * page), np.uint8)
+    for edge in (0, page + inside):
+        assert _libc.mprotect(ctypes.c_void_p(pages.ctypes.data + edge), ctypes.c_size_t(page), 0) == 0
+    start = page + (inside - size if behind else 0)
+    return pages[start : start + size]
+
+
+def read_only_data(library: Path) -> Bytes:
+    """The loaded library's tables and weights, made writable."""
+    listing = run_ok(["readelf", "-S", "-W", library])
+    (found,) = re.findall(r"\] \.rodata +PROGBITS +(\w+) \w+ (\w+)", listing)
+    address, size = (int(word, 16) for word in found)
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    base = min(int(line.split("-")[0], 16) for line in lines if str(library) in line)
+    first = (base + address) & -mmap.PAGESIZE
+    length = ctypes.c_size_t(base + address + size - first)
+    assert _libc.mprotect(ctypes.c_void_p(first), length, mmap.PROT_READ | mmap.PROT_WRITE) == 0
+    return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(base + address))
+
+
+class Patient:
+    """A model in memory with guards around it, whose decode is interrupted between two of its steps."""
+
+    def __init__(self, directory: Path, folder: Path, *, behind: bool) -> None:
+        library = folder / "tiny.so"
+        whole = ["-Wl,--whole-archive", directory / "libtiny.a", "-Wl,--no-whole-archive"]
+        run_ok(["cc", "-shared", "-o", library, *whole])
+        self.library = ctypes.CDLL(str(library))
+        self.sizes = json.loads((directory / "tiny.json").read_text())
+        model = self.sizes["model"]
+        self.mels, self.hop, self.frames = model["n_mels"], model["hop_length"], self.sizes["max_frames"]
+        self.tables = read_only_data(library)
+        self.stream = guarded(self.sizes["state_bytes"], behind=behind)
+        self.scratch = guarded(self.sizes["scratch_bytes"], behind=behind)
+        self.mel = guarded(4 * self.frames * self.mels, behind=behind).view(np.float32)
+        self.audio = guarded(4 * self.frames * self.hop, behind=behind).view(np.float32)
+
+    def call(self, function: str, *arguments: Any) -> int:
+        """NAME_function; arrays are passed as pointers."""
+        values = [ctypes.c_void_p(a.ctypes.data) if isinstance(a, np.ndarray) else a for a in arguments]
+        return int(getattr(self.library, f"tiny_{function}")(*values))
+
+    def decode(self, mel: Floats, interrupt: Callable[[int], None]) -> tuple[int, Floats]:
+        """By a team of two; `interrupt` is called at each barrier, with how many there were, while both wait."""
+        count = itertools.count()
+        meet = threading.Barrier(2, action=lambda: interrupt(next(count)), timeout=60)
+        barrier = Barrier(lambda _: meet.wait() and None)
+        self.mel[: mel.size] = mel.ravel()
+        self.audio[:] = np.nan
+        results = [0, 0]
+
+        def work(worker: int) -> None:
+            team = Team(worker, 2, barrier, None)
+            arguments = (self.stream, self.scratch, self.mel, len(mel), self.audio, ctypes.byref(team))
+            results[worker] = self.call("decode_team", *arguments)
+
+        other = threading.Thread(target=work, args=(1,))
+        other.start()
+        work(0)
+        other.join()
+        assert results[0] == results[1]
+        return results[0], self.audio[: len(mel) * self.hop].copy()
+
+
 def flips(case: int, seed: int, folder: Path) -> dict[str, Any]:
-    """Random bits of state, scratch, weights and tables, flipped in a running decode."""
-    raise NotImplementedError
+    """Random bits of state, scratch, weights and tables, each flipped between two steps of a decode.
+
+    Whatever comes of it stays in bounds, which pages around every array watch. A flip is masked (the same bits come
+    out), faint (LOUD or more below the audio), audible, no number, or refused with a status; with what was flipped in weights or
+    tables still there, the self-test finds it or not. Once it is flipped back, a reset brings the golden bits.
+    """
+    rng = random.Random(f"flips {seed} {case}")
+    precision, target = rng.choice(list(FORMATS)), rng.choice([1, 0])
+    sizes = SIZES[rng.choice(list(SIZES))]
+    directory = builds.library(builds.checkpoint(sizes), "tiny", "--chunk", 4, "--precision", precision)
+    patient = Patient(directory, folder, behind=bool(case % 2))
+    mel = some_mel(12, patient.mels, seed=case)
+
+    def utterance(interrupt: Callable[[int, int], None]) -> tuple[int, Floats]:
+        parts, worst = [], 0
+        for number, start in enumerate(range(0, len(mel), patient.frames)):
+            status, audio = patient.decode(mel[start : start + patient.frames], functools.partial(interrupt, number))
+            parts.append(audio)
+            worst = min(worst, status)
+        return worst, np.concatenate(parts)
+
+    assert patient.call("init_target", patient.stream, target) == 0
+    barriers: list[int] = []
+    _, expected = utterance(lambda number, barrier: barriers.append(barrier))
+    steps, calls = max(barriers) + 1, -(-len(mel) // patient.frames)
+    file = weights_file(directory, "tiny")
+    assert file is not None
+    at = patient.tables.tobytes().find(file.read_bytes())
+    assert at >= 0
+    size = file.stat().st_size
+    apart = np.concatenate([patient.tables[:at], patient.tables[at + size :]]).size
+    places = {"state": patient.stream.size, "scratch": patient.scratch.size, "weights": size, "tables": apart}
+    counts: dict[str, dict[str, int]] = {name: {} for name in places}
+    for _ in range(FLIPS):
+        place = rng.choice(list(places))
+        byte, bit = rng.randrange(places[place]), 1 << rng.randrange(8)
+        memory = {"state": patient.stream, "scratch": patient.scratch}.get(place, patient.tables)
+        byte += at if place == "weights" else size if place == "tables" and byte >= at else 0
+        when = (rng.randrange(calls), rng.randrange(steps))
+
+        def flip(
+            number: int, barrier: int, *, when: Any = when, memory: Bytes = memory, byte: int = byte, bit: int = bit
+        ) -> None:
+            if (number, barrier) == when:
+                memory[byte] ^= bit
+
+        assert patient.call("init_target", patient.stream, target) == 0
+        status, audio = utterance(flip)
+        if status < 0:
+            outcome = "refused"
+        elif audio.tobytes() == expected.tobytes():
+            outcome = "masked"
+        else:
+            is_finite = bool(np.isfinite(audio).all())
+            outcome = "no number" if not is_finite else "faint" if snr_db(expected, audio) >= LOUD else "audible"
+        lasting = place in ("weights", "tables")
+        if lasting and status >= 0:
+            caught = patient.call("init_target", patient.stream, target) != 0
+            caught = caught or patient.call("selftest", patient.stream, patient.scratch) != 0
+            outcome += ", found by the self-test" if caught else ", not found by the self-test"
+        counts[place][outcome] = counts[place].get(outcome, 0) + 1
+        if lasting:
+            memory[byte] ^= bit
+        assert patient.call("init_target", patient.stream, target) == 0
+        assert patient.call("selftest", patient.stream, patient.scratch) == 0, "it does not recover"
+    return {
+        "flips": FLIPS,
+        "flips_by_precision": {precision: FLIPS},
+        **{f"in_{place}": n for place, n in counts.items()},
+    }
