@@ -156,8 +156,8 @@ def flips(case: int, seed: int, folder: Path) -> dict[str, Any]:
     """Random bits of state, scratch, weights and tables, each flipped between two steps of a decode.
 
     Whatever comes of it stays in bounds, which pages around every array watch. A flip is masked (the same bits come
-    out), faint (LOUD or more below the audio), audible, no number, or refused with a status; with what was flipped in weights or
-    tables still there, the self-test finds it or not. Once it is flipped back, a reset brings the golden bits.
+    out), faint (LOUD or more below the audio), audible, no number, or refused with a status; with what was flipped in
+    weights or tables still there, the self-test finds it or not. Once it is flipped back, a reset brings the golden bits.
     """
     rng = random.Random(f"flips {seed} {case}")
     precision, target = rng.choice(list(FORMATS)), rng.choice([1, 0])
