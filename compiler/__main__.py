@@ -202,6 +202,9 @@ def _parser() -> _Parser:
         help="how to bake them; blob: in a file of their own (default: incbin)",
     )
     parser.add_argument("--no-libc", action="store_true", help="bring memcpy, memset and memmove along")
+    parser.add_argument(
+        "--check", action="store_true", help="add NAME_check: whether a bit has flipped in stream or weights"
+    )
     parser.add_argument("--wheel", action="store_true", help="add a Python wheel: a module NAME that needs only numpy")
     parser.add_argument("--sources-only", action="store_true", help="write the sources and the report, build nothing")
     parser.add_argument("--report", action="store_true", help="print what it will take, and build and write nothing")
@@ -255,6 +258,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         link=arguments.link,
         weights=arguments.weights,
         no_libc=arguments.no_libc,
+        check=arguments.check,
         gpus=(ARCHITECTURES if arguments.gpu is None else _gpus(arguments.gpu)) if is_cuda else (),
         batch=1 if arguments.batch is None else arguments.batch,
     )
@@ -267,6 +271,8 @@ def _options(arguments: argparse.Namespace) -> Options:
         raise CompileError(f"--link libs: works with --precision f32 only, not {options.precision}")
     if options.link == "libs" and not (options.baked and not options.no_libc):
         raise CompileError("--link libs: works with neither --weights blob nor --no-libc")
+    if options.check and options.link == "libs":
+        raise CompileError("--check: is not there with --link libs")
     if arguments.calibrate and not FORMATS[options.precision].is_integer:
         integers = " and ".join(name for name, found in FORMATS.items() if found.is_integer)
         raise CompileError(f"--calibrate: only --precision {integers} round by it, not {options.precision}")

@@ -48,7 +48,9 @@ def compile_network(
     Python wheel to what is built. Raises CompileError, also where the figures exceed the budget.
     """
     check_bounds(network)
-    layout = plan(network, chunks, options.precision, baked=options.baked, libraries=options.link == "libs")
+    layout = plan(
+        network, chunks, options.precision, baked=options.baked, libraries=options.link == "libs", check=options.check
+    )
     fed = None
     if log_mels:
         fed = calibrate(network, log_mels, options.precision)

@@ -55,6 +55,7 @@ class Options:
     link: str = "none"  # or "libs": OpenBLAS and FFTW3
     weights: str = "incbin"  # or "c", or "blob": in a file of their own
     no_libc: bool = False
+    check: bool = False  # NAME_check, and a checksum in each stream
     calibration: str = ""  # sha256 of the log-mels that integer weights are rounded for
     gpus: tuple[int, ...] = ()  # architectures, with --target cuda; `target` then names the CPU's part
     batch: int = 1  # streams of a call on a GPU
@@ -81,6 +82,7 @@ class Options:
         return (
             f"--precision {self.precision} --target {cuda if self.gpus else self.target} --link {self.link} "
             f"--weights {self.weights}{' --no-libc' if self.no_libc else ''}"
+            f"{' --check' if self.check else ''}"
             f"{f' --calibrate (sha256 {self.calibration})' if self.calibration else ''}"
         )
 

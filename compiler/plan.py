@@ -127,7 +127,13 @@ def row_stride(width: int) -> int:
 
 
 def plan(
-    network: Network, chunks: Sequence[int], precision: str = "f32", *, baked: bool = True, libraries: bool = False
+    network: Network,
+    chunks: Sequence[int],
+    precision: str = "f32",
+    *,
+    baked: bool = True,
+    libraries: bool = False,
+    check: bool = False,
 ) -> Plan:
     """Plans a model for the chunk sizes (frames per call) that its user means to decode. The largest is the limit."""
     for chunk in chunks:
@@ -166,8 +172,9 @@ def plan(
         bins=config.n_fft // 2 + 1,
         overlap_floats=config.n_fft - config.hop_length,
         state_floats=state_floats,
-        # Two words, the weights' address where they are not baked in, counters, values; three words and the window
-        state_bytes=(8 if baked else 16) + counters + 4 * state_floats,
+        # Two words, the weights' address where they are not baked in, a checksum, counters, values; three words and the
+        # window
+        state_bytes=(8 if baked else 16) + 4 * check + counters + 4 * state_floats,
         mel_state_bytes=12 + 4 * (framing(config).history + framing(config).span),
         macs_per_frame=sum(operation.macs for operation in network.operations),
         lookahead=lookahead,

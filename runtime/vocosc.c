@@ -25,6 +25,18 @@ static uint32_t mark_of_stream(const vocosc_stream *stream) {
   return mark;
 }
 
+#if VOCOSC_HAS_CHECK
+/* FNV-1a, over all words of a stream behind its checksum. */
+static uint32_t checksum_of(const vocosc_stream *stream) {
+  const size_t first = offsetof(vocosc_stream, checksum) + sizeof stream->checksum;
+  uint32_t hash = 2166136261u;
+  for (size_t at = first; at < sizeof *stream; at += sizeof(float)) {
+    hash = (hash ^ bits_of_float((const float *)(const void *)((const unsigned char *)stream + at))) * 16777619u;
+  }
+  return hash;
+}
+#endif
+
 static const vocosc_team alone = {0, 1, NULL, NULL};
 
 size_t vocosc_stream_bytes(void) { return sizeof(vocosc_stream); }
@@ -67,6 +79,15 @@ static int16_t to_int16(float sample) {
 
 /* ---- decoding ---- */
 
+/* Called where a call has changed a stream: its checksum follows, if this build has one. */
+static void seal(vocosc_stream *stream) {
+#if VOCOSC_HAS_CHECK
+  stream->checksum = checksum_of(stream);
+#else
+  (void)stream;
+#endif
+}
+
 #if VOCOSC_BAKED
 int vocosc_init_target(vocosc_stream *stream, vocosc_target target) {
   if (!usable(stream, 4)) return VOCOSC_BAD_ARGUMENT;
@@ -75,17 +96,23 @@ int vocosc_init_target(vocosc_stream *stream, vocosc_target target) {
   if (chosen == VOCOSC_BEST) return VOCOSC_BAD_TARGET;
   stream->target = chosen;
   stream->ready = mark_of_stream(stream);
+  seal(stream);
   return VOCOSC_OK;
 }
 
 int vocosc_init(vocosc_stream *stream) { return vocosc_init_target(stream, VOCOSC_BEST); }
-#else
+#endif
+
+#if VOCOSC_HAS_CHECK || !VOCOSC_BAKED
 static uint32_t crc32(const unsigned char *bytes, size_t count) {
   uint32_t crc = 0xffffffffu;
   for (size_t i = 0; i < count; i++) crc = crc >> 8 ^ vocosc_crc32_table[(crc ^ bytes[i]) & 0xffu];
   return ~crc;
 }
 
+#endif
+
+#if !VOCOSC_BAKED
 static int is_ours(const weights_file *weights, size_t bytes) {
   static const char magic[8] = WEIGHTS_MAGIC;
   const size_t checked = offsetof(weights_file, architecture); /* the checksum is of what begins here */
@@ -111,6 +138,7 @@ int vocosc_init_weights(vocosc_stream *stream, vocosc_target target, const void 
   stream->target = chosen;
   memcpy(stream->weights, &weights, sizeof weights);
   stream->ready = mark_of_stream(stream);
+  seal(stream);
   return VOCOSC_OK;
 }
 #endif
@@ -132,8 +160,20 @@ int vocosc_reset(vocosc_stream *stream) {
   if (!is_ready(stream)) return VOCOSC_BAD_STREAM;
   const size_t kept = offsetof(vocosc_stream, ${"frames" if plan.counts_frames else "values"}); /* target and weights */
   memset((unsigned char *)stream + kept, 0, sizeof *stream - kept);
+  seal(stream);
   return VOCOSC_OK;
 }
+
+#if VOCOSC_HAS_CHECK
+int vocosc_check(const vocosc_stream *stream) {
+  if (!usable(stream, 4)) return VOCOSC_BAD_ARGUMENT;
+  if (!is_ready(stream) || stream->checksum != checksum_of(stream)) return VOCOSC_BAD_STREAM;
+  const weights_file *weights = weights_of(stream);
+  const size_t checked = offsetof(weights_file, architecture);
+  const uint32_t crc = crc32((const unsigned char *)weights + checked, sizeof *weights - checked);
+  return weights->crc32 == crc ? VOCOSC_OK : VOCOSC_BAD_WEIGHTS;
+}
+#endif
 
 /* The status of a decode call's arguments, the audio's pointers aside. */
 static int check_decode(const vocosc_job *jobs, int count, const vocosc_scratch *scratch, int frames) {
@@ -174,6 +214,16 @@ static size_t audio_bytes(int frames, size_t sample_bytes) {
   return frames < 1 || frames > VOCOSC_MAX_FRAMES ? 0 : (size_t)frames * HOP * sample_bytes;
 }
 
+/* After the last barrier of a decode; the team meets once more, so that nobody goes on with a stream before that. */
+static void seal_jobs(const vocosc_job *jobs, int count, const vocosc_team *team) {
+#if VOCOSC_HAS_CHECK
+  for (int i = 0; i < count && team->worker == 0; i++) seal(jobs[i].stream);
+  if (team->workers > 1) team->barrier(team->context);
+#else
+  (void)jobs, (void)count, (void)team;
+#endif
+}
+
 int vocosc_decode_batch(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames,
                         const vocosc_team *team) {
   if (team == NULL) team = &alone;
@@ -199,9 +249,11 @@ int vocosc_decode_batch(const vocosc_job *jobs, int count, vocosc_scratch *scrat
     if (own > samples) samples = own;
   }
   vocosc_run_network(jobs, count, scratch, frames, team);
+  seal_jobs(jobs, count, team);
   return samples;
 //% else
   vocosc_run_network(jobs, count, scratch, frames, team);
+  seal_jobs(jobs, count, team);
   return frames * HOP;
 //% endif
 }
@@ -230,6 +282,7 @@ int vocosc_decode_int16(vocosc_stream *stream, vocosc_scratch *scratch, const fl
   const int samples = samples_of(stream, frames);
 //% endif
   vocosc_run_network(&job, 1, scratch, frames, &alone);
+  seal(stream);
 //% set samples = "samples" if plan.counts_frames else "frames * HOP"
   for (int i = 0; i < ${samples}; i++) audio[i] = to_int16(job.audio[i]);
   return ${samples};
@@ -620,6 +673,9 @@ TIE(vocosc_init_weights);
 #endif
 #if VOCOSC_HAS_SELFTEST
 TIE(vocosc_selftest);
+#endif
+#if VOCOSC_HAS_CHECK
+TIE(vocosc_check);
 #endif
 TIE(vocosc_reset);
 TIE(vocosc_decode);

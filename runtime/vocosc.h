@@ -70,6 +70,7 @@
 #define VOCOSC_SILENT_MEL (${silent_mel}f) /* log(${mel.floor}): no log-mel is less${" (digital silence analyses to more, about -9.65)" if mel.power_floor == 1e-6 and mel.floor == 1e-5}; it fills mel on an error */
 
 #define VOCOSC_BAKED ${options.baked | int} /* 1: the weights are in the object; 0: in ${options.name}_weights.bin, for vocosc_init_weights */
+#define VOCOSC_HAS_CHECK ${options.check | int} /* 1: compiled with --check */
 #define VOCOSC_HAS_SELFTEST ${options.bit_exact | int}
 #define VOCOSC_WEIGHT_BYTES ${weight_bytes} /* read-only, shared by all streams */
 #define VOCOSC_WEIGHTS_FILE_BYTES ${weights.file | length} /* of ${options.name}_weights.bin: the weights and a header */
@@ -128,6 +129,9 @@ typedef struct {
   uint32_t target;
 #if !VOCOSC_BAKED
   uint32_t weights[2]; /* their address */
+#endif
+#if VOCOSC_HAS_CHECK
+  uint32_t checksum; /* of what follows */
 #endif
 #if VOCOSC_COUNTS_FRAMES
   uint32_t frames;  /* of the utterance so far, counted as far as it matters */
@@ -216,6 +220,17 @@ int vocosc_init_weights(vocosc_stream *stream, vocosc_target target, const void 
  * Returns VOCOSC_OK, VOCOSC_BAD_SELFTEST, VOCOSC_BAD_ARGUMENT or VOCOSC_BAD_STREAM.
  */
 int vocosc_selftest(vocosc_stream *stream, vocosc_scratch *scratch) VOCOSC_TIED(vocosc_selftest);
+#endif
+
+#if VOCOSC_HAS_CHECK
+/*
+ * Whether anything but the functions here has changed the stream since they last returned, or the weights since they were
+ * baked: for products that must know, between two calls, at any time. Every flip of a single bit is found, and nearly all
+ * other damage. Reads the stream and all weights, and writes nothing. Init, reset, decode and flush take somewhat longer
+ * in such a build, for the stream's checksum. Streams on a GPU are not checked.
+ * Returns VOCOSC_OK, VOCOSC_BAD_STREAM, VOCOSC_BAD_WEIGHTS or VOCOSC_BAD_ARGUMENT.
+ */
+int vocosc_check(const vocosc_stream *stream) VOCOSC_TIED(vocosc_check);
 #endif
 
 /* Back to silence, the target kept. Returns VOCOSC_OK, VOCOSC_BAD_ARGUMENT or VOCOSC_BAD_STREAM. */

@@ -112,6 +112,8 @@ extern const float vocosc_last_panel_mask[16];
 extern const weights_file vocosc_weights;
 //% else
 extern const unsigned char vocosc_architecture[32];
+//% endif
+//% if options.check or not options.baked
 extern const uint32_t vocosc_crc32_table[256];
 //% endif
 //% if options.bit_exact

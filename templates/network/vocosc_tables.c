@@ -40,6 +40,8 @@ ${floats("golden_mel", golden_mel, "The frame of log-mel that the self-test deco
 const unsigned char vocosc_architecture[32] = {
 ${architecture | c_numbers}
 };
+//% endif
+//% if options.check or not options.baked
 
 /* The CRC-32 (IEEE 802.3) of each byte. */
 const uint32_t vocosc_crc32_table[256] = {

@@ -157,7 +157,7 @@ def flips(case: int, seed: int, folder: Path) -> dict[str, Any]:
 
     Whatever comes of it stays in bounds, which pages around every array watch. A flip is masked (the same bits come
     out), faint (LOUD or more below the audio), audible, no number, or refused with a status; with what was flipped in
-    weights or tables still there, the self-test finds it or not. Once it is flipped back, a reset brings the golden bits.
+    weights or tables still there, the self-test finds it or not. Flipped back, after a reset, all is as it was.
     """
     rng = random.Random(f"flips {seed} {case}")
     precision, target = rng.choice(list(FORMATS)), rng.choice([1, 0])
