@@ -281,8 +281,8 @@ int vocosc_decode_batch(const vocosc_job *jobs, int count, vocosc_scratch *scrat
 //% if plan.lookahead
 /*
  * The end of an utterance: writes the samples that decode has not, VOCOSC_TAIL of them or, of a short utterance, fewer,
- * and resets the stream. The last VOCOSC_LATENCY_LOOKAHEAD_FRAMES frames are decoded here, in some more than half of the time that as
- * many frames take in decode. Returns the number of samples or a negative status.
+ * and resets the stream. The last VOCOSC_LATENCY_LOOKAHEAD_FRAMES frames are decoded here, in less time than decode takes for as
+ * many. Returns the number of samples or a negative status.
  */
 int vocosc_flush(vocosc_stream *stream, vocosc_scratch *scratch, float *audio) VOCOSC_TIED(vocosc_flush);
 int vocosc_flush_int16(vocosc_stream *stream, vocosc_scratch *scratch, int16_t *audio) VOCOSC_TIED(vocosc_flush_int16);

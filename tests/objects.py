@@ -311,7 +311,7 @@ class Vocoder:
         mel = np.ascontiguousarray(mel)
         expected = self.call("decode_samples", stream, len(mel)) if self.counts_frames else audio.size
         status = self.call("decode", stream, self._scratch, mel, len(mel), audio)
-        assert status == expected, f"decode of {len(mel)} frames returned {status}"
+        assert status == expected >= 0, f"decode of {len(mel)} frames returned {status}"
         assert np.isnan(audio[status:]).all(), "more was written than the count says"
         return audio[:status]
 
