@@ -133,7 +133,7 @@ def test_codes_that_are_refused(vocoder: Vocoder) -> None:
 
 def test_a_model_of_codes_has_no_mel(vocoder: Vocoder, tmp_path: Path) -> None:
     header = (vocoder.directory / "enc.h").read_text()
-    assert re.search(r"#define ENC_HAS_MEL +0 ", header) and re.search(rf"#define ENC_CODEBOOKS +{USED} ", header)
+    assert re.search(r"ENC_HAS_MEL[\s\\]+0 ", header) and re.search(rf"ENC_CODEBOOKS[\s\\]+{USED} ", header)
     assert vocoder.report["mel"] is None
     stream, scratch = vocoder.mel_stream(), np.zeros(vocoder.call("scratch_bytes"), np.uint8)
     frames = np.full((9, FEATURES), 7, np.float32)

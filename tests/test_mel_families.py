@@ -29,8 +29,10 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp(name)
     make_checkpoint.write_checkpoint(folder / "a.ckpt", {**MODEL, **sizes})
     more = [f"--{key.replace('_', '-')}={sizes[key]}" for key in ("f_min", "f_max") if key in sizes]
-    directory = compile_model(folder / "a.ckpt", folder / "out", "m", "--chunk", 2, "--mel", CASES[name]["mel"], *more)
-    return name, Vocoder(directory, "m")
+    directory = compile_model(
+        folder / "a.ckpt", folder / "out", "front", "--chunk", 2, "--mel", CASES[name]["mel"], *more
+    )
+    return name, Vocoder(directory, "front")
 
 
 def push(vocoder: Vocoder, wave: Floats, pieces: list[int], target: str = "best") -> Floats:
@@ -157,7 +159,7 @@ def test_the_tool_writes_all_frames(case: tuple[str, Vocoder], tmp_path: Path) -
         with wave.open(str(tmp_path / "a.wav"), "wb") as file:
             file.setparams((1, 2, vocoder.report["model"]["sample_rate"], len(pcm), "NONE", ""))
             file.writeframes(pcm.tobytes())
-        run_ok([vocoder.directory / "m", "mel", tmp_path / "a.wav", tmp_path / "a.npy"])
+        run_ok([vocoder.directory / "front", "mel", tmp_path / "a.wav", tmp_path / "a.npy"])
         assert np.load(tmp_path / "a.npy").tobytes() == push(vocoder, audio(samples), [10**6]).tobytes()
-    info = run_ok([vocoder.directory / "m", "info"])
+    info = run_ok([vocoder.directory / "front", "info"])
     assert vocoder.report["mel"]["text"] in info

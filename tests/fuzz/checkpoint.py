@@ -3,9 +3,9 @@
     python3 -m tests.fuzz.checkpoint --runs 10000 --seed 1 [CORPUS...]
     python3 -m tests.fuzz.checkpoint_atheris [options of libFuzzer] CORPUS
 
-An input's first byte says what the others are: a whole file; a pickle, which gets a good container; or the text of a
-safetensors header. The first command mutates inputs by a fixed recipe. The second needs atheris (pip install atheris),
-which looks which mutations reach new code.
+An input's first byte says what the others are: a whole file; a pickle, which gets a good container; the text of a
+safetensors header; an ONNX file; or the config.yaml beside a good pytorch_model.bin. The first command mutates inputs by
+a fixed recipe. The second needs atheris (pip install atheris), which looks which mutations reach new code.
 """
 
 from __future__ import annotations
@@ -23,18 +23,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from compiler.checkpoint import read_checkpoint
 from compiler.errors import CompileError
 from compiler.fold import fold
 from compiler.network import read_network
 from compiler.plan import plan
-from tests import make_checkpoint
-from tests.objects import TINY
+from tests import make_checkpoint, make_vocos
+from tests.objects import GOLDEN, TINY
 
 SECONDS = 20  # of the CPU, for one input: a watchdog, far above what any takes
 MEGABYTES = 700  # that the reader may take: four times the file and 256, and what it reads before it knows
 MOST_BYTES = 1 << 16  # of an input
-WHOLE_FILE, PICKLE, SAFETENSORS = range(3)
+WHOLE_FILE, PICKLE, SAFETENSORS, ONNX, YAML = range(5)
 
 
 class TookTooLongError(BaseException):
@@ -74,20 +76,33 @@ class Target:
         (length,) = struct.unpack("<Q", data[:8])
         self.tensors = data[8 + length :]
         self.seeds.append(bytes([SAFETENSORS]) + data[8 : 8 + length])
+        for file in sorted(GOLDEN.glob("vocos_opset*.onnx")):
+            model = onnx.load(file)
+            onnx.helper.set_model_props(model, {"sample_rate": "8000", "hop_length": "4"})
+            self.seeds.append(bytes([ONNX]) + model.SerializeToString())
+        self.vocos = make_vocos.write_folder(folder / "vocos", make_vocos.TINY)
+        self.seeds.append(bytes([YAML]) + (self.vocos / "config.yaml").read_bytes())
         self.most_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + MEGABYTES * 1024
 
     def __call__(self, data: bytes) -> bool:
         """Reads an input; returns whether it is a model. Anything but a CompileError, or that, is a finding."""
         kind, rest = data[:1], data[1:]
+        path = self.path
         if kind == bytes([PICKLE]):
             make_checkpoint.write_zip(self.path, rest, self.storages)
         elif kind == bytes([SAFETENSORS]):
             self.path.write_bytes(struct.pack("<Q", len(rest)) + rest + self.tensors)
+        elif kind == bytes([ONNX]):
+            path = self.path.with_suffix(".onnx")
+            path.write_bytes(rest)
+        elif kind == bytes([YAML]):
+            path = self.vocos
+            (path / "config.yaml").write_bytes(rest)
         else:
             self.path.write_bytes(rest)
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         try:
-            plan(fold(read_network(read_checkpoint(self.path), {})), [1])
+            plan(fold(read_network(read_checkpoint(path), {})), [1])
         except CompileError as error:
             text = str(error)
             assert "\n" not in text and text.isprintable() and len(text) < 1000, repr(text)
