@@ -4,8 +4,8 @@
     python3 -m tests.fuzz.checkpoint_atheris [options of libFuzzer] CORPUS
 
 An input's first byte says what the others are: a whole file; a pickle, which gets a good container; the text of a
-safetensors header; an ONNX file; or the config.yaml beside a good pytorch_model.bin. The first command mutates inputs by
-a fixed recipe. The second needs atheris (pip install atheris), which looks which mutations reach new code.
+safetensors header; an ONNX file; or the config.yaml beside a good pytorch_model.bin. The first command mutates inputs
+by a fixed recipe. The second needs atheris (pip install atheris), which looks which mutations reach new code.
 """
 
 from __future__ import annotations
