@@ -230,7 +230,7 @@ def _network_sources(plan: Plan, options: Options) -> list[Path]:
         found.append(network / "vocosc_branches.h")
     if options.link == "libs":
         return [*found, TEMPLATES / "libs/vocosc_network_libs.c"]
-    names = ["chunk", "epilogues", "fft", "network", "steps", "vector", "vector_math"]
+    names = ["chunk", "epilogues", "fft", "fma", "network", "steps", "vector", "vector_math"]
     names += [f"format_{kernel}" for kernel in sorted({kernel.format.name for kernel in plan.kernels})]
     names += [header for isa in options.isas for header in (f"vector_{isa.name}", *isa.headers)]
     return [*found, *(network / f"vocosc_{name}.h" for name in names)]

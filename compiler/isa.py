@@ -149,6 +149,19 @@ PORTABLE = Isa(
     stack_bytes=(896, 896, 1024),
     flags=("-fno-tree-vectorize",),  # vectorised it would be no faster, but with integer weights four times as large
 )
+# Vectors of 128 bits without a fused multiply-add, which is emulated: a tile of floats is 40 instructions for each of its
+# accumulators, so that few suffice.
+SSE2 = Isa(
+    name="sse2",
+    number=8,
+    text="SSE2, as every x86-64 has it: fused multiply-adds are emulated",
+    lanes=4,
+    tiles=(Tile(1, (4,)), *(Tile(rows, (2,)) for rows in (2, 3, 4))),
+    block_panels=4,
+    code_bytes=20_000,
+    stack_bytes=(1280, 1280, 1280),
+    headers=("simd128_types", "vector_simd128"),
+)
 AVX2 = Isa(
     name="avx2",
     number=2,
@@ -245,10 +258,10 @@ MVE = dataclasses.replace(
 # OpenBLAS and FFTW3, in place of kernels of our own: alone in its build, and not bit for bit
 LIBS = Isa(name="libs", number=4, text="OpenBLAS and FFTW3 (--link libs): not bit for bit")
 
-ISAS = (PORTABLE, AVX2, AVX512, LIBS, NEON, DSP, MVE)  # in C, by their numbers
+ISAS = (PORTABLE, AVX2, AVX512, LIBS, NEON, DSP, MVE, SSE2)  # in C, by their numbers
 
 TARGETS = {
-    "x86-64": (PORTABLE, AVX2, AVX512),
+    "x86-64": (PORTABLE, SSE2, AVX2, AVX512),
     "aarch64": (PORTABLE, NEON),
     "aarch64-dotprod": (PORTABLE, NEON_DOT_PRODUCT),
     "armv7e-m": (DSP,),

@@ -36,7 +36,10 @@ FORMAT = {
 }
 INSTRUCTION_SET = {
     "templates/network/vocosc_vector_fma128.h": EXTENSIONS / "vocosc_vector_fma128.h",
-    "compiler/isa.py": [("ISAS = (", ISA_ROW), ('"x86-64": (PORTABLE, AVX2, AVX512)', '"x86-64": (PORTABLE, FMA128)')],
+    "compiler/isa.py": [
+        ("ISAS = (", ISA_ROW),
+        ('"x86-64": (PORTABLE, SSE2, AVX2, AVX512)', '"x86-64": (PORTABLE, FMA128)'),
+    ],
 }
 OPERATION = {  # an epilogue: ReLU in GELU's place
     "compiler/forward.py": [

@@ -93,7 +93,7 @@ def test_the_selftest_passes_on_every_target(vocoder: Vocoder, full: Vocoder) ->
     assert np.array_equal(stream, new), "the stream is not reset"
 
 
-@pytest.mark.parametrize("target", ["portable", "avx2", "avx512"])
+@pytest.mark.parametrize("target", ["portable", "sse2", "avx2", "avx512"])
 def test_targets_give_the_same_bits(vocoder: Vocoder, full: Vocoder, target: str) -> None:
     if target not in vocoder.targets:
         stream = np.zeros(vocoder.stream_bytes, np.uint8)

@@ -2,7 +2,7 @@
  * Vectors of float, one set of operations for every instruction set.
  *
  * The kernels are compiled once per instruction set; vocosc_network_ISA.c says which, and the set's own header defines:
- *   VEC_LANES                      floats in a vector: 1 (portable, CUDA), 4 (NEON), 8 (AVX2), 16 (AVX-512)
+ *   VEC_LANES                      floats in a vector: 1 (portable, CUDA), 4 (SSE2, WebAssembly, NEON), 8 (AVX2), 16 (AVX-512)
  *   vec, vec_bits                  floats, and the same lanes as 32-bit integers
  *   vec_load, vec_store            any alignment
  *   vec_load_half                  of IEEE binary16 as uint16_t, widened exactly
