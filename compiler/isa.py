@@ -149,8 +149,8 @@ PORTABLE = Isa(
     stack_bytes=(896, 896, 1024),
     flags=("-fno-tree-vectorize",),  # vectorised it would be no faster, but with integer weights four times as large
 )
-# Vectors of 128 bits without a fused multiply-add, which is emulated: a tile of floats is 40 instructions for each of its
-# accumulators, so that few suffice.
+# Vectors of 128 bits without a fused multiply-add, which is emulated: a tile of floats takes 40 instructions for each
+# of its accumulators, so that few suffice.
 SSE2 = Isa(
     name="sse2",
     number=8,
