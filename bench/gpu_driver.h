@@ -19,6 +19,23 @@ struct CUgraphExec_st;
 typedef struct CUstream_st *gpu_stream;
 typedef struct CUevent_st *gpu_event;
 typedef unsigned long long gpu_address;
+struct CUmod_st;
+struct CUfunc_st;
+
+/* CUlaunchAttribute and CUlaunchConfig */
+typedef struct {
+  int id;
+  int padding;
+  int value[16];
+} gpu_launch_attribute;
+typedef struct {
+  unsigned grid[3];
+  unsigned block[3];
+  unsigned shared_bytes;
+  gpu_stream stream;
+  gpu_launch_attribute *attributes;
+  unsigned attribute_count;
+} gpu_launch_config;
 
 static struct {
   int (*cuInit)(unsigned flags);
@@ -43,6 +60,9 @@ static struct {
   int (*cuStreamEndCapture)(gpu_stream stream, struct CUgraph_st **graph);
   int (*cuGraphInstantiateWithFlags)(struct CUgraphExec_st **exec, struct CUgraph_st *graph, unsigned long long flags);
   int (*cuGraphLaunch)(struct CUgraphExec_st *exec, gpu_stream stream);
+  int (*cuModuleLoadData)(struct CUmod_st **module, const void *image);
+  int (*cuModuleGetFunction)(struct CUfunc_st **function, struct CUmod_st *module, const char *name);
+  int (*cuLaunchKernelEx)(const gpu_launch_config *config, struct CUfunc_st *function, void **parameters, void **extra);
 } gpu;
 
 /* Says what a call of the driver's returned, and ends the program, unless it was 0. */
@@ -83,6 +103,9 @@ static inline int gpu_open(void) {
       "cuStreamEndCapture",
       "cuGraphInstantiateWithFlags",
       "cuGraphLaunch",
+      "cuModuleLoadData",
+      "cuModuleGetFunction",
+      "cuLaunchKernelEx",
   };
   enum { COUNT = sizeof names / sizeof *names };
   _Static_assert(COUNT == sizeof gpu / sizeof(void *), "one name a function, in their order");

@@ -21,6 +21,7 @@ try:
     from .checkpoint import read_checkpoint
     from .compile import compile_network
     from .config import Config
+    from .cuda import parse_tuning
     from .emit import Options
     from .errors import CompileError, printable
     from .fold import fold
@@ -190,6 +191,11 @@ def _parser() -> _Parser:
     )
     parser.add_argument("--batch", type=_whole, metavar="N", help="with --target cuda: streams of a call")
     parser.add_argument(
+        "--gpu-tune",
+        metavar="early,half,processors=N",
+        help="with --target cuda: kernels of another making, for a GPU to judge",
+    )
+    parser.add_argument(
         "--link",
         default="none",
         choices=["none", "libs"],
@@ -261,12 +267,15 @@ def _options(arguments: argparse.Namespace) -> Options:
         check=arguments.check,
         gpus=(ARCHITECTURES if arguments.gpu is None else _gpus(arguments.gpu)) if is_cuda else (),
         batch=1 if arguments.batch is None else arguments.batch,
+        tuning=arguments.gpu_tune or "",
     )
-    for option in ("gpu", "batch"):
+    for option in ("gpu", "batch", "gpu_tune"):
         if getattr(arguments, option) is not None and not is_cuda:
-            raise CompileError(f"--{option}: goes with --target cuda")
+            raise CompileError(f"--{option.replace('_', '-')}: goes with --target cuda")
     if is_cuda and options.weights != "incbin":
         raise CompileError("--target cuda: works with --weights incbin only")
+    if options.link == "libs" and parse_tuning(options.tuning).half:
+        raise CompileError("--gpu-tune half: does not work with --link libs, as cuBLAS takes floats")
     if options.link == "libs" and options.precision != "f32":
         raise CompileError(f"--link libs: works with --precision f32 only, not {options.precision}")
     if options.link == "libs" and not (options.baked and not options.no_libc):

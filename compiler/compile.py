@@ -15,7 +15,7 @@ from .bounds import check_bounds
 from .budget import check_budget
 from .build import build, build_shared
 from .calibrate import calibrate
-from .cuda import plan_device
+from .cuda import parse_tuning, plan_device
 from .cuda_libs import add_libraries
 from .emit import KERNELS, Options, emit, emit_kernels
 from .golden import golden_hash
@@ -57,7 +57,7 @@ def compile_network(
         digest = hashlib.sha256(b"".join(log_mel.tobytes() for log_mel in log_mels)).hexdigest()
         options = dataclasses.replace(options, calibration=digest)
     tables = pack_matrices(network) if options.link == "libs" else pack(network, options.precision, fed)
-    device = plan_device(layout, options.batch) if options.gpus else None
+    device = plan_device(layout, options.batch, parse_tuning(options.tuning)) if options.gpus else None
     if device and options.link == "libs":
         device = add_libraries(device, layout)
 

@@ -23,7 +23,7 @@ from .network import Operation
 from .plan import Area, Plan
 
 MAX_BATCH = 128  # the first kernel's parameter holds the jobs: 3 KB of the 4 KB that every driver takes
-PROCESSORS = 132  # multiprocessors of the chip that grids are cut for (H100, H200); others take them in turn
+PROCESSORS = 132  # of the chip that grids are cut for, if not told otherwise (H100, H200); others take them in turn
 LANES = 32
 LANE_INPUTS = 8
 MAX_COLUMNS = 4  # outputs of a lane: times the rows they must not be more than the lanes, which share their sums
@@ -40,6 +40,29 @@ FLUSH_THREADS = 256
 LIBRARY_THREADS = 128  # of the kernels between the libraries' steps
 WARP_INPUTS = LANES * LANE_INPUTS
 ALIGNMENT = 256  # bytes, of tables, scratch and slots
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a GPU has to judge. Of these the first two leave the audio's bits alone."""
+
+    early: bool = False  # a kernel lets the next one start before it waits itself, not after
+    processors: int = PROCESSORS  # multiprocessors that grids are cut for
+    half: bool = False  # `hidden` is kept in halves: less to read, and 60 dB from what floats give
+
+
+def parse_tuning(text: str) -> Tuning:
+    """Of --gpu-tune: words, and processors=N, with commas between. Raises CompileError."""
+    found = Tuning()
+    for word in filter(None, text.split(",")):
+        name, _, value = word.partition("=")
+        if name == "processors" and value.isdecimal() and int(value) > 0:
+            found = replace(found, processors=int(value))
+        elif name in ("early", "half") and not value:
+            found = replace(found, **{name: True})
+        else:
+            raise CompileError(f"--gpu-tune {word}: there are early, half and processors=N")
+    return found
 
 
 @dataclass(frozen=True)
@@ -110,6 +133,7 @@ class Device:
     steps: tuple[Step, ...]
     batch: int
     is_half: bool
+    tuning: Tuning
     rows: int  # frames that a thread block takes at a time
     passes: int
     tile_jobs: int
@@ -140,7 +164,7 @@ class Device:
 
     @property
     def strides(self) -> dict[str, int]:
-        """Floats from one frame's row to the next: whole float4."""
+        """Values from one frame's row to the next: whole float4, or as many bytes of halves."""
         return {name: round_up(width, 4) for name, width in self.widths.items()}
 
     @property
@@ -169,7 +193,7 @@ class Device:
         return _bytes_of(self.scratch)
 
 
-def plan_device(plan: Plan, batch: int) -> Device:
+def plan_device(plan: Plan, batch: int, tuning: Tuning = Tuning()) -> Device:
     """Plans and packs a model for calls of up to `batch` streams. The weights are float for f32, else halves.
 
     Raises CompileError for what the kernels cannot run.
@@ -178,7 +202,7 @@ def plan_device(plan: Plan, batch: int) -> Device:
         raise CompileError(f"--batch {batch}: a call has 1 to {MAX_BATCH} streams")
     config, left, is_half = plan.config, plan.left, plan.precision != "f32"
     steps = fuse(plan.network)
-    products = _products(steps)
+    products = _products(steps, tuning.processors)
     hidden = next(op.outputs for step in steps for op in step.products if "hidden" in step.writes)
     widths = {"MELS": config.n_mels, "DIM": plan.dim, "HIDDEN": hidden, "BINS": plan.bins}
     mels, dim = round_up(config.n_mels, 4), round_up(plan.dim, 4)
@@ -187,7 +211,7 @@ def plan_device(plan: Plan, batch: int) -> Device:
     rows = min(rows, SHARED_BYTES * 3 // 4 // (4 * dim), SHARED_BYTES * 3 // 4 // (4 * mels) - left)
     if rows < 1:
         raise CompileError("--target cuda: too wide a layer for the shared memory of a thread block")
-    width = -(-plan.dim // PROCESSORS)
+    width = -(-plan.dim // tuning.processors)
     warps = min(MAX_THREADS // LANES, max(rows, -(-width * rows // LANES)))
     start = Shards(0, plan.dim, width, 1, warps, -(-plan.dim // width))
     tile_jobs = -(-batch // min(batch, MAX_TILES))
@@ -218,6 +242,7 @@ def plan_device(plan: Plan, batch: int) -> Device:
         steps=steps,
         batch=batch,
         is_half=is_half,
+        tuning=tuning,
         rows=rows,
         passes=-(-plan.max_frames // rows),
         tile_jobs=tile_jobs,
@@ -248,23 +273,23 @@ def round_up(count: int, unit: int) -> int:
     return -(-count // unit) * unit
 
 
-def _products(steps: Sequence[Step]) -> dict[str, Shards]:
+def _products(steps: Sequence[Step], processors: int) -> dict[str, Shards]:
     """How the products of each kernel are cut: all alike."""
     found: dict[str, Shards] = {}
     for step in steps:
         for first in step.products[:1]:
             # What multiplies `hidden` reads its padding, too: zeros.
             outputs = round_up(first.outputs, 4) if "hidden" in step.writes else first.outputs
-            cut = _cut(step.name, first.taps * round_up(first.inputs, 4), outputs, len(step.products))
+            cut = _cut(step.name, first.taps * round_up(first.inputs, 4), outputs, len(step.products), processors)
             if found.setdefault(step.kernel, cut) != cut:
                 raise CompileError(f"--target cuda: {step.name}: differs in shape from what {step.kernel} does before")
     return found
 
 
-def _cut(name: str, inputs: int, outputs: int, parts: int) -> Shards:
+def _cut(name: str, inputs: int, outputs: int, parts: int, processors: int) -> Shards:
     """Cuts a product. With two parts, an output is two: first come the shard's groups of the one, then the other's."""
     splits = -(-inputs // WARP_INPUTS)
-    wanted = -(-outputs // PROCESSORS)
+    wanted = -(-outputs // processors)
     groups = -(-wanted // MAX_COLUMNS)
     columns = -(-wanted // groups)
     found = Shards(inputs, outputs, columns, groups * parts, splits, -(-outputs // (columns * groups)), parts)

@@ -59,6 +59,7 @@ class Options:
     calibration: str = ""  # sha256 of the log-mels that integer weights are rounded for
     gpus: tuple[int, ...] = ()  # architectures, with --target cuda; `target` then names the CPU's part
     batch: int = 1  # streams of a call on a GPU
+    tuning: str = ""  # of its kernels, as --gpu-tune has it
 
     @property
     def isas(self) -> tuple[Isa, ...]:
@@ -79,6 +80,7 @@ class Options:
     def text(self) -> str:
         """The options as they are typed, but for the name and the chunk sizes."""
         cuda = f"cuda --gpu {','.join(map(str, self.gpus))} --batch {self.batch}"
+        cuda += f" --gpu-tune {self.tuning}" if self.tuning else ""
         return (
             f"--precision {self.precision} --target {cuda if self.gpus else self.target} --link {self.link} "
             f"--weights {self.weights}{' --no-libc' if self.no_libc else ''}"

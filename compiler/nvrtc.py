@@ -14,6 +14,7 @@ from pathlib import Path
 from .errors import CompileError
 
 ARCHITECTURES = (80, 86, 89, 90, 100)
+LEAST_ARCHITECTURE = 75  # what the kernels are written for
 OVERLAPPING = 90  # the first architecture with programmatic dependent launch
 PACKAGE = "nvidia-cuda-nvrtc-cu12==12.9.86"  # CUDA 12's, whose machine code drivers of CUDA 12.0 take
 LIBRARY_VARIABLE = "NVRTC_LIBRARY"  # an environment variable that names the library, instead of the places below
@@ -82,12 +83,12 @@ class Nvrtc:
 
     @property
     def architectures(self) -> tuple[int, ...]:
-        """Those that it compiles for."""
+        """Those that it compiles these kernels for."""
         count = ctypes.c_int()
         self._library.nvrtcGetNumSupportedArchs(ctypes.byref(count))
         found = (ctypes.c_int * count.value)()
         self._library.nvrtcGetSupportedArchs(found)
-        return tuple(found)
+        return tuple(architecture for architecture in found if architecture >= LEAST_ARCHITECTURE)
 
     def compile(self, source: str, files: Mapping[str, str], architecture: int, *, is_ptx: bool = False) -> Image:
         """Compiles the file `source` of `files`, the others being its headers."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.cuda import plan_device
+from compiler.cuda import parse_tuning, plan_device
 from compiler.cuda_libs import add_libraries
 from compiler.emit import KERNELS, Options, emit_kernels
 from compiler.nvrtc import Nvrtc
@@ -41,11 +41,18 @@ SHAPES = {
 
 
 def kernel_sources(
-    checkpoint: Path, name: str, chunks: Sequence[int], precision: str = "f32", batch: int = 1, *, link: str = "none"
+    checkpoint: Path,
+    name: str,
+    chunks: Sequence[int],
+    precision: str = "f32",
+    batch: int = 1,
+    *,
+    link: str = "none",
+    tuning: str = "",
 ) -> Any:
     """The plan, the device's plan and the CUDA sources (name to text) of a checkpoint."""
     layout = plan(folded(checkpoint), chunks, precision, libraries=link == "libs")
-    device = plan_device(layout, batch)
+    device = plan_device(layout, batch, parse_tuning(tuning))
     if link == "libs":
         device = add_libraries(device, layout)
     options = Options(name=name, precision=precision, gpus=(80,), batch=batch)

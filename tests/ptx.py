@@ -252,6 +252,11 @@ class Translator:
         ordered = f" && !ptx_is_nan({a}) && !ptx_is_nan({b})" if kind[0] == "f" and name == "ne" else ""
         return f"{operands[0].lstrip('%')} = {a} {COMPARISONS[name]} {b}{ordered};"
 
+    def _bfi(self, parts: Sequence[str], kind: str, operands: Sequence[str], opcode: str) -> str:
+        values = [self._value(operands[1], kind), self._value(operands[2], kind)]
+        counts = [self._value(operand, "u32") for operand in operands[3:]]
+        return self._assign(operands[0], kind, f"ptx_insert({', '.join([*values, *counts])})")
+
     def _min(self, parts: Sequence[str], kind: str, operands: Sequence[str], opcode: str) -> str:
         a, b = (self._value(operand, kind) for operand in operands[1:])
         return self._assign(operands[0], kind, f"ptx_{parts[0]}({a}, {b})")
@@ -270,7 +275,7 @@ class Translator:
         if kind == "f16" and to == "f32" and not modes:
             return self._assign(operands[0], to, f"shim_widen({self._value(operands[1], 'b16')})")
         if to == "f16" and kind == "f32" and modes == ["rn"]:
-            return self._assign(operands[0], "b16", f"ptx_narrow({self._value(operands[1], kind)})")
+            return self._assign(operands[0], "b16", f"narrow({self._value(operands[1], kind)})")
         if modes and not (modes == ["rn"] and to == "f32" and kind[0] != "f"):
             raise UnknownPtxError(f"{self._kernel}: {opcode}")
         value = f"({c_type(to)}){self._narrow(operands[1], kind)}"
@@ -292,6 +297,12 @@ class Translator:
                 raise UnknownPtxError(f"{self._kernel}: {opcode}")
             as_it_is, address = self._site("acquire", f"{opcode} {operands[1]}"), self._address(operands[1], opcode)
             return self._assign(names[0], kind, f"ptx_acquire({address}, {as_it_is})")
+        if "relaxed" in parts:
+            if opcode not in ("ld.relaxed.gpu.global.v4.u32", "ld.relaxed.sys.global.u32"):
+                raise UnknownPtxError(f"{self._kernel}: {opcode}")
+            call = f"ptx_look_{parts[2]}<{len(names)}>({self._address(operands[1], opcode)})"
+            looks = [self._assign(name, kind, f"ptx_value[{i}]") for i, name in enumerate(names)]
+            return f"{{ const auto ptx_value = {call}; {' '.join(looks)} }}"
         space = {"shared": "shared", "param": "parameter"}.get(parts[1], "global")
         if set(parts[1:-1]) - {"shared", "param", "global", "v2", "v4"}:
             raise UnknownPtxError(f"{self._kernel}: {opcode}")
@@ -306,6 +317,12 @@ class Translator:
                 raise UnknownPtxError(f"{self._kernel}: {opcode}")
             as_it_is, address = self._site("release", f"{opcode} {operands[0]}"), self._address(operands[0], opcode)
             return f"ptx_release({address}, {values[0]}, {as_it_is});"
+        if "relaxed" in parts:
+            if opcode not in ("st.relaxed.gpu.global.u32", "st.relaxed.sys.global.u32"):
+                raise UnknownPtxError(f"{self._kernel}: {opcode}")
+            return f"ptx_show_{parts[2]}({self._address(operands[0], opcode)}, {values[0]});"
+        if opcode == "st.shared::cluster.u32":
+            return f"ptx_store_cluster({self._address(operands[0], opcode)}, {values[0]});"
         if set(parts[1:-1]) - {"shared", "global", "v2", "v4"}:
             raise UnknownPtxError(f"{self._kernel}: {opcode}")
         c, address = c_type(kind), self._address(operands[0], opcode)
@@ -316,6 +333,17 @@ class Translator:
         if opcode != "bar.sync" or operands != ["0"]:
             raise UnknownPtxError(f"{self._kernel}: {opcode} {operands}")
         return f"if ({self._site('barrier', opcode)}) shim_barrier();"
+
+    def _mapa(self, parts: Sequence[str], kind: str, operands: Sequence[str], opcode: str) -> str:
+        if opcode != "mapa.shared::cluster.u32":
+            raise UnknownPtxError(f"{self._kernel}: {opcode}")
+        address, block = (self._value(operand, kind) for operand in operands[1:])
+        return self._assign(operands[0], kind, f"ptx_address_in({address}, {block})")
+
+    def _barrier(self, parts: Sequence[str], kind: str, operands: Sequence[str], opcode: str) -> str:
+        if opcode not in ("barrier.cluster.arrive", "barrier.cluster.wait"):
+            raise UnknownPtxError(f"{self._kernel}: {opcode}")
+        return f"if ({self._site('barrier', opcode)}) shim_cluster_{parts[2]}();"
 
     def _shfl(self, parts: Sequence[str], kind: str, operands: Sequence[str], opcode: str) -> str:
         # The last are the bits of the lane that stay, and which lanes take part: registers, as a rule, not looked into.

@@ -33,6 +33,7 @@ from tests.objects import (
     sources,
     symbols,
 )
+from tests.sass import LOCAL, disassemble, disassembler, wide_loads_before_any_use
 
 SHARED_BYTES = 48 * 1024  # what a thread block has on every GPU
 
@@ -100,6 +101,30 @@ def test_every_kernel_compiles_without_spilling(nvrtc: Nvrtc, model: str, option
     check_images(images, architectures, {f"model_{launch.step}" for launch in kernels if launch.block})
 
 
+def test_the_assemblers_code_loads_the_weights_first(nvrtc: Nvrtc, tmp_path: Path) -> None:
+    """Before a kernel waits for anything: a load's result, or the kernel before. And no register is in memory."""
+    if disassembler() is None:
+        pytest.skip("no nvdisasm here")
+    checkpoint, architectures = builds.checkpoint(MODELS["published"]), every((80, 90, 100), (90,))
+    for precision, tuning, loads in every(
+        [("f16", "", 1), ("f32", "", 2), ("f16", "early,half", 1), ("w8", "processors=58", 1)], [("f16", "early", 1)]
+    ):
+        _, device, files = kernel_sources(checkpoint, "model", (1, 5), precision, tuning=tuning)
+        for architecture in architectures:
+            image = nvrtc.compile(f"model_{KERNELS}", files, architecture)
+            code = disassemble(image.code, tmp_path)
+            assert set(code) == {kernel.name for kernel in image.kernels}
+            for name, instructions in code.items():
+                assert not any(one.operation.startswith(LOCAL) for one in instructions), name
+            for step in (step for step in device.steps if step.kernel in ("expand", "contract", "head")):
+                # Each weight of a lane once; what comes before the barrier is under way before what comes after it.
+                expected = device.products[step.kernel].columns * loads
+                found = wide_loads_before_any_use(code[f"model_{step.name}"], "BAR")
+                assert found == (expected, 0), (step.name, architecture, tuning)
+                waits = any(one.operation.startswith("ACQBULK") for one in code[f"model_{step.name}"])
+                assert waits == (architecture >= 90)
+
+
 def test_kernels_that_overlap_wait(nvrtc: Nvrtc, tiny_checkpoint: Path) -> None:
     """From sm_90 on each waits once, before it lets the next one start; before that, the instructions do not exist."""
     _, device, files = kernel_sources(tiny_checkpoint, "tiny", (3,))
@@ -111,6 +136,11 @@ def test_kernels_that_overlap_wait(nvrtc: Nvrtc, tiny_checkpoint: Path) -> None:
         found = re.findall(r"griddepcontrol\.(\w+)", bodies[f"tiny_{launch.step}"])
         expected = ["launch_dependents"] if launch.step == "embed" else ["wait", "launch_dependents"]
         assert found == expected, launch.step
+    _, device, files = kernel_sources(tiny_checkpoint, "tiny", (3,), tuning="early")
+    early = nvrtc.compile(f"tiny_{KERNELS}", files, 90, is_ptx=True).code.decode()
+    assert early.count("griddepcontrol") == new.count("griddepcontrol")
+    orders = re.findall(r"griddepcontrol\.launch_dependents[^.]*?griddepcontrol\.wait", re.sub(r"//.*", "", early))
+    assert len(orders) == len(device.launches) - 1
 
 
 def test_the_single_kernel_hands_over_in_order(nvrtc: Nvrtc, tiny_checkpoint: Path) -> None:
@@ -227,6 +257,9 @@ def test_no_placeholder_is_left(tiny_cuda: Path) -> None:
         (["--batch", "0"], ["--batch 0", "128"]),
         (["--batch", "129"], ["--batch 129", "128"]),
         (["--batch", "x"], ["--batch", "x"]),
+        (["--gpu-tune", "fast"], ["--gpu-tune fast", "early, half and processors=N"]),
+        (["--gpu-tune", "processors=0"], ["--gpu-tune processors=0"]),
+        (["--gpu-tune", "half", "--link", "libs"], ["--gpu-tune half", "--link libs"]),
         (["--link", "libs", "--precision", "f16"], ["--link libs", "f16"]),
         (["--weights", "c"], ["--weights"]),
     ],

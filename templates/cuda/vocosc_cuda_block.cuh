@@ -18,10 +18,17 @@ struct chain_block {
   int shard() const { return block_index(); }
   int first_job() const { return tile_index() * TILE_JOBS; }
   void wait() const {
+//% if device.tuning.early
+    start_next();
+    wait_for_previous();
+//% else
     wait_for_previous();
     start_next();
+//% endif
   }
   void wait_for_nothing() const { start_next(); }
+  /* Loads that come before in the text are under way before others begin: no compiler moves any over a barrier. */
+  void begin_loads() const { barrier(); }
 };
 
 static constexpr int SINGLE_THREADS = ${device.single.block};
@@ -53,6 +60,7 @@ struct single_block {
     barrier();
   }
   void wait_for_nothing() const {}
+  void begin_loads() const {} /* the call is a parameter here, and no load depends on another */
   void done() {
     barrier();
     steps++;

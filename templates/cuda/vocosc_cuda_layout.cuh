@@ -62,6 +62,31 @@ static float *slot(const device_memory &memory, const device_call &call, int job
 /* The call, as the first kernel left it for the others. */
 static const device_call &call_of(const device_memory &memory) { return *(const device_call *)memory.scratch; }
 
+/* Rows of `hidden`: a pointer, what is loaded from and stored to it. */
+//% if device.tuning.half
+struct hidden_row {
+  uint16_t *p;
+  hidden_row operator+(int count) const { return {p + count}; }
+  void set(int i, float value) const { p[i] = narrow(value); }
+};
+static float4 load_floats(hidden_row row) {
+  const uint32_t *words = (const uint32_t *)row.p;
+  const float2 low = widen_halves(words[0]);
+  const float2 high = widen_halves(words[1]);
+  return {low.x, low.y, high.x, high.y};
+}
+//% else
+struct hidden_row {
+  float *p;
+  hidden_row operator+(int count) const { return {p + count}; }
+  void set(int i, float value) const { p[i] = value; }
+};
+static float4 load_floats(hidden_row row) { return load_floats(row.p); }
+//% endif
+static hidden_row hidden(const device_memory &memory, size_t row) {
+  return {(decltype(hidden_row::p))scratch(memory, SCRATCH_HIDDEN) + row * HIDDEN_STRIDE};
+}
+
 static int least(int a, int b) { return a < b ? a : b; }
 
 #endif /* VOCOSC_CUDA_LAYOUT_CUH */

@@ -43,7 +43,8 @@ static __forceinline__ float exchange(float value, int mask) { return __shfl_xor
 /*
  * Programmatic dependent launch: from sm_90 on a kernel may start while the one before it runs. Before
  * wait_for_previous it may read only what no kernel of the chunk writes: the weights. start_next lets the next kernel
- * start in its turn; it comes after the wait, so that never more than two kernels run at once.
+ * start in its turn, once all blocks have called it. Where it comes after the wait, never more than two kernels run at
+ * once; where it comes before, as many as find room, and as each waits for the one before, they end in order.
  */
 static __forceinline__ void wait_for_previous() {
 #if __CUDA_ARCH__ >= 900
@@ -71,9 +72,18 @@ static __forceinline__ void wait_until(const uint32_t *flag, uint32_t value) {
 }
 
 /* 16 bytes at an address of that alignment. */
-static __forceinline__ uint4 load_words(const void *p) { return *(const uint4 *)p; }
 static __forceinline__ float4 load_floats(const float *p) { return *(const float4 *)p; }
 static __forceinline__ void store_floats(float *p, float4 value) { *(float4 *)p = value; }
+
+/* The same of weights: no other access to memory that comes later in the text is begun before. */
+static __forceinline__ uint4 load_words(const void *p) {
+  uint4 words;
+  asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
+               : "l"(p)
+               : "memory");
+  return words;
+}
 
 /* The two halves of a word. */
 static __forceinline__ float2 widen_halves(uint32_t word) {
@@ -82,6 +92,12 @@ static __forceinline__ float2 widen_halves(uint32_t word) {
       : "=f"(values.x), "=f"(values.y)
       : "r"(word));
   return values;
+}
+
+static __forceinline__ uint16_t narrow(float value) {
+  uint16_t half;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half) : "f"(value));
+  return half;
 }
 
 #endif /* VOCOSC_CUDA_MACHINE_H */

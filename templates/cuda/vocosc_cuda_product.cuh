@@ -24,19 +24,18 @@ static void widen(const lane_weights &weights, float w[8]) {
 //% else
 /* A lane's weights of one output: 8 floats. */
 struct lane_weights {
-  float4 first, second;
+  uint4 first, second;
 };
 
 static lane_weights load_weights(const char *p, int lane) {
-  const float *from = (const float *)p;
-  return {load_floats(from + lane * 4), load_floats(from + LANES * 4 + lane * 4)};
+  return {load_words(p + lane * 16), load_words(p + (LANES + lane) * 16)};
 }
 
 static void widen(const lane_weights &weights, float w[8]) {
-  const float values[8] = {weights.first.x,  weights.first.y,  weights.first.z,  weights.first.w,
-                           weights.second.x, weights.second.y, weights.second.z, weights.second.w};
+  const uint32_t values[8] = {weights.first.x,  weights.first.y,  weights.first.z,  weights.first.w,
+                              weights.second.x, weights.second.y, weights.second.z, weights.second.w};
 #pragma unroll
-  for (int i = 0; i < 8; i++) w[i] = values[i];
+  for (int i = 0; i < 8; i++) w[i] = __uint_as_float(values[i]);
 }
 //% endif
 

@@ -39,6 +39,7 @@ static void multiply_rows(const block &part, shared_floats arena, size_t table, 
   const shared_floats partial = slice(arena, FLOATS, shard::PARTIAL_FLOATS);
   shard product;
   product.load(part, table);
+  if (!IS_FIRST) part.begin_loads();
   const int count = part.call.count;
   const int frames = part.call.frames;
   IS_FIRST ? part.wait_for_nothing() : part.wait();
@@ -168,8 +169,7 @@ enum { EXPAND_FLOATS = ROWS_FLOATS + expand_shard::PARTIAL_FLOATS };
 template <typename block>
 static void expand(const block &part, shared_floats arena, size_t table) {
   const auto store = [&](const expand_shard &product, shared_floats partial, size_t row) {
-    float *to = scratch(part.memory, SCRATCH_HIDDEN) + row * HIDDEN_STRIDE;
-    if (product.channel < HIDDEN_STRIDE) to[product.channel] = vec_gelu(product.finish(partial, 0));
+    if (product.channel < HIDDEN_STRIDE) hidden(part.memory, row).set(product.channel, vec_gelu(product.finish(partial, 0)));
   };
   multiply_norm<expand_shard>(part, arena, table, SCRATCH_CONVOLVED, store);
 }
@@ -190,6 +190,7 @@ static void contract(const block &part, shared_floats arena, size_t layer, bool 
   const int channel = product.channel;
   channel_taps taps = {};
   if (has_next && row < ROWS && channel < DIM) taps.load(table(memory, next_conv), channel);
+  part.begin_loads();
   const int count = call.count;
   const int frames = call.frames;
   /* No other step of the chunk writes this history: the first stream's may be read before the wait. */
@@ -204,7 +205,7 @@ static void contract(const block &part, shared_floats arena, size_t layer, bool 
     const bool is_used = row < rows && channel < DIM;
     if (has_next && frame == 0 && job > first_job) load_window<contract_shard::WIDTH>(part, window, history);
     float value = is_used ? *x : 0.0f;
-    product.multiply(part, scratch(memory, SCRATCH_HIDDEN) + first * HIDDEN_STRIDE, HIDDEN_STRIDE, rows, partial);
+    product.multiply(part, hidden(memory, first), HIDDEN_STRIDE, rows, partial);
     barrier();
     if (is_used) value += product.finish(partial, 0);
     if (has_next) {

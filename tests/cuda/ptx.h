@@ -54,6 +54,12 @@ static inline number ptx_shr(number a, uint32_t count) {
   return (number)(a >> count);
 }
 
+/* The lowest `count` bits of a in the place of those of b from `first` on. */
+static inline uint32_t ptx_insert(uint32_t a, uint32_t b, uint32_t first, uint32_t count) {
+  const uint32_t mask = ptx_shl(count >= 32 ? ~0u : (1u << count) - 1, first);
+  return (ptx_shl(a, first) & mask) | (b & ~mask);
+}
+
 /* ---- memory ------------------------------------------------------------------------------------------------------ */
 
 /* Whether the memory that a kernel may touch is this; see shim.cpp. */
@@ -132,6 +138,44 @@ static inline void ptx_release(uint64_t flag, uint32_t value, bool is_release) {
 static inline uint32_t ptx_acquire(uint64_t flag, bool is_acquire) {
   shim_check_access(flag, sizeof(uint32_t));
   return shim_poll((const uint32_t *)flag, is_acquire);
+}
+
+/*
+ * Relaxed accesses: every word for itself, at the scope of the GPU. With the host (sys) a word is the memory's own,
+ * which another thread of the process may write at any time.
+ */
+template <int COUNT>
+static inline std::array<uint32_t, COUNT> ptx_look_gpu(uint64_t address) {
+  std::array<uint32_t, COUNT> value;
+  shim_check_access(address, sizeof value);
+  shim_look((const uint32_t *)address);
+  for (int i = 0; i < COUNT; i++) value[i] = shim_value_of((const uint32_t *)address + i);
+  return value;
+}
+template <int COUNT>
+static inline std::array<uint32_t, COUNT> ptx_look_sys(uint64_t address) {
+  static_assert(COUNT == 1, "a word");
+  return {__atomic_load_n((const uint32_t *)address, __ATOMIC_ACQUIRE)};
+}
+static inline void ptx_show_gpu(uint64_t address, uint32_t value) {
+  shim_check_access(address, sizeof value);
+  shim_show_word((uint32_t *)address, value);
+}
+static inline void ptx_show_sys(uint64_t address, uint32_t value) {
+  __atomic_store_n((uint32_t *)address, value, __ATOMIC_RELEASE);
+}
+
+/* Shared memory of another block of the cluster, the blocks that run together: its number is above the address. */
+static inline uint32_t ptx_address_in(uint32_t address, uint32_t block) { return address | block << 27; }
+static inline void ptx_store_cluster(uint64_t address, uint32_t value) {
+  const uint64_t own = address & 0x7ffffff;
+  shim_array &array = ptx_shared(own, sizeof value);
+  const int place = shim_current.place;
+  shim_current.place = (int)(address >> 27);
+  shim_cell &cell = array.at((long)(own & 0xffffff) / 4);
+  shim_current.place = place;
+  cell.value = ptx_bits<float>(value);
+  cell.written = UINT64_MAX; /* when is not looked into */
 }
 
 #endif /* VOCOSC_TESTS_PTX_H */

@@ -35,11 +35,11 @@ struct fiber {
   float given[2]; /* of this shuffle and the one before */
   int masks[2];
   unsigned exchanges;
-  const uint32_t *flag; /* that it waits for, until it is at least a value or, if it polls, another one */
+  const uint32_t *flag; /* that it waits for, until it is at least a value; null: for anything new */
   uint32_t value;
-  bool polls;
-  const uint32_t *polled; /* the flag that it looked at last, with nothing done since, and what it saw */
-  uint32_t seen;
+  const uint32_t *polled; /* the word that it looked at last, with nothing done since, and how much was there then */
+  uint64_t seen;
+  uint32_t clusters; /* barriers of the cluster that it arrived at */
 };
 
 fiber all_fibers[MAX_BLOCKS][MAX_THREADS];
@@ -104,12 +104,12 @@ void resume(int thread) {
 /* ---- shared memory of the GPU: see shim.h ---- */
 
 struct region {
-  uint32_t *words;
+  uint16_t *words; /* halves are the least that kernels write */
   size_t count;
 };
 /* The shared memory as somebody sees it, and for each word the time it was written. */
 struct view {
-  std::vector<uint32_t> words;
+  std::vector<uint16_t> words;
   std::vector<uint64_t> times;
 };
 struct published_flag {
@@ -124,6 +124,8 @@ std::vector<region> regions;
 view views[MAX_BLOCKS];
 std::map<const uint32_t *, published_flag> published;
 uint64_t write_time;
+uint64_t publications; /* how often something was shown to other blocks */
+uint32_t arrivals;     /* of threads at barriers of the cluster */
 
 /* Notes what the block that runs has written. */
 void collect_writes() {
@@ -140,7 +142,7 @@ void collect_writes() {
 
 /* Lets the block that runs see its view. */
 void show(const view &own) {
-  const uint32_t *from = own.words.data();
+  const uint16_t *from = own.words.data();
   for (const region &r : regions) {
     memcpy(r.words, from, r.count * sizeof *from);
     from += r.count;
@@ -162,29 +164,24 @@ void start_views(int blocks) {
   for (const region &r : regions) initial.words.insert(initial.words.end(), r.words, r.words + r.count);
   initial.times.resize(initial.words.size());
   write_time = 0;
+  arrivals = 0;
   published.clear();
   for (int i = 0; i < blocks; i++) views[i] = initial;
-}
-
-uint32_t value_of(const uint32_t *flag) {
-  const auto found = published.find(flag);
-  return found != published.end() ? found->second.value : *flag;
 }
 
 /* The block that runs sees what came before a flag. */
 void see(const uint32_t *flag) {
   const auto found = published.find(flag);
-  if (found == published.end()) return;
+  if (found == published.end() || found->second.seen.words.empty()) return;
   collect_writes();
   merge(views[shim_current.place], found->second.seen);
   show(views[shim_current.place]);
 }
 
-/* Whether what the flag's fiber waits for is there; if it does not look for itself, the block sees what came before. */
+/* Whether what the fiber waits for is there; if it is a flag, the block sees what came before. */
 bool is_reached(const fiber &f) {
-  const uint32_t value = value_of(f.flag);
-  if (f.polls) return value != f.value;
-  if ((int32_t)(value - f.value) < 0) return false;
+  if (f.flag == nullptr) return publications != f.seen;
+  if ((int32_t)(shim_value_of(f.flag) - f.value) < 0) return false;
   see(f.flag);
   return true;
 }
@@ -211,6 +208,8 @@ void start_block(int threads) {
   for (int i = 0; i < threads; i++) {
     fibers[i].at = READY;
     fibers[i].exchanges = 0;
+    fibers[i].clusters = 0;
+    fibers[i].polled = nullptr;
   }
   if (before_wait != nullptr) before_wait();
 }
@@ -299,30 +298,59 @@ void shim_publish(uint32_t *flag, uint32_t value) {
   *flag = value;
   collect_writes();
   published[flag] = {value, views[shim_current.place]};
+  publications++;
 }
 
 void shim_wait_until(const uint32_t *flag, uint32_t value) {
   fiber &self = fibers[shim_current.thread];
   self.flag = flag;
   self.value = value;
-  self.polls = false;
   yield(AT_FLAG);
 }
 
-void shim_write_flag(uint32_t *flag, uint32_t value) { *flag = value; }
+void shim_write_flag(uint32_t *flag, uint32_t value) {
+  *flag = value;
+  publications++;
+}
 
-uint32_t shim_poll(const uint32_t *flag, bool is_acquire) {
+void shim_show_word(uint32_t *word, uint32_t value) {
+  *word = value;
+  published[word] = {value, {}};
+  publications++;
+}
+
+uint32_t shim_value_of(const uint32_t *word) {
+  const auto found = published.find(word);
+  return found != published.end() ? found->second.value : *word;
+}
+
+void shim_look(const uint32_t *word) {
   fiber &self = fibers[shim_current.thread];
-  if (self.polled == flag) {
-    self.flag = flag;
-    self.value = self.seen;
-    self.polls = true;
+  if (self.polled == word) {
+    self.flag = nullptr;
     yield(AT_FLAG);
   }
-  self.polled = flag;
-  self.seen = value_of(flag);
+  self.polled = word;
+  self.seen = publications;
+}
+
+uint32_t shim_poll(const uint32_t *flag, bool is_acquire) {
+  shim_look(flag);
+  const uint32_t value = shim_value_of(flag);
   if (is_acquire) see(flag);
-  return self.seen;
+  return value;
+}
+
+void shim_cluster_arrive() {
+  arrivals++;
+  fibers[shim_current.thread].clusters++;
+  publications++;
+}
+
+void shim_cluster_wait() {
+  const uint32_t all = (uint32_t)(shim_current.threads * shim_current.blocks);
+  shim_epoch++;
+  shim_wait_until(&arrivals, fibers[shim_current.thread].clusters * all);
 }
 
 void shim_misuse(const char *what, const char *array, long index) { fail(array, index, what); }
@@ -333,7 +361,7 @@ extern "C" void shim_set_shared_bytes(size_t bytes) { shim_launch_bytes = bytes;
 /* The memory, in whole words, that the next cooperative kernels share; each call adds some, null forgets all. */
 extern "C" void shim_share(void *memory, size_t bytes) {
   if (memory == nullptr) regions.clear();
-  if (memory != nullptr) regions.push_back({(uint32_t *)memory, bytes / sizeof(uint32_t)});
+  if (memory != nullptr) regions.push_back({(uint16_t *)memory, bytes / sizeof(uint16_t)});
 }
 
 /* The site that is broken in translated PTX, from 1 on; 0: none. */

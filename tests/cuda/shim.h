@@ -47,8 +47,13 @@ extern "C" float shim_exchange(float value, int mask);
 extern "C" void shim_wait_for_previous();
 extern "C" void shim_publish(uint32_t *flag, uint32_t value);
 extern "C" void shim_wait_until(const uint32_t *flag, uint32_t value);
-extern "C" void shim_write_flag(uint32_t *flag, uint32_t value);      /* and nothing of what came before */
-extern "C" uint32_t shim_poll(const uint32_t *flag, bool is_acquire); /* a second look waits until it has changed */
+extern "C" void shim_write_flag(uint32_t *flag, uint32_t value); /* and nothing of what came before */
+extern "C" uint32_t shim_poll(const uint32_t *flag, bool is_acquire);
+extern "C" void shim_look(const uint32_t *word); /* a second look at it waits until something new can be seen */
+extern "C" uint32_t shim_value_of(const uint32_t *word);
+extern "C" void shim_show_word(uint32_t *word, uint32_t value); /* others see it, and nothing of what came before */
+extern "C" void shim_cluster_arrive();
+extern "C" void shim_cluster_wait();
 extern "C" void shim_misuse(const char *what, const char *array, long index);
 
 #define KERNEL(threads) extern "C" void
@@ -188,6 +193,15 @@ static inline void store_floats(shared_floats p, float4 value) {
 static inline float shim_widen(uint32_t half) {
   const float size = __uint_as_float((half & 0x7fffu) << 13) * 0x1p112f;
   return __uint_as_float(__float_as_uint(size) | (half & 0x8000u) << 16);
+}
+/* To the nearest half, of two to the even one; what is too large becomes infinite. */
+static inline uint16_t narrow(float value) {
+  const uint32_t sign = __float_as_uint(value) >> 16 & 0x8000u;
+  const float size = std::fabs(value);
+  if (!(size < 65520.0f)) return (uint16_t)(sign | (size == size ? 0x7c00u : 0x7e00u));
+  const float step = size < 0x1p-14f ? 0x1p-24f : std::ldexp(1.0f, std::ilogb(size) - 10); /* of halves of this size */
+  const float rounded = std::nearbyint(size / step) * step;
+  return (uint16_t)(sign | __float_as_uint(rounded * 0x1p-112f) >> 13);
 }
 static inline float2 widen_halves(uint32_t word) { return {shim_widen(word), shim_widen(word >> 16)}; }
 
