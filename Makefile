@@ -13,6 +13,7 @@ TORCH_PYTHON ?= python3
 NAME ?= vocos
 CHUNK ?= 5
 OUT ?=
+MINUTES ?= 25
 RUNS ?= 1000
 WARMUP ?= 100
 SECONDS ?= 3600
@@ -30,7 +31,7 @@ quoted = '$(subst ','\'',$(1))'
 # C as it is written: what the compiler renders is formatted when it is emitted.
 c_files = $(shell find runtime tests bench examples \( -name '*.[ch]' -o -name '*.cpp' \) -not -path '*/build/*' | xargs grep -LE '^ *//%|\$$\{')
 
-.PHONY: help demo test test-all mutations torture test-gpu fuzz lint lint-python lint-c object bench bench-families bench-firmware bench-gpu tiles quality \
+.PHONY: help demo test test-all mutations torture test-gpu fuzz lint lint-python lint-c object bench bench-families bench-firmware bench-gpu gpu-day tiles quality \
   corpus train test-train clean setup-build setup-test setup-bench setup-quality setup-train setup-corpus
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -86,6 +87,10 @@ tiles: setup-build build/full.ckpt ## every shape of tile, timed on this machine
 bench-gpu: setup-build $(if $(CKPT),,build/full.ckpt) ## [CKPT=FILE] [TORCH_PYTHON=PYTHON]: the GPU's speed, beside a PyTorch that has CUDA, into bench/results
 	@$(python) -m bench.gpu $(call quoted,$(or $(CKPT),build/full.ckpt)) --torch-python $(call quoted,$(TORCH_PYTHON)) --date "$$(date +%F)" \
 	  --results bench/results
+
+gpu-day: setup-build $(if $(CKPT),,build/full.ckpt) build/odd.ckpt ## [CKPT=FILE] [TORCH_PYTHON=PYTHON] [MINUTES=25]: all that a machine with a GPU has to tell, into bench/results; again: goes on
+	@$(python) -m bench.gpu_day $(call quoted,$(or $(CKPT),build/full.ckpt)) --small build/odd.ckpt --minutes $(call quoted,$(MINUTES)) \
+	  --torch-python $(call quoted,$(TORCH_PYTHON)) --date "$$(date +%F)" --results bench/results
 
 quality: setup-quality ## [CKPT=FILE] [SPEECH=DIR] [KEEP=1]: what each precision does to real speech, into build; KEEP=1: into bench/results, too
 	@$(quality_python) -m bench.quality $(call quoted,$(or $(CKPT),$(demo_model))) --speech $(call quoted,$(SPEECH)) --compiler-python $(python) \

@@ -1,7 +1,9 @@
 /*
  * Times a GPU build: rounds in which each of some streams decodes one chunk, then a wait. One JSON object on stdout.
  *
- * gpu CHUNK STREAMS WARMUP RUNS MEMORY CACHE FLAGS
+ * gpu CHUNK STREAMS WARMUP_MS RUNS MEMORY CACHE FLAGS
+ *
+ * Rounds are run for WARMUP_MS milliseconds, which clocks need to rise, and then RUNS are timed.
  *
  * MEMORY  device: mel and audio are in the GPU's memory. pinned: in page-locked memory of the host, which the kernels
  * read and write. host: there, too, but copied (vocosc_cuda_decode_host). CACHE   warm: rounds follow each other. cold:
@@ -119,7 +121,8 @@ static void measure(const settings *s, const vocosc_cuda_chunk *chunks, double i
   gpu_event after;
   GPU(cuEventCreate(&before, 0));
   GPU(cuEventCreate(&after, 0));
-  for (int i = -s->warmup; i < s->runs; i++) {
+  const double warm = now_us() + 1e3 * s->warmup;
+  for (int i = -1; i < s->runs;) {
     prepare_round(s, other, i);
     const double start = now_us();
     queue_round(s, chunks);
@@ -132,13 +135,16 @@ static void measure(const settings *s, const vocosc_cuda_chunk *chunks, double i
     queue_round(s, chunks);
     GPU(cuEventRecord(after, queue));
     must(vocosc_cuda_wait(&cuda, queue));
-    if (i == -s->warmup) first_us = end - start;
-    if (i < 0) continue;
+    if (first_us == 0.0) first_us = end - start;
+    if (i < 0) {
+      if (end >= warm) i = 0;
+      continue;
+    }
     float milliseconds;
     GPU(cuEventElapsedTime(&milliseconds, before, after));
     wall[i] = end - start;
     queued[i] = middle - start;
-    between[i] = (double)milliseconds * 1e3;
+    between[i++] = (double)milliseconds * 1e3;
   }
   const int launches = cuda.uses_single_kernel ? 1
                        : cuda.uses_libraries   ? VOCOSC_CUDA_LIBRARY_STEPS
@@ -152,7 +158,7 @@ static void measure(const settings *s, const vocosc_cuda_chunk *chunks, double i
   printf("  \"graph\": %d, \"overlap\": %d, \"single_kernel\": %d, \"libraries\": %d, \"launches\": %d,\n",
          cuda.uses_graph, cuda.uses_overlap, cuda.uses_single_kernel, cuda.uses_libraries, launches);
   printf("  \"batch\": %d, \"precision\": \"%s\",\n", VOCOSC_CUDA_BATCH, VOCOSC_PRECISION);
-  printf("  \"chunk\": %d, \"streams\": %d, \"memory\": \"%s\", \"cache\": \"%s\", \"warmup\": %d, \"runs\": %d,\n",
+  printf("  \"chunk\": %d, \"streams\": %d, \"memory\": \"%s\", \"cache\": \"%s\", \"warmup_ms\": %d, \"runs\": %d,\n",
          s->chunk, s->streams, s->memory, s->cache, s->warmup, s->runs);
   printf("  \"chunk_ms\": %.3f, \"init_ms\": %.3f, \"first_us\": %.3f,\n",
          (double)s->chunk * VOCOSC_HOP * 1e3 / VOCOSC_SAMPLE_RATE, init_ms, first_us);
@@ -177,7 +183,8 @@ static int run(const settings *s) {
   GPU(cuStreamCreate(&queue, 1));
   const vocosc_cuda_options options = {.flags = VOCOSC_CUDA_ALLOCATE | s->flags,
                                        .slots = s->streams,
-                                       .table = allocate((size_t)s->streams, sizeof(vocosc_cuda_slot))};
+                                       .table = allocate((size_t)s->streams, sizeof(vocosc_cuda_slot)),
+                                       .symbol = gpu_symbol_finder()};
   const double start = now_us();
   must(vocosc_cuda_init(&cuda, &options));
   const double init_ms = (now_us() - start) * 1e-3;
@@ -225,7 +232,7 @@ int main(int count, char **arguments) {
   }
   if (s.chunk < 1 || s.chunk > VOCOSC_MAX_FRAMES || s.streams < 1 || s.warmup < 0 || s.runs < 1 ||
       !is_one_of(s.memory, "device", "pinned", "host") || !is_one_of(s.cache, "warm", "cold", "cold")) {
-    fprintf(stderr, "usage: gpu CHUNK STREAMS WARMUP RUNS device|pinned|host warm|cold FLAGS\n");
+    fprintf(stderr, "usage: gpu CHUNK STREAMS WARMUP_MS RUNS device|pinned|host warm|cold FLAGS\n");
     return 2;
   }
   return run(&s);

@@ -3,6 +3,7 @@
 import argparse
 import ctypes
 import json
+import os
 import re
 import subprocess
 import sys
@@ -32,6 +33,8 @@ from bench.report import aligned, this_machine
 
 SOURCE = Path(__file__).with_name("gpu.c")
 NO_GPU_EXIT = 77
+TIMEOUT = 600  # seconds of one case
+UTTERANCE_MS = 30  # what PyTorch takes an utterance, about: for its warm-up
 NO_GRAPH, NO_OVERLAP, SINGLE_KERNEL, LIBRARIES = 2, 4, 8, 16
 """Options of init, as in NAME_cuda.h."""
 
@@ -112,25 +115,39 @@ def driver_release() -> str | None:
     return done.stdout.split("\n")[0].strip() or None
 
 
-def compile_program(directory: Path, work: Path) -> Path:
-    """`gpu.c` for the object in a directory that the compiler wrote, compiled into `work`. Raises PeerError."""
-    name = host_tool(directory).name
-    source, program = work / f"gpu_{directory.name}.c", work / f"gpu_{directory.name}"
-    source.write_text(SOURCE.read_text().replace("vocosc", name).replace("VOCOSC", name.upper()))
-    flags = ["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O2", "-I", directory, "-I", SOURCE.parent]
-    libraries = ["-lopenblas", "-lfftw3f"] if read_report(directory).get("link") == "libs" else []
-    line = ["gcc", *flags, source, directory / f"lib{name}.a", *libraries, "-ldl", "-lm", "-o", program]
+def compile_with(source: Path, directory: Path | None, work: Path, name: str, *flags: object) -> Path:
+    """A C program, with the object in a directory that the compiler wrote if there is one. Raises PeerError."""
+    text, program, words = source.read_text(), work / name, list(flags)
+    if directory is not None:
+        model = host_tool(directory).name
+        text = text.replace("vocosc", model).replace("VOCOSC", model.upper())
+        words += ["-I", directory, directory / f"lib{model}.a"]
+        words += ["-lopenblas", "-lfftw3f"] if read_report(directory).get("link") == "libs" else []
+    path = work / f"{name}.c"
+    path.write_text(text)
+    standard = ["-std=c11", "-D_POSIX_C_SOURCE=200809L", "-O2", "-I", SOURCE.parent]
+    line = ["gcc", *standard, path, *words, "-ldl", "-lm", "-o", program]
     done = subprocess.run(list(map(str, line)), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         errors = [text for text in done.stderr.splitlines() if "error" in text]
-        raise PeerError(f"gcc cannot compile {SOURCE.name} for {directory}: {(errors or [last_line(done.stderr)])[0]}")
+        raise PeerError(f"gcc cannot compile {source.name}: {(errors or [last_line(done.stderr)])[0]}")
     return program
 
 
-def measure(program: Path, case: Case, warmup: int, runs: int) -> dict[str, Any]:
-    """What `gpu.c` says of a case. Raises PeerError."""
+def compile_program(directory: Path, work: Path, name: str = "") -> Path:
+    """`gpu.c` for the object in a directory that the compiler wrote, compiled into `work`. Raises PeerError."""
+    return compile_with(SOURCE, directory, work, f"gpu_{name or directory.name}")
+
+
+def measure(
+    program: Path, case: Case, warmup: int, runs: int, extra: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """What `gpu.c` says of a case, after `warmup` milliseconds. Raises PeerError."""
     words = [case.chunk, case.streams, warmup, runs, case.memory, case.cache, case.flags]
-    done = subprocess.run([program, *map(str, words)], capture_output=True, text=True, check=False)
+    environment = {**os.environ, **(extra or {})}
+    done = subprocess.run(
+        [program, *map(str, words)], capture_output=True, text=True, check=False, env=environment, timeout=TIMEOUT
+    )
     if done.returncode == NO_GPU_EXIT:
         raise PeerError(last_line(done.stdout))
     if done.returncode != 0:
@@ -258,7 +275,7 @@ def measure_pytorch(
         chunk = max(args.chunks)
         ours = decode_utterance(directory, chunk, args.work)
         facts["snr_db"] = snr_db(peer.decode(Row(chunk, 1))[: ours.size], ours)
-        utterances = max(1, args.runs // FRAMES), max(1, args.warmup // FRAMES)
+        utterances = max(1, args.runs // FRAMES), max(1, args.warmup // UTTERANCE_MS)
         return {
             chunk: peer.run_round(Row(chunk, 1), utterances[1], utterances[0], _quiet) for chunk in args.chunks
         }, facts
@@ -309,7 +326,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--streams", type=positive_list, default=[1, 10, 100, 1000], metavar="N,N", help="at once")
     parser.add_argument("--precision", default="f16", help="of the weights (%(default)s)")
     parser.add_argument("--batch", type=positive, default=32, help="streams a call, for many (%(default)s)")
-    parser.add_argument("--warmup", type=int, default=200, help="untimed rounds a case (%(default)s)")
+    parser.add_argument("--warmup", type=int, default=1000, help="milliseconds of untimed rounds (%(default)s)")
     parser.add_argument("--runs", type=positive, default=2000, help="timed rounds a case (%(default)s)")
     parser.add_argument(
         "--objects",

@@ -124,6 +124,24 @@ static inline int gpu_open(void) {
   return 1;
 }
 
+/* The driver's function of that name, but one that loads PTX alone, as if there were no machine code for the GPU. */
+static inline int gpu_load_ptx(struct CUmod_st **module, const void *image) {
+  enum { NO_BINARY_FOR_GPU = 209 };
+  return memcmp(image, "\177ELF", 4) == 0 ? NO_BINARY_FOR_GPU : gpu.cuModuleLoadData(module, image);
+}
+static inline void *gpu_symbol(void *context, const char *name) {
+  int (*const load)(struct CUmod_st **, const void *) = gpu_load_ptx;
+  void *function;
+  (void)context;
+  memcpy(&function, &load, sizeof function);
+  return strcmp(name, "cuModuleLoadData") == 0 ? function : dlsym(dlopen("libcuda.so.1", RTLD_NOW), name);
+}
+
+/* For options.symbol: that function if the environment has GPU_PTX. */
+static inline void *(*gpu_symbol_finder(void))(void *, const char *) {
+  return getenv("GPU_PTX") != NULL ? gpu_symbol : NULL;
+}
+
 static inline gpu_address gpu_allocate(size_t bytes) {
   gpu_address address;
   GPU(cuMemAlloc_v2(&address, bytes));

@@ -67,7 +67,7 @@ static double round_us(const char *name, unsigned blocks, unsigned threads, int 
 }
 
 /* Microseconds from one kernel of a graph to the next: by two graphs of different length. */
-static double edge_us(unsigned blocks, int attribute, gpu_address words) {
+static double edge_us(unsigned blocks, int attribute, gpu_address words, uint32_t turns) {
   static const int lengths[] = {10, 110};
   struct CUfunc_st *function = kernel("micro_edge");
   double times[2];
@@ -80,7 +80,7 @@ static double edge_us(unsigned blocks, int attribute, gpu_address words) {
     GPU(cuStreamEndCapture(queue, &graph));
     GPU(cuGraphInstantiateWithFlags(&exec, graph, 0));
     times[i] = 1e9;
-    for (int turn = 0; turn < 20; turn++) {
+    for (uint32_t turn = 0; turn < turns; turn++) {
       GPU(cuEventRecord(before, queue));
       GPU(cuGraphLaunch(exec, queue));
       GPU(cuEventRecord(after, queue));
@@ -147,6 +147,7 @@ int main(int count, char **arguments) {
     return 2;
   }
   const uint32_t rounds = (uint32_t)atoi(arguments[2]);
+  const uint32_t few_rounds = rounds < 20 ? rounds : 20;
   int blocks, major;
   if (!gpu_open()) return NO_GPU;
   GPU(cuStreamCreate(&queue, 1));
@@ -161,8 +162,8 @@ int main(int count, char **arguments) {
   const unsigned all = (unsigned)blocks;
   GPU(cuMemsetD8Async(weights, 0, sizeof(uint32_t) * WEIGHT_WORDS, queue));
   printf("{\n  \"multiprocessors\": %d, \"rounds\": %u,\n", blocks, rounds);
-  printf("  \"edge_us\": %.3f,\n", edge_us(all, 0, words));
-  if (major >= 9) printf("  \"edge_overlapping_us\": %.3f,\n", edge_us(all, OVERLAP, words));
+  printf("  \"edge_us\": %.3f,\n", edge_us(all, 0, words, few_rounds));
+  if (major >= 9) printf("  \"edge_overlapping_us\": %.3f,\n", edge_us(all, OVERLAP, words, few_rounds));
   printf("  \"flag_hop_us\": %.3f,\n", round_us("micro_flags", all, THREADS, COOPERATIVE, words, few, rounds));
   printf("  \"data_hop_us\": %.3f,\n", round_us("micro_data", all, THREADS, COOPERATIVE, words, few, rounds));
   if (major >= 9) {
@@ -170,7 +171,6 @@ int main(int count, char **arguments) {
     printf("  \"cluster_hop_us\": %.3f,\n", us / 2); /* two barriers a round */
   }
   const double bytes = sizeof(uint32_t) * (double)WEIGHT_WORDS;
-  const uint32_t few_rounds = rounds < 20 ? rounds : 20;
   for (unsigned clusters = 0; clusters <= (major >= 9 ? 2u : 0u); clusters++) {
     const unsigned readers = clusters > 0 ? clusters * CLUSTER : all;
     const int attribute = clusters > 0 ? CLUSTER_DIMENSION : 0;

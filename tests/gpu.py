@@ -73,7 +73,11 @@ def build_shim(files: Mapping[str, str], name: str) -> Path:
 
 def build_ptx(files: Mapping[str, str], name: str, architecture: int) -> tuple[Path, list[Site]]:
     """The same from the PTX that NVRTC makes of the sources; and where the code can be broken."""
-    code = Nvrtc().compile(f"{name}_{KERNELS}", files, architecture, is_ptx=True).code
+    return build_translated(Nvrtc().compile(f"{name}_{KERNELS}", files, architecture, is_ptx=True).code)
+
+
+def build_translated(code: bytes) -> tuple[Path, list[Site]]:
+    """The same from PTX."""
     translated = Translator(code.rstrip(b"\0").decode())
 
     def make(build: Path) -> None:

@@ -62,12 +62,12 @@ class Chain:
         return audio
 
 
-def build_chain(name: str, precision: str, link: str = "none") -> Chain:
+def build_chain(name: str, precision: str, link: str = "none", chunks: tuple[int, ...] = CHUNKS) -> Chain:
     """Of one of the shapes of tests/gpu.py."""
     checkpoint = builds.checkpoint(SHAPES[name])
     sha256 = read_checkpoint(checkpoint).sha256
     network = folded(checkpoint)
-    layout = plan(network, CHUNKS, precision, libraries=link == "libs")
+    layout = plan(network, chunks, precision, libraries=link == "libs")
     device = plan_device(layout, BATCH)
     if link == "libs":
         device = add_libraries(device, layout)
@@ -84,8 +84,8 @@ def build_chain(name: str, precision: str, link: str = "none") -> Chain:
         (directory / f"{name}.json").write_text(to_json(figures))
         run_ok(["make", "-s", f"-j{os.cpu_count()}", "-f", f"{name}.mk", "EXTRA_CFLAGS=-O1", name], cwd=directory)
 
-    directory = builds.once(("chain", name, precision, link), make)
-    gpu = Gpu(checkpoint, name, CHUNKS, precision=precision, batch=BATCH, link=link)
+    directory = builds.once(("chain", name, precision, link, chunks), make)
+    gpu = Gpu(checkpoint, name, chunks, precision=precision, batch=BATCH, link=link)
     environment = {
         "LD_LIBRARY_PATH": str(builds.once("fake driver", build_fakes)),
         "FAKE_CUDA_SHIM": str(gpu.shim),

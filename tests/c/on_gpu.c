@@ -107,7 +107,8 @@ static float *audio_at(int on_host, int s, int sample) {
 }
 
 static void start(int flags) {
-  const vocosc_cuda_options options = {.flags = VOCOSC_CUDA_ALLOCATE | flags, .slots = SLOTS, .table = slots};
+  const vocosc_cuda_options options = {
+      .flags = VOCOSC_CUDA_ALLOCATE | flags, .slots = SLOTS, .table = slots, .symbol = gpu_symbol_finder()};
   const int status = vocosc_cuda_init(&cuda, &options);
   must(status, "init");
   for (int s = 0; s < STREAMS; s++) must(vocosc_cuda_bind(&cuda, SLOTS - 1 - s, queue), "bind");

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "vocosc_cuda_driver.h"
 
@@ -505,11 +506,19 @@ int cuGraphDestroy(struct CUgraph_st *graph) {
 
 /* ---- functions that the runtime does not use, but programs do (bench/gpu_driver.h) ---- */
 
+int cuGetExportTable(const void **table, const void *id);
 int cuDeviceGetName(char *name, int bytes, int device);
 int cuMemHostAlloc(void **memory, size_t bytes, unsigned flags);
 int cuEventCreate(struct CUevent_st **event, unsigned flags);
 int cuEventRecord(struct CUevent_st *event, struct CUstream_st *stream);
 int cuEventElapsedTime(float *milliseconds, struct CUevent_st *from, struct CUevent_st *to);
+
+/* NVRTC asks for it, where it finds a driver. */
+int cuGetExportTable(const void **table, const void *id) {
+  (void)id;
+  *table = NULL;
+  return NOT_FOUND;
+}
 
 int cuDeviceGetName(char *name, int bytes, int device) {
   ENTER();
@@ -579,7 +588,27 @@ static const fake_kernel *shim_kernel(const char *name) {
   return &shim_kernels[i];
 }
 
+/* Of a folder of libraries, that of the program that runs. */
+static void choose_shim(const char *folder) {
+  static char name[64], path[512], call[4096];
+  FILE *file = fopen("/proc/self/comm", "r");
+  if (file == NULL || fscanf(file, "%63s", name) != 1) return;
+  fclose(file);
+  snprintf(path, sizeof path, "%s/%s.call", folder, name);
+  file = fopen(path, "r");
+  if (file != NULL && fgets(call, sizeof call, file) != NULL) {
+    char *names = strchr(call, ' ');
+    setenv("FAKE_CUDA_CALL_KERNELS", names == NULL ? "" : names + 1, 1);
+    setenv("FAKE_CUDA_CALL_BYTES", strtok(call, " "), 1);
+  }
+  if (file != NULL) fclose(file);
+  snprintf(path, sizeof path, "%s/%s.so", folder, name);
+  if (access(path, R_OK) == 0) setenv("FAKE_CUDA_SHIM", path, 1);
+}
+
 __attribute__((constructor)) static void open_shim(void) {
+  const char *folder = getenv("FAKE_CUDA_SHIMS");
+  if (folder != NULL) choose_shim(folder);
   const char *path = getenv("FAKE_CUDA_SHIM");
   fake_reset();
   if (path == NULL) return;

@@ -9,6 +9,8 @@
  *   FAKE_CUDA_SHIM          path of that library
  *   FAKE_CUDA_CALL_KERNELS  names of the kernels that take a whole call as their parameter, with spaces between
  *   FAKE_CUDA_CALL_BYTES    the size of a call
+ *   FAKE_CUDA_SHIMS         or a folder, with PROGRAM.so for each program, named as in /proc/self/comm (of at most 15
+ *                           letters), and PROGRAM.call: the bytes, a space, and the names
  */
 #ifndef FAKE_DRIVER_H
 #define FAKE_DRIVER_H
