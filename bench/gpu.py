@@ -35,7 +35,7 @@ SOURCE = Path(__file__).with_name("gpu.c")
 NO_GPU_EXIT = 77
 TIMEOUT = 600  # seconds of one case
 UTTERANCE_MS = 30  # what PyTorch takes an utterance, about: for its warm-up
-NO_GRAPH, NO_OVERLAP, SINGLE_KERNEL, LIBRARIES = 2, 4, 8, 16
+NO_GRAPH, NO_OVERLAP, SINGLE_KERNEL, LIBRARIES, ONE_GRAPH = 2, 4, 8, 16, 32
 """Options of init, as in NAME_cuda.h."""
 
 ONE, MANY, LINKED = "one", "many", "libraries"

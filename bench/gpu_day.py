@@ -27,6 +27,7 @@ from bench.gpu import (
     NO_GPU_EXIT,
     NO_GRAPH,
     NO_OVERLAP,
+    ONE_GRAPH,
     SINGLE_KERNEL,
     Case,
     compile_program,
@@ -42,7 +43,13 @@ from bench.report import aligned, this_machine
 from compiler.nvrtc import Nvrtc
 
 Cases = Iterator[tuple[str, Callable[[], dict[str, Any]]]]
-WAYS = {"graph": 0, "no overlap": NO_OVERLAP, "no graph": NO_GRAPH, "single kernel": SINGLE_KERNEL}
+WAYS = {
+    "graph": 0,
+    "one graph": ONE_GRAPH,
+    "no overlap": NO_OVERLAP,
+    "no graph": NO_GRAPH,
+    "single kernel": SINGLE_KERNEL,
+}
 TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")
 USUAL = 5  # frames of the chunk that variants are compared at
 MICRO = ROOT / "bench" / "gpu_micro.cu"
@@ -72,6 +79,7 @@ VARIANTS = {
     "early": Variant(("--gpu-tune", "early")),
     "half": Variant(("--gpu-tune", "half"), least_db=50.0),
     "early-half": Variant(("--gpu-tune", "early,half"), least_db=50.0),
+    "data": Variant(("--gpu-tune", "data")),
     "fitted": Variant(("--gpu-tune", "processors={processors}")),
     "oldest": Variant(("--gpu", "80")),
     "f32": Variant((), least_db=100.0, precision="f32"),

@@ -32,14 +32,6 @@ KERNEL(THREADS) micro_flags(PARAMETER(micro) m) {
   }
 }
 
-static __forceinline__ uint4 look(const uint32_t *p) {
-  uint4 seen;
-  asm volatile("ld.relaxed.gpu.global.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(seen.x), "=r"(seen.y), "=r"(seen.z), "=r"(seen.w)
-               : "l"(p)
-               : "memory");
-  return seen;
-}
 static __forceinline__ bool is_there(uint32_t seen, uint32_t round) { return (int32_t)(seen - round) >= 0; }
 
 /* Each word says itself that it is there: a block writes its share of a row, and looks at all of the row until it is.
@@ -48,13 +40,11 @@ KERNEL(THREADS) micro_data(PARAMETER(micro) m) {
   const int share = (ROW + block_count() - 1) / block_count();
   for (uint32_t round = 1; round <= m.rounds; round++) {
     const int own = block_index() * share + thread_index();
-    if (thread_index() < share && own < ROW) {
-      asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(m.words + own), "r"(round) : "memory");
-    }
+    if (thread_index() < share && own < ROW) show_word(m.words + own, round);
     for (int i = 4 * thread_index(); i < ROW; i += 4 * THREADS) {
       uint4 seen;
       do {
-        seen = look(m.words + i);
+        seen = look_at_words(m.words + i);
       } while (
           !(is_there(seen.x, round) && is_there(seen.y, round) && is_there(seen.z, round) && is_there(seen.w, round)));
     }

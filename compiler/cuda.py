@@ -39,6 +39,7 @@ SINGLE_THREADS = 256  # of the single kernel, or what its steps need: with more,
 FLUSH_THREADS = 256
 LIBRARY_THREADS = 128  # of the kernels between the libraries' steps
 WARP_INPUTS = LANES * LANE_INPUTS
+MOST_DATA_ROWS = 128  # frames of a call that the single kernel hands over by the data: as much memory as their layers
 ALIGNMENT = 256  # bytes, of tables, scratch and slots
 
 
@@ -49,6 +50,7 @@ class Tuning:
     early: bool = False  # a kernel lets the next one start before it waits itself, not after
     processors: int = PROCESSORS  # multiprocessors that grids are cut for
     half: bool = False  # `hidden` is kept in halves: less to read, and 60 dB from what floats give
+    data: bool = False  # the single kernel hands over by the data, each word of which says that it is there; no flags
 
 
 def parse_tuning(text: str) -> Tuning:
@@ -58,10 +60,12 @@ def parse_tuning(text: str) -> Tuning:
         name, _, value = word.partition("=")
         if name == "processors" and value.isdecimal() and int(value) > 0:
             found = replace(found, processors=int(value))
-        elif name in ("early", "half") and not value:
+        elif name in ("early", "half", "data") and not value:
             found = replace(found, **{name: True})
         else:
-            raise CompileError(f"--gpu-tune {word}: there are early, half and processors=N")
+            raise CompileError(f"--gpu-tune {word}: there are early, half, data and processors=N")
+    if found.half and found.data:
+        raise CompileError("--gpu-tune half,data: what hands over by words cannot by halves")
     return found
 
 
@@ -167,6 +171,10 @@ class Device:
         """Values from one frame's row to the next: whole float4, or as many bytes of halves."""
         return {name: round_up(width, 4) for name, width in self.widths.items()}
 
+    def rows_of(self, buffer: str) -> int:
+        """Floats of a part of the scratch memory."""
+        return next(area.floats for area in self.scratch if area.name == buffer)
+
     @property
     def weights_text(self) -> str:
         """What the weights are."""
@@ -214,6 +222,9 @@ def plan_device(plan: Plan, batch: int, tuning: Tuning = Tuning()) -> Device:
     width = -(-plan.dim // tuning.processors)
     warps = min(MAX_THREADS // LANES, max(rows, -(-width * rows // LANES)))
     start = Shards(0, plan.dim, width, 1, warps, -(-plan.dim // width))
+    if tuning.data and (batch * plan.max_frames > MOST_DATA_ROWS or width != products["contract"].width):
+        why = f"more than {MOST_DATA_ROWS} frames in all" if width == products["contract"].width else "such a width"
+        raise CompileError(f"--gpu-tune data: not for calls of {why}")
     tile_jobs = -(-batch // min(batch, MAX_TILES))
     tiles = -(-batch // tile_jobs)
     most_blocks = max(start.shards + 1, batch, *(product.shards for product in products.values()))
@@ -255,7 +266,7 @@ def plan_device(plan: Plan, batch: int, tuning: Tuning = Tuning()) -> Device:
         synthesis_overlap_floats=overlap_floats,
         synthesis_shared_bytes=synthesis_shared_bytes,
         slot=areas([], 1, _state(plan)),
-        scratch=_scratch(steps, batch, batch * plan.max_frames, most_blocks),
+        scratch=_scratch(steps, batch, batch * plan.max_frames, most_blocks, tuning),
         tables=tables,
         launches=tuple(launch(step, i > 1) for i, step in enumerate(steps)),
         single=Launch(
@@ -324,8 +335,8 @@ def _state(plan: Plan) -> list[Buffer]:
     return [*kept, ("overlap", "[OVERLAP]", plan.overlap_floats)]
 
 
-def _scratch(steps: Sequence[Step], batch: int, rows: int, most_blocks: int) -> tuple[Area, ...]:
-    """The buffers between the steps, behind a copy of the call."""
+def _scratch(steps: Sequence[Step], batch: int, rows: int, most_blocks: int, tuning: Tuning) -> tuple[Area, ...]:
+    """The buffers between the steps, behind a copy of the call; last what the single kernel hands over."""
     buffers: dict[str, Buffer] = {}
     for step in steps:
         for operation, name in zip(step.operations, step.writes, strict=True):
@@ -334,7 +345,14 @@ def _scratch(steps: Sequence[Step], batch: int, rows: int, most_blocks: int) -> 
             buffers[name] = (name, f"[rows]{text}[{stride}]", rows * parts * stride)
     kept = [buffer for name, buffer in buffers.items() if name not in ("rows", "audio")]
     flags = ("flags", "[thread blocks of the single kernel], uint32", most_blocks)
-    return areas([], ALIGNMENT // 4, [*kept, flags], round_up(32 + 24 * batch, ALIGNMENT) // 4)
+    kept.append(flags)
+    if tuning.data:
+        sizes = {name: floats for name, _, floats in kept}
+        layers = sum(step.kernel == "contract" for step in steps)
+        once = 2 * sizes["embedded"] + sizes["spectrum"]
+        floats = round_up(once + layers * (sizes["convolved"] + sizes["hidden"]), ALIGNMENT // 4)
+        kept.append(("data", "[two calls][what is handed over]", 2 * floats))
+    return areas([], ALIGNMENT // 4, kept, round_up(32 + 24 * batch, ALIGNMENT) // 4)
 
 
 # ---- tables ----

@@ -145,7 +145,7 @@ class Gpu:
         self.scratch = Buffer(self.device.scratch_bytes)
         self.order = 0
         self.blocks = 0  # of the single kernel, if that is to run instead of the chain
-        self.is_poisoned = True  # the scratch, before every call
+        self.is_poisoned = not self.device.tuning.data  # the scratch, before every call
         self.overlaps = False  # whether scratch, but for the call, is NaN until all threads of a kernel wait
         self.is_weak = False  # whether its blocks then see each other's writes only as the memory model warrants
 

@@ -298,7 +298,7 @@ class Translator:
             as_it_is, address = self._site("acquire", f"{opcode} {operands[1]}"), self._address(operands[1], opcode)
             return self._assign(names[0], kind, f"ptx_acquire({address}, {as_it_is})")
         if "relaxed" in parts:
-            if opcode not in ("ld.relaxed.gpu.global.v4.u32", "ld.relaxed.sys.global.u32"):
+            if not re.fullmatch(r"ld\.relaxed\.(gpu|sys)\.global(\.v4)?\.u32", opcode):
                 raise UnknownPtxError(f"{self._kernel}: {opcode}")
             call = f"ptx_look_{parts[2]}<{len(names)}>({self._address(operands[1], opcode)})"
             looks = [self._assign(name, kind, f"ptx_value[{i}]") for i, name in enumerate(names)]

@@ -39,6 +39,8 @@ def calls(gpu: Gpu, way: tuple[int, int, bool], architecture: int) -> bytes:
     gpu.overlaps = architecture >= OVERLAPPING
     mels = [some_mel(FRAMES, gpu.mels, seed) for seed in range(3)]
     gpu.reset()
+    if gpu.device.tuning.data:
+        gpu.scratch.bytes[:] = 0  # as init leaves it: each block counts its calls
     audio = gpu.decode_chunk([mel[:10] for mel in mels], [2, 0, 3])
     audio += gpu.decode_chunk([mel[10:] for mel in mels[1:]], [0, 3])
     audio += gpu.decode_chunk([mels[0][10:11]], [2])
@@ -72,8 +74,9 @@ def test_tuning_changes_no_bits_but_by_halves() -> None:
     """Where `hidden` is kept in halves, PTX and sources agree as well; the audio is over 65 dB from that of floats."""
     sizes, way = SHAPES["no_multiples"], WAYS["chain"][0]
     plain = tiled(sizes, "f16")
-    expected = calls(plain, way, 90)
-    assert calls(tiled(sizes, "f16", tuning="early,processors=5", ptx=90), way, 90) == expected
+    data = tiled(sizes, "f16", tuning="early,data,processors=5", ptx=90)
+    for one in (way, *WAYS["single"]):
+        assert calls(data, one, 90) == calls(plain, one, 90), one
     source, ptx = (tiled(sizes, "f16", tuning="half", ptx=ptx) for ptx in (0, 80))
     mel = some_mel(FRAMES, plain.mels)
     assert 65.0 < snr_db(plain.decode(mel).astype(np.float64), source.decode(mel)) < 100.0
@@ -109,11 +112,28 @@ def mutable() -> Iterator[Gpu]:
     gpu.mutate(0)
 
 
-def is_caught(gpu: Gpu, site: Site, expected: dict[Any, bytes]) -> bool:
+def test_what_the_data_hand_over_cannot_be_left_out() -> None:
+    """The single kernel by data, without flags: its barriers, and where its data go and come from."""
+    gpu = tiled(SHAPES["tiny"], "f16", tuning="data", ptx=80)
+    expected = {way: calls(gpu, way, 80) for way in WAYS["single"]}
+    single = [(n, site) for n, site in enumerate(gpu.sites, 1) if site.kernel == "model_chunk"]
+    relaxed = [one for one in single if "relaxed" in one[1].text]
+    barriers = [one for one in single if one[1].kind == "barrier"]
+    assert len(relaxed) > 8 and not {"release", "acquire"} & {site.kind for _, site in single}
+    survivors = []
+    for number, site in every([*relaxed, *barriers], relaxed[::2]):
+        gpu.mutate(number)
+        if not is_caught(gpu, site, expected, 80):
+            survivors.append((number, site))
+    gpu.mutate(0)
+    assert not survivors
+
+
+def is_caught(gpu: Gpu, site: Site, expected: dict[Any, bytes], architecture: int = 90) -> bool:
     """Whether the shim says so, or other bits come out, of some way of running."""
     for way in WAYS["single" if site.kernel.endswith("_chunk") else "chain"]:
         try:
-            if calls(gpu, way, 90) != expected[way]:
+            if calls(gpu, way, architecture) != expected[way]:
                 return True
         except AssertionError:
             return True

@@ -162,9 +162,14 @@ def test_the_declarations_agree_with_cudas_header(tmp_path: Path) -> None:
         ("vocosc_cuda_launch_config, attribute_count", "CUlaunchConfig, numAttrs"),
         ("vocosc_cuda_launch_attribute, id", "CUlaunchAttribute, id"),
         ("vocosc_cuda_launch_attribute, value", "CUlaunchAttribute, value"),
+        ("vocosc_cuda_node_parameters, block[2]", "CUDA_KERNEL_NODE_PARAMS, blockDimZ"),
+        ("vocosc_cuda_node_parameters, shared_bytes", "CUDA_KERNEL_NODE_PARAMS, sharedMemBytes"),
+        ("vocosc_cuda_node_parameters, parameters", "CUDA_KERNEL_NODE_PARAMS, kernelParams"),
+        ("vocosc_cuda_node_parameters, context", "CUDA_KERNEL_NODE_PARAMS, ctx"),
     ]:
         lines.append(f'_Static_assert(offsetof({ours}) == offsetof({theirs}), "{ours}");')
     lines.append('_Static_assert(sizeof(vocosc_cuda_launch_config) == sizeof(CUlaunchConfig), "config");')
+    lines.append('_Static_assert(sizeof(vocosc_cuda_node_parameters) == sizeof(CUDA_KERNEL_NODE_PARAMS), "node");')
     lines.append('_Static_assert(sizeof(vocosc_cuda_launch_attribute) == sizeof(CUlaunchAttribute), "attribute");')
     # Calls with our types compile only if theirs take as many arguments, of no smaller size.
     for member, arguments in functions:

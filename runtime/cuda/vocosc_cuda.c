@@ -6,7 +6,7 @@
  * number of decodes may be queued. There are three ways to decode, each with its own list:
  *
  *   vocosc_cuda_launches        a chain of kernels; all but the first are one CUDA graph, instantiated once in init,
- *                               whose parameters need no update
+ *                               whose parameters need no update; or all, and the first's parameter is replaced
  *   vocosc_cuda_single_launch   one cooperative kernel, of at most one block per multiprocessor: the driver refuses it,
  *                               already in init, where blocks would have to wait for each other's end. Its flags are in
  *                               the scratch memory, which init clears
@@ -54,8 +54,10 @@ typedef struct {
 #if VOCOSC_CUDA_LIBRARY_STEPS > 0
   vocosc_cuda_libs libs;
 #endif
-  struct CUgraphExec_st *graph; /* the steps but the first; null without */
-  uint64_t allocated;           /* device memory to free; 0: the caller's */
+  struct CUgraphExec_st *graph; /* the steps but the first, or all; null without */
+  struct CUgraph_st *captured;  /* what it was made of, and in that the first step; null but for all */
+  struct CUgraphNode_st *first_node;
+  uint64_t allocated; /* device memory to free; 0: the caller's */
   struct vocosc_cuda_memory memory;
   uint64_t staging; /* [VOCOSC_CUDA_BATCH] mel, then [VOCOSC_CUDA_BATCH] audio */
   int slots;
@@ -70,7 +72,7 @@ _Static_assert(VOCOSC_CUDA_STATE_BYTES % VOCOSC_CUDA_ALIGNMENT == 0, "alignment 
 _Static_assert(VOCOSC_CUDA_SCRATCH_BYTES % VOCOSC_CUDA_ALIGNMENT == 0, "alignment of what follows");
 
 static const struct {
-  char name[32];
+  char name[40];
   size_t offset;
 } symbols[] = {
     {"cuInit", offsetof(vocosc_cuda_driver, init)},
@@ -100,6 +102,8 @@ static const struct {
     {"cuStreamBeginCapture_v2", offsetof(vocosc_cuda_driver, begin_capture)},
     {"cuStreamEndCapture", offsetof(vocosc_cuda_driver, end_capture)},
     {"cuGraphInstantiateWithFlags", offsetof(vocosc_cuda_driver, instantiate_graph)},
+    {"cuGraphGetRootNodes", offsetof(vocosc_cuda_driver, root_nodes)},
+    {"cuGraphExecKernelNodeSetParams_v2", offsetof(vocosc_cuda_driver, set_node)},
     {"cuGraphUpload", offsetof(vocosc_cuda_driver, upload_graph)},
     {"cuGraphLaunch", offsetof(vocosc_cuda_driver, launch_graph)},
     {"cuGraphExecDestroy", offsetof(vocosc_cuda_driver, destroy_graph_exec)},
@@ -233,6 +237,22 @@ static int queue_rest(vocosc_cuda *cuda, const struct vocosc_cuda_call *call, vo
   return status;
 }
 
+/* Queues the whole graph, for this call. */
+static int queue_graph(vocosc_cuda *cuda, struct vocosc_cuda_call *call, vocosc_cuda_stream stream) {
+  core *core = core_of(cuda);
+  const struct vocosc_cuda_step *first = core->steps;
+  void *parameters[] = {call};
+  const vocosc_cuda_node_parameters node = {
+      .function = core->kernels[0],
+      .grid = {first->grid[0], first->grid[1], first->grid[2]},
+      .block = {first->block, 1, 1},
+      .shared_bytes = first->shared_bytes,
+      .parameters = parameters,
+  };
+  const int status = status_of(cuda, core->driver.set_node(core->graph, core->first_node, &node));
+  return status == VOCOSC_OK ? status_of(cuda, core->driver.launch_graph(core->graph, stream)) : status;
+}
+
 /* Queues a decode. Into a stream that is being captured no graph can be launched; the steps themselves can. */
 static int queue_decode(vocosc_cuda *cuda, struct vocosc_cuda_call *call, vocosc_cuda_stream stream) {
   core *core = core_of(cuda);
@@ -240,6 +260,9 @@ static int queue_decode(vocosc_cuda *cuda, struct vocosc_cuda_call *call, vocosc
   int capturing = CU_STREAM_CAPTURE_STATUS_NONE;
   int status = VOCOSC_OK;
   if (core->graph != NULL) status = status_of(cuda, core->driver.is_capturing(stream, &capturing));
+  if (status == VOCOSC_OK && core->first_node != NULL && capturing == CU_STREAM_CAPTURE_STATUS_NONE) {
+    return queue_graph(cuda, call, stream);
+  }
   if (status == VOCOSC_OK) status = launch(cuda, core->steps, core->kernels[0], call, attribute, stream);
   if (status != VOCOSC_OK) return status;
   if (core->graph == NULL || capturing != CU_STREAM_CAPTURE_STATUS_NONE) return queue_rest(cuda, call, stream);
@@ -263,7 +286,7 @@ static int queue_silence(vocosc_cuda *cuda, int slot, vocosc_cuda_stream stream)
 
 static int check_options(const vocosc_cuda_options *options) {
   const int known = VOCOSC_CUDA_ALLOCATE | VOCOSC_CUDA_NO_GRAPH | VOCOSC_CUDA_NO_OVERLAP | VOCOSC_CUDA_SINGLE_KERNEL |
-                    (VOCOSC_CUDA_LIBRARY_STEPS > 0 ? VOCOSC_CUDA_LIBRARIES : 0);
+                    VOCOSC_CUDA_ONE_GRAPH | (VOCOSC_CUDA_LIBRARY_STEPS > 0 ? VOCOSC_CUDA_LIBRARIES : 0);
   if (options == NULL || (options->flags & ~known) != 0 || options->device < 0) return VOCOSC_BAD_ARGUMENT;
   if (options->slots < 1 || options->slots > VOCOSC_CUDA_MAX_SLOTS || options->table == NULL) {
     return VOCOSC_BAD_ARGUMENT;
@@ -451,17 +474,23 @@ static int lay_out_memory(vocosc_cuda *cuda, const vocosc_cuda_options *options)
   return VOCOSC_OK;
 }
 
-/* Captures the steps but the first as a graph. */
-static int make_graph(vocosc_cuda *cuda, const struct vocosc_cuda_call *call, vocosc_cuda_stream stream) {
+/* Captures the steps but the first, or all, as a graph. */
+static int make_graph(vocosc_cuda *cuda, struct vocosc_cuda_call *call, vocosc_cuda_stream stream) {
   core *core = core_of(cuda);
+  const int has_first = cuda->uses_graph > 1;
   struct CUgraph_st *graph = NULL;
+  size_t one = 1;
   int status = status_of(cuda, core->driver.begin_capture(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
   if (status != VOCOSC_OK) return status;
-  status = queue_rest(cuda, call, stream);
+  if (has_first) status = launch(cuda, core->steps, core->kernels[0], call, 0, stream);
+  if (status == VOCOSC_OK) status = queue_rest(cuda, call, stream);
   const int captured = status_of(cuda, core->driver.end_capture(stream, &graph));
   if (status == VOCOSC_OK) status = captured;
   if (status == VOCOSC_OK) status = status_of(cuda, core->driver.instantiate_graph(&core->graph, graph, 0));
-  if (graph != NULL) core->driver.destroy_graph(graph);
+  if (status == VOCOSC_OK && has_first)
+    status = status_of(cuda, core->driver.root_nodes(graph, &core->first_node, &one));
+  if (has_first) core->captured = graph;
+  if (graph != NULL && !has_first) core->driver.destroy_graph(graph);
   return status == VOCOSC_OK ? status_of(cuda, core->driver.upload_graph(core->graph, stream)) : status;
 }
 
@@ -492,6 +521,7 @@ static int start(vocosc_cuda *cuda, const vocosc_cuda_options *options) {
   cuda->uses_single_kernel = !cuda->uses_libraries && (options->flags & VOCOSC_CUDA_SINGLE_KERNEL) != 0;
   const int is_chain = !cuda->uses_libraries && !cuda->uses_single_kernel;
   cuda->uses_graph = is_chain && (options->flags & VOCOSC_CUDA_NO_GRAPH) == 0;
+  cuda->uses_graph += cuda->uses_graph && (options->flags & VOCOSC_CUDA_ONE_GRAPH) != 0;
   cuda->uses_overlap = is_chain && (options->flags & VOCOSC_CUDA_NO_OVERLAP) == 0 &&
                        cuda->image_architecture >= LEAST_ARCHITECTURE_TO_OVERLAP &&
                        cuda->driver_version >= LEAST_DRIVER_TO_OVERLAP;
@@ -515,6 +545,7 @@ static void give_back(const core *core) {
   vocosc_cuda_libs_close(&core->libs);
 #endif
   if (core->graph != NULL) core->driver.destroy_graph_exec(core->graph);
+  if (core->captured != NULL) core->driver.destroy_graph(core->captured);
   if (core->allocated != 0) core->driver.free(core->allocated);
   if (core->module != NULL) core->driver.unload_module(core->module);
   leave(core, pushed);

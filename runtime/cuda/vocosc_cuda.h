@@ -90,6 +90,12 @@ enum {
   VOCOSC_CUDA_SINGLE_KERNEL = 8,
 
   /*
+   * The graph has the first kernel, too, whose parameter each call replaces: one submission a call in place of two. The
+   * same bits; no GPU has told yet whether it is faster.
+   */
+  VOCOSC_CUDA_ONE_GRAPH = 32,
+
+  /*
    * For builds with --link libs, BAD_ARGUMENT in others: matrix products by cuBLAS, inverse transforms by cuFFT, opened
    * by dlopen in init. For long chunks and large batches, and as the oracle of our kernels. The libraries allocate, and
    * the bits are theirs. Init returns NO_LIBRARY if one is missing or does not start.
@@ -110,11 +116,11 @@ typedef struct {
   int multiprocessors;
   int driver_version; /* 1000 * major + 10 * minor, of CUDA */
   int driver_code;    /* the last CUresult but 0, of init too: for reports */
-  int uses_graph;
+  int uses_graph; /* 2: which has the first kernel, too */
   int uses_overlap;
   int uses_single_kernel;
   int uses_libraries;
-  uint64_t private_words[59 + VOCOSC_CUDA_MOST_STEPS + (VOCOSC_CUDA_LIBRARY_STEPS > 0 ? 10 : 0)];
+  uint64_t private_words[62 + VOCOSC_CUDA_MOST_STEPS + (VOCOSC_CUDA_LIBRARY_STEPS > 0 ? 10 : 0)];
 } vocosc_cuda;
 
 typedef struct {

@@ -14,6 +14,7 @@ struct CUfunc_st;
 struct CUstream_st;
 struct CUgraph_st;
 struct CUgraphExec_st;
+struct CUgraphNode_st;
 
 /* Results: those that are told apart. */
 enum {
@@ -82,6 +83,18 @@ typedef struct {
   unsigned attribute_count;
 } vocosc_cuda_launch_config;
 
+/* CUDA_KERNEL_NODE_PARAMS_v2 */
+typedef struct {
+  struct CUfunc_st *function;
+  unsigned grid[3];
+  unsigned block[3];
+  unsigned shared_bytes;
+  void **parameters;
+  void **extra;
+  void *kernel;
+  struct CUctx_st *context;
+} vocosc_cuda_node_parameters;
+
 typedef uint64_t vocosc_cuda_address; /* CUdeviceptr */
 
 /* The functions; vocosc_cuda.c lists the symbol of each. All return a result. */
@@ -113,6 +126,9 @@ typedef struct {
   int (*begin_capture)(struct CUstream_st *stream, int mode);
   int (*end_capture)(struct CUstream_st *stream, struct CUgraph_st **graph);
   int (*instantiate_graph)(struct CUgraphExec_st **exec, struct CUgraph_st *graph, unsigned long long flags);
+  int (*root_nodes)(struct CUgraph_st *graph, struct CUgraphNode_st **nodes, size_t *count);
+  int (*set_node)(struct CUgraphExec_st *exec, struct CUgraphNode_st *node,
+                  const vocosc_cuda_node_parameters *parameters);
   int (*upload_graph)(struct CUgraphExec_st *exec, struct CUstream_st *stream);
   int (*launch_graph)(struct CUgraphExec_st *exec, struct CUstream_st *stream);
   int (*destroy_graph_exec)(struct CUgraphExec_st *exec);

@@ -11,6 +11,7 @@
 /* In the chain: a shard, for the streams of a tile. */
 template <int BLOCK_THREADS>
 struct chain_block {
+  static constexpr bool BY_DATA = false;
   static constexpr int THREADS = BLOCK_THREADS;
   static constexpr int JOBS = TILE_JOBS;
   const device_memory &memory;
@@ -45,7 +46,37 @@ static constexpr int SINGLE_FLOATS = ${device.single.shared_bytes // 4}; /* of s
  * all threads of a block see what all threads of all others wrote. An acquire also drops what the multiprocessor's
  * first-level cache holds, so plain loads will do after it.
  */
+//% if device.tuning.data
 struct single_block {
+  static constexpr bool BY_DATA = true;
+  static constexpr int THREADS = SINGLE_THREADS;
+  static constexpr int JOBS = VOCOSC_CUDA_BATCH;
+  const device_memory &memory;
+  const device_call &call;
+  uint32_t *flags; /* one of each block: how many calls there were */
+  uint32_t calls;
+  int turn;
+  int layer;
+  int shard() const { return turn; }
+  int first_job() const { return 0; }
+  float *data(size_t offset, int at_layer) const {
+    return scratch(memory, SCRATCH_DATA + calls % 2 * DATA_FLOATS + offset) + (size_t)at_layer * DATA_LAYER;
+  }
+  void begin_loads() const {}
+  void wait() const {}
+  void wait_for_nothing() const {}
+  void done() const { barrier(); } /* the next step uses the same shared memory */
+  /* Empties the other call's data, which nobody reads any more or writes yet. */
+  void end() const {
+    float *other = scratch(memory, SCRATCH_DATA + (calls + 1) % 2 * DATA_FLOATS);
+    const int stride = block_count() * THREADS;
+    for (int i = block_index() * THREADS + thread_index(); i < DATA_FLOATS; i += stride) other[i] = 0.0f;
+    if (thread_index() == 0) flags[block_index()] = calls + 1;
+  }
+};
+//% else
+struct single_block {
+  static constexpr bool BY_DATA = false;
   static constexpr int THREADS = SINGLE_THREADS;
   static constexpr int JOBS = VOCOSC_CUDA_BATCH;
   const device_memory &memory;
@@ -67,6 +98,91 @@ struct single_block {
     if (thread_index() == THREADS - 1) publish(flags + block_index(), steps); /* its warp has no weights to load */
   }
 };
+//% endif
+
+/*
+ * What blocks hand over, where it is, and how. In the single kernel by data every layer has places of its own (`later`
+ * layers from the current one), which are empty when a call begins; who takes waits until all of it is there.
+ */
+//% for name, offset, layer in [("embedded", "DATA_EMBEDDED", "0"), ("convolved", "DATA_CONVOLVED", "part.layer + later"), ("hidden", "DATA_HIDDEN", "part.layer"), ("residual", "DATA_FINAL", "0"), ("spectrum", "DATA_SPECTRUM", "0")]
+template <typename block>
+static float *${name}_rows(const block &part${", int later" if name == "convolved" else ""}) {
+//% if device.tuning.data
+  if constexpr (block::BY_DATA) return part.data(${offset}, ${layer});
+//% elif name == "convolved"
+  (void)later;
+//% endif
+  return scratch(part.memory, SCRATCH_${name | upper});
+}
+//% endfor
+
+template <typename block>
+static void give(const block &, float *p, float value) {
+  if constexpr (block::BY_DATA) {
+    show_word((uint32_t *)p, ~__float_as_uint(value));
+  } else {
+    *p = value;
+  }
+}
+
+/* COUNT times four floats, of which `used` matter: at(i) says which, or null for zeros. All loads are begun first. */
+struct source {
+  const float *p;
+  int used;
+};
+template <int COUNT, typename block, typename function>
+static void take(const block &, float4 *values, function at) {
+  if constexpr (block::BY_DATA) {
+    uint4 words[COUNT];
+    bool all;
+    do {
+      all = true;
+#pragma unroll
+      for (int i = 0; i < COUNT; i++) {
+        const source from = at(i);
+        words[i] = from.p != nullptr ? look_at_words((const uint32_t *)from.p) : uint4{~0u, ~0u, ~0u, ~0u};
+      }
+#pragma unroll
+      for (int i = 0; i < COUNT; i++) {
+        const int used = at(i).used;
+        all = all && words[i].x != 0 && (used < 2 || words[i].y != 0) && (used < 3 || words[i].z != 0) &&
+              (used < 4 || words[i].w != 0);
+      }
+    } while (!all);
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) {
+      values[i] = {__uint_as_float(~words[i].x), __uint_as_float(~words[i].y), __uint_as_float(~words[i].z),
+                   __uint_as_float(~words[i].w)};
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) {
+      const source from = at(i);
+      values[i] = from.p != nullptr ? load_floats(from.p) : float4{0.0f, 0.0f, 0.0f, 0.0f};
+    }
+  }
+}
+
+/* The same of single floats. */
+template <int COUNT, typename block, typename function>
+static void take_each(const block &, float *values, function at) {
+  if constexpr (block::BY_DATA) {
+    uint32_t words[COUNT];
+    bool all;
+    do {
+      all = true;
+#pragma unroll
+      for (int i = 0; i < COUNT; i++) words[i] = look_at_word((const uint32_t *)at(i));
+#pragma unroll
+      for (int i = 0; i < COUNT; i++) all = all && words[i] != 0;
+    } while (!all);
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) values[i] = __uint_as_float(~words[i]);
+  } else {
+#pragma unroll
+    for (int i = 0; i < COUNT; i++) values[i] = *at(i);
+  }
+}
 
 /* The sum of the 32 lanes' values, in all lanes, by one tree. */
 static float sum_of_lanes(float value) {

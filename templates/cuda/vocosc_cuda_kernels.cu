@@ -64,11 +64,18 @@ KERNEL(SINGLE_THREADS) vocosc_chunk(PARAMETER(vocosc_cuda_call) call) {
 //% endfor
   SHARED_FLOATS_OF_LAUNCH(arena, SINGLE_FLOATS);
   uint32_t *flags = (uint32_t *)scratch(call.memory, SCRATCH_FLAGS);
-  single_block part = {call.memory, call, flags, flags[block_index()], 0};
+  single_block part = {call.memory, call, flags, flags[block_index()], 0${", 0" if device.tuning.data else ""}};
+//% set layers = namespace(before=0)
 #define EVERY_SHARD(shard) for (part.turn = block_index(); part.turn < shard::SHARDS; part.turn += block_count())
 //% for run, period in device.loops
 //% set count = (run | length) // period
 //% if count == 1
+//% if device.tuning.data
+  part.layer = ${layers.before};
+//% endif
+//% if run[0].kernel == "contract"
+//% set layers.before = layers.before + 1
+//% endif
   EVERY_SHARD(${run[0].kernel}_shard) ${call(run[0])}
 //% if not loop.last
   part.done();
@@ -86,6 +93,9 @@ KERNEL(SINGLE_THREADS) vocosc_chunk(PARAMETER(vocosc_cuda_call) call) {
 //% endif
 //% endfor
     const size_t tables = (size_t)layer * LAYER_BYTES;
+//% if device.tuning.data
+    part.layer = ${layers.before} + layer;
+//% endif
 //% for step in run[:period]
     EVERY_SHARD(${step.kernel}_shard) {
       ${call(step, " + tables", " + layer * LEFT * DIM", "layer < %d" % (run | selectattr("conv") | list | length))}
@@ -93,8 +103,12 @@ KERNEL(SINGLE_THREADS) vocosc_chunk(PARAMETER(vocosc_cuda_call) call) {
     part.done();
 //% endfor
   }
+//% set layers.before = layers.before + count
 //% endif
 //% endfor
+//% if device.tuning.data
+  part.end();
+//% endif
 #undef EVERY_SHARD
 }
 

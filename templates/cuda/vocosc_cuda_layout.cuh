@@ -44,6 +44,22 @@ enum {
 //% endfor
 };
 
+//% if device.tuning.data
+/*
+ * What the single kernel hands over, in one call and in the next in turns, offsets in floats: rows as in scratch. A
+ * word is the complement of a float's bits, and 0 until it is there: no kernel makes a float of ones alone.
+ */
+enum {
+  DATA_EMBEDDED = 0,
+  DATA_FINAL = DATA_EMBEDDED + ${device.rows_of("embedded")},
+  DATA_SPECTRUM = DATA_FINAL + ${device.rows_of("embedded")},
+  DATA_CONVOLVED = DATA_SPECTRUM + ${device.rows_of("spectrum")},
+  DATA_HIDDEN = DATA_CONVOLVED + ${device.rows_of("convolved")},
+  DATA_LAYER = DATA_HIDDEN + ${device.rows_of("hidden")} - DATA_CONVOLVED, /* from one layer's to the next one's */
+  DATA_FLOATS = ${device.rows_of("data") // 2},
+};
+
+//% endif
 #define NORM_EPSILON ${norm_epsilon | literal}
 #define MAX_MAGNITUDE ${max_magnitude | literal} /* of a bin of the spectrum */
 #define SILENT_MEL ${silent_mel | literal}
@@ -62,12 +78,11 @@ static float *slot(const device_memory &memory, const device_call &call, int job
 /* The call, as the first kernel left it for the others. */
 static const device_call &call_of(const device_memory &memory) { return *(const device_call *)memory.scratch; }
 
-/* Rows of `hidden`: a pointer, what is loaded from and stored to it. */
+/* Rows of `hidden`, in halves or floats. */
 //% if device.tuning.half
 struct hidden_row {
   uint16_t *p;
   hidden_row operator+(int count) const { return {p + count}; }
-  void set(int i, float value) const { p[i] = narrow(value); }
 };
 static float4 load_floats(hidden_row row) {
   const uint32_t *words = (const uint32_t *)row.p;
@@ -78,14 +93,9 @@ static float4 load_floats(hidden_row row) {
 //% else
 struct hidden_row {
   float *p;
-  hidden_row operator+(int count) const { return {p + count}; }
-  void set(int i, float value) const { p[i] = value; }
 };
-static float4 load_floats(hidden_row row) { return load_floats(row.p); }
 //% endif
-static hidden_row hidden(const device_memory &memory, size_t row) {
-  return {(decltype(hidden_row::p))scratch(memory, SCRATCH_HIDDEN) + row * HIDDEN_STRIDE};
-}
+static hidden_row hidden(float *rows, size_t row) { return {(decltype(hidden_row::p))rows + row * HIDDEN_STRIDE}; }
 
 static int least(int a, int b) { return a < b ? a : b; }
 

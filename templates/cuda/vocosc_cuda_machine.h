@@ -71,6 +71,24 @@ static __forceinline__ void wait_until(const uint32_t *flag, uint32_t value) {
   } while ((int32_t)(seen - value) < 0);
 }
 
+/* Words that other blocks look at while they are written: each is there or not yet, by itself. */
+static __forceinline__ void show_word(uint32_t *p, uint32_t word) {
+  asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(p), "r"(word) : "memory");
+}
+static __forceinline__ uint32_t look_at_word(const uint32_t *p) {
+  uint32_t word;
+  asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(word) : "l"(p) : "memory");
+  return word;
+}
+static __forceinline__ uint4 look_at_words(const uint32_t *p) {
+  uint4 words;
+  asm volatile("ld.relaxed.gpu.global.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(words.x), "=r"(words.y), "=r"(words.z), "=r"(words.w)
+               : "l"(p)
+               : "memory");
+  return words;
+}
+
 /* 16 bytes at an address of that alignment. */
 static __forceinline__ float4 load_floats(const float *p) { return *(const float4 *)p; }
 static __forceinline__ void store_floats(float *p, float4 value) { *(float4 *)p = value; }

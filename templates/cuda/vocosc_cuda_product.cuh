@@ -39,6 +39,27 @@ static void widen(const lane_weights &weights, float w[8]) {
 }
 //% endif
 
+/* COUNT times four inputs, those at offset at(i) from x; zeros where that is less than 0. */
+template <int COUNT, typename block, typename function>
+static void load_rows(const block &, shared_floats x, float4 *values, function at) {
+#pragma unroll
+  for (int i = 0; i < COUNT; i++) {
+    values[i] = at(i) >= 0 ? load_floats(x + at(i)) : float4{0.0f, 0.0f, 0.0f, 0.0f};
+  }
+}
+template <int COUNT, typename block, typename function>
+static void load_rows(const block &part, hidden_row x, float4 *values, function at) {
+//% if device.tuning.half
+  (void)part;
+#pragma unroll
+  for (int i = 0; i < COUNT; i++) {
+    values[i] = at(i) >= 0 ? load_floats(x + at(i)) : float4{0.0f, 0.0f, 0.0f, 0.0f};
+  }
+//% else
+  take<COUNT>(part, values, [&](int i) -> source { return {at(i) >= 0 ? x.p + at(i) : nullptr, 4}; });
+//% endif
+}
+
 /*
  * A shard of a matrix product: WIDTH outputs, in GROUPS of COLUMNS. A group has SPLITS warps; each takes 256 of the
  * inputs, of which a lane has 4 in the first half and 4 in the second, so that the loads of a warp are contiguous and
@@ -87,19 +108,17 @@ struct shard {
   }
 
   /* This lane's sums for the first `rows` of COUNT rows of x, `stride` apart: [row][column]. */
-  template <int COUNT, typename pointer>
-  void sum_rows(pointer x, int stride, int rows, float *sums) const {
+  template <int COUNT, typename block, typename pointer>
+  void sum_rows(const block &part, pointer x, int stride, int rows, float *sums) const {
     const int warp = thread_index() / LANES;
     const int first = warp % SPLITS * 8 * LANES + 4 * (thread_index() % LANES);
     const int second = first + 4 * LANES;
     /* First all loads, and no branch: so they are under way together. */
-    float4 a[COUNT], b[COUNT];
-#pragma unroll
-    for (int row = 0; row < COUNT; row++) {
-      const float4 zero = {0.0f, 0.0f, 0.0f, 0.0f};
-      a[row] = row < rows && first < INPUTS ? load_floats(x + row * stride + first) : zero;
-      b[row] = row < rows && second < INPUTS ? load_floats(x + row * stride + second) : zero;
-    }
+    float4 values[2 * COUNT];
+    load_rows<2 * COUNT>(part, x, values, [&](int i) {
+      const int from = i % 2 == 0 ? first : second;
+      return i / 2 < rows && from < INPUTS ? i / 2 * stride + from : -1;
+    });
     float w[COLUMNS][8];
 #pragma unroll
     for (int c = 0; c < COLUMNS; c++) widen(weights[c], w[c]);
@@ -107,14 +126,16 @@ struct shard {
     for (int row = 0; row < COUNT; row++) {
 #pragma unroll
       for (int c = 0; c < COLUMNS; c++) {
-        float sum = a[row].x * w[c][0];
-        sum = fma_float(a[row].y, w[c][1], sum);
-        sum = fma_float(a[row].z, w[c][2], sum);
-        sum = fma_float(a[row].w, w[c][3], sum);
-        sum = fma_float(b[row].x, w[c][4], sum);
-        sum = fma_float(b[row].y, w[c][5], sum);
-        sum = fma_float(b[row].z, w[c][6], sum);
-        sum = fma_float(b[row].w, w[c][7], sum);
+        const float4 a = values[2 * row];
+        const float4 b = values[2 * row + 1];
+        float sum = a.x * w[c][0];
+        sum = fma_float(a.y, w[c][1], sum);
+        sum = fma_float(a.z, w[c][2], sum);
+        sum = fma_float(a.w, w[c][3], sum);
+        sum = fma_float(b.x, w[c][4], sum);
+        sum = fma_float(b.y, w[c][5], sum);
+        sum = fma_float(b.z, w[c][6], sum);
+        sum = fma_float(b.w, w[c][7], sum);
         sums[row * COLUMNS + c] = sum;
       }
     }
@@ -122,15 +143,15 @@ struct shard {
 
   /* This warp's sums for the first `rows` rows of x, `stride` apart, to `partial` [WARPS][PADDED_SUMS]. */
   template <typename block, typename pointer>
-  void multiply(const block &, pointer x, int stride, int rows, shared_floats partial) const {
+  void multiply(const block &part, pointer x, int stride, int rows, shared_floats partial) const {
     const int lane = thread_index() % LANES;
     const int warp = thread_index() / LANES;
     float sums[PADDED_SUMS] = {};
     if (block::THREADS != THREADS && thread_index() >= THREADS) return;
     if (rows == 1) {
-      sum_rows<1>(x, stride, rows, sums);
+      sum_rows<1>(part, x, stride, rows, sums);
     } else {
-      sum_rows<ROWS>(x, stride, rows, sums);
+      sum_rows<ROWS>(part, x, stride, rows, sums);
     }
     add_up<PADDED_SUMS, LANES / 2>(sums, lane);
     const int lanes_of_a_sum = LANES / PADDED_SUMS;

@@ -6,7 +6,7 @@
 
 /* LayerNorm without its affine part: `count` rows of x to shared rows, one row per warp; the padding becomes zero. */
 template <typename block>
-static void normalise(const block &, const float *x, shared_floats rows, int count) {
+static void normalise(const block &part, const float *x, shared_floats rows, int count) {
   enum { SHARE = (DIM_STRIDE + 4 * LANES - 1) / (4 * LANES) }; /* of a lane, in float4 */
   const int lane = thread_index() % LANES;
   for (int first = 0; first < ROWS; first += block::THREADS / LANES) {
@@ -14,15 +14,18 @@ static void normalise(const block &, const float *x, shared_floats rows, int cou
     if (row >= count) break;
     float v[SHARE][4];
     float sum = 0.0f;
+    float4 loaded[SHARE];
+    take<SHARE>(part, loaded, [&](int i) -> source {
+      const int c = 4 * (i * LANES + lane);
+      return {c < DIM_STRIDE ? x + row * DIM_STRIDE + c : nullptr, DIM - c};
+    });
 #pragma unroll
     for (int i = 0; i < SHARE; i++) {
       const int c = 4 * (i * LANES + lane);
-      const float4 zero = {0.0f, 0.0f, 0.0f, 0.0f};
-      const float4 loaded = c < DIM_STRIDE ? load_floats(x + row * DIM_STRIDE + c) : zero;
-      v[i][0] = c < DIM ? loaded.x : 0.0f;
-      v[i][1] = c + 1 < DIM ? loaded.y : 0.0f;
-      v[i][2] = c + 2 < DIM ? loaded.z : 0.0f;
-      v[i][3] = c + 3 < DIM ? loaded.w : 0.0f;
+      v[i][0] = c < DIM ? loaded[i].x : 0.0f;
+      v[i][1] = c + 1 < DIM ? loaded[i].y : 0.0f;
+      v[i][2] = c + 2 < DIM ? loaded[i].z : 0.0f;
+      v[i][3] = c + 3 < DIM ? loaded[i].w : 0.0f;
     }
 #pragma unroll
     for (int i = 0; i < SHARE; i++) sum += (v[i][0] + v[i][1]) + (v[i][2] + v[i][3]);
@@ -89,12 +92,12 @@ static void load_window(const block &part, shared_floats window, float *history)
 /*
  * The end of a pass over `rows` frames of x, the residual, from row `first` of scratch on, for the channels of this
  * block, of which each thread brings one value of one channel (`column`) and row, or none (row >= rows): stores x,
- * convolves it, and keeps the last LEFT frames of x, in the window for the next pass or, at the chunk's end, in the
- * stream's history.
+ * convolves it for `later` layers on, and keeps the last LEFT frames of x, in the window for the next pass or, at the
+ * chunk's end, in the stream's history.
  */
 template <int WIDTH, typename block>
 static void convolve(const block &part, const channel_taps &taps, shared_floats window, float value, int column,
-                     int row, int rows, bool is_last, size_t first, float *history) {
+                     int row, int rows, bool is_last, size_t first, float *history, int later) {
   const int channel = part.shard() * WIDTH + column;
   const size_t at = (first + row) * DIM_STRIDE + channel;
   const bool is_used = row < rows && channel < DIM;
@@ -108,7 +111,7 @@ static void convolve(const block &part, const channel_taps &taps, shared_floats 
     float sum = taps.bias;
 #pragma unroll
     for (int tap = 0; tap < TAPS; tap++) sum = fma_float(own[row + tap], taps.taps[tap], sum);
-    scratch(part.memory, SCRATCH_CONVOLVED)[at] = sum;
+    give(part, convolved_rows(part, later) + at, sum);
   }
   if (is_last) for_each_kept<WIDTH>(part, history, [&](int at, float &kept) { kept = window[at + rows]; });
   barrier();

@@ -79,8 +79,8 @@ static void embed(const block &part, shared_floats arena, size_t table) {
     }
   };
   const auto store = [&](const embed_shard &product, shared_floats partial, size_t row) {
-    float *to = scratch(memory, SCRATCH_EMBEDDED) + row * DIM_STRIDE;
-    if (product.channel < DIM) to[product.channel] = product.finish(partial, 0);
+    float *to = embedded_rows(part) + row * DIM_STRIDE + product.channel;
+    if (product.channel < DIM) give(part, to, product.finish(partial, 0));
   };
   multiply_rows<embed_shard, MEL_WINDOW_FLOATS, MELS_STRIDE, true>(part, arena, table, prepare, store);
 }
@@ -98,6 +98,14 @@ static void keep_mels(const block &part) {
   const device_call &call = part.call;
   for_each_job(part, call.count, [&](int job) {
     float *history = slot(part.memory, call, job) + SLOT_EMBED;
+    if constexpr (block::BY_DATA) { /* the embedding of all frames is there: nobody reads the history any more */
+      const float *rows = embedded_rows(part) + (size_t)job * call.frames * DIM_STRIDE;
+      for (int i = 4 * thread_index(); i < call.frames * DIM_STRIDE; i += 4 * block::THREADS) {
+        float4 values[1];
+        take<1>(part, values, [&](int) -> source { return {rows + i, DIM - i % DIM_STRIDE}; });
+      }
+      barrier();
+    }
     const float *mels = (const float *)call.jobs[job].mel;
     for (int mel = thread_index(); mel < MELS; mel += block::THREADS) {
       float kept[LEFT + 1]; /* one at least */
@@ -131,7 +139,8 @@ static void convolve_rows(const block &part, shared_floats window, size_t conv, 
     float *history = slot(memory, call, job) + history_offset;
     if (frame == 0) load_window<start_shard::WIDTH>(part, window, history);
     const float x = value(rows, first);
-    convolve<start_shard::WIDTH>(part, taps, window, x, column, row, rows, frame + ROWS >= frames, first, history);
+    convolve<start_shard::WIDTH>(part, taps, window, x, column, row, rows, frame + ROWS >= frames, first, history,
+                                 0);
   });
 }
 
@@ -149,7 +158,7 @@ static void start(const block &part, shared_floats arena, size_t norm, size_t co
     shift = table(part.memory, norm)[DIM + channel];
   }
   convolve_rows(part, slice(arena, ROWS_FLOATS, START_WINDOW_FLOATS), conv, history, [&](int rows, size_t first) {
-    normalise(part, scratch(part.memory, SCRATCH_EMBEDDED) + first * DIM_STRIDE, normalised, rows);
+    normalise(part, embedded_rows(part) + first * DIM_STRIDE, normalised, rows);
     barrier();
     return row < rows && channel < DIM ? fma_float(normalised[row * DIM_STRIDE + channel], scale, shift) : 0.0f;
   });
@@ -157,9 +166,9 @@ static void start(const block &part, shared_floats arena, size_t norm, size_t co
 
 /* A product of the norm of some rows. */
 template <typename shard, typename block, typename function>
-static void multiply_norm(const block &part, shared_floats arena, size_t table, size_t from, function epilogue) {
+static void multiply_norm(const block &part, shared_floats arena, size_t table, const float *from, function epilogue) {
   const auto prepare = [&](shared_floats normalised, int, int, int rows, size_t first) {
-    normalise(part, scratch(part.memory, from) + first * DIM_STRIDE, normalised, rows);
+    normalise(part, from + first * DIM_STRIDE, normalised, rows);
   };
   multiply_rows<shard, ROWS_FLOATS, DIM_STRIDE, false>(part, arena, table, prepare, epilogue);
 }
@@ -169,9 +178,14 @@ enum { EXPAND_FLOATS = ROWS_FLOATS + expand_shard::PARTIAL_FLOATS };
 template <typename block>
 static void expand(const block &part, shared_floats arena, size_t table) {
   const auto store = [&](const expand_shard &product, shared_floats partial, size_t row) {
-    if (product.channel < HIDDEN_STRIDE) hidden(part.memory, row).set(product.channel, vec_gelu(product.finish(partial, 0)));
+    const hidden_row to = hidden(hidden_rows(part), row);
+//% if device.tuning.half
+    if (product.channel < HIDDEN_STRIDE) to.p[product.channel] = narrow(vec_gelu(product.finish(partial, 0)));
+//% else
+    if (product.channel < HIDDEN_STRIDE) give(part, to.p + product.channel, vec_gelu(product.finish(partial, 0)));
+//% endif
   };
-  multiply_norm<expand_shard>(part, arena, table, SCRATCH_CONVOLVED, store);
+  multiply_norm<expand_shard>(part, arena, table, convolved_rows(part, 0), store);
 }
 
 /* A block's down projection, onto x; the next block's convolution, with its history, if there is a next. */
@@ -201,18 +215,18 @@ static void contract(const block &part, shared_floats arena, size_t layer, bool 
   part.wait();
   for_each_pass(part, count, frames, [&](int job, int frame, int rows, size_t first) {
     float *history = slot(memory, call, job) + next_history;
-    float *x = scratch(memory, SCRATCH_RESIDUAL) + (first + row) * DIM_STRIDE + channel;
+    const float *x = scratch(memory, SCRATCH_RESIDUAL) + (first + row) * DIM_STRIDE + channel; /* this block's own */
     const bool is_used = row < rows && channel < DIM;
     if (has_next && frame == 0 && job > first_job) load_window<contract_shard::WIDTH>(part, window, history);
     float value = is_used ? *x : 0.0f;
-    product.multiply(part, hidden(memory, first), HIDDEN_STRIDE, rows, partial);
+    product.multiply(part, hidden(hidden_rows(part), first), HIDDEN_STRIDE, rows, partial);
     barrier();
     if (is_used) value += product.finish(partial, 0);
     if (has_next) {
       convolve<contract_shard::WIDTH>(part, taps, window, value, product.output, row, rows, frame + ROWS >= frames,
-                                      first, history);
+                                      first, history, 1);
     } else {
-      if (is_used) *x = value;
+      if (is_used) give(part, residual_rows(part) + (first + row) * DIM_STRIDE + channel, value);
       barrier();
     }
   });
@@ -232,10 +246,14 @@ enum { HEAD_FLOATS = ROWS_FLOATS + head_shard::PARTIAL_FLOATS };
 template <typename block>
 static void head(const block &part, shared_floats arena, size_t table) {
   const auto store = [&](const head_shard &product, shared_floats partial, size_t row) {
-    float *to = scratch(part.memory, SCRATCH_SPECTRUM) + row * 2 * BINS_STRIDE + product.channel;
-    if (product.channel < BINS) polar(product.finish(partial, 0), product.finish(partial, 1), to, to + BINS_STRIDE);
+    float *to = spectrum_rows(part) + row * 2 * BINS_STRIDE + product.channel;
+    if (product.channel >= BINS) return;
+    float re, im;
+    polar(product.finish(partial, 0), product.finish(partial, 1), &re, &im);
+    give(part, to, re);
+    give(part, to + BINS_STRIDE, im);
   };
-  multiply_norm<head_shard>(part, arena, table, SCRATCH_RESIDUAL, store);
+  multiply_norm<head_shard>(part, arena, table, residual_rows(part), store);
 }
 
 #endif /* VOCOSC_CUDA_STEPS_CUH */

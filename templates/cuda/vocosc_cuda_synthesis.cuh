@@ -75,24 +75,18 @@ static void synthesis(const block &part, shared_floats arena) {
   if (!is_used) return;
   for (int frame = 0; frame < frames; frame += FFT_FRAMES) {
     const int count = least(FFT_FRAMES, frames - frame);
-    const float *spectrum = scratch(memory, SCRATCH_SPECTRUM) + (size_t)(job * frames + frame) * 2 * BINS_STRIDE;
+    const float *spectrum = spectrum_rows(part) + (size_t)(job * frames + frame) * 2 * BINS_STRIDE;
     shared_floats to = first_buffer;
     shared_floats from = second_buffer;
 //% if fft.is_even
     /* First all loads, of a bin and its mirror image: so they are under way together. */
     enum { SHARE = (FFT_FRAMES * FFT_LENGTH + block::THREADS - 1) / block::THREADS };
     float bins[SHARE][4];
-#pragma unroll
-    for (int share = 0; share < SHARE; share++) {
-      const int i = least(thread + share * block::THREADS, count * FFT_LENGTH - 1);
-      const float *re = spectrum + i / FFT_LENGTH * 2 * BINS_STRIDE;
-      const float *im = re + BINS_STRIDE;
-      const int k = i % FFT_LENGTH;
-      bins[share][0] = re[k];
-      bins[share][1] = re[FFT_LENGTH - k];
-      bins[share][2] = im[k];
-      bins[share][3] = im[FFT_LENGTH - k];
-    }
+    take_each<4 * SHARE>(part, bins[0], [&](int j) {
+      const int i = least(thread + j / 4 * block::THREADS, count * FFT_LENGTH - 1);
+      const float *from = spectrum + i / FFT_LENGTH * 2 * BINS_STRIDE + j % 4 / 2 * BINS_STRIDE;
+      return from + (j % 2 == 0 ? i % FFT_LENGTH : FFT_LENGTH - i % FFT_LENGTH);
+    });
 #pragma unroll
     for (int share = 0; share < SHARE; share++) {
       const int i = thread + share * block::THREADS;
@@ -116,11 +110,13 @@ ${from_halves("") | chomp | indent(2, first=True)}
       const float *im = re + BINS_STRIDE;
       const int k = i % BINS;
       const shared_floats work = to + i / BINS * 2 * FFT_LENGTH;
-      work[k] = re[k];
-      work[FFT_LENGTH + k] = k == 0 ? 0.0f : im[k];
+      float bin[2];
+      take_each<2>(part, bin, [&](int j) { return j == 0 ? re + k : im + k; });
+      work[k] = bin[0];
+      work[FFT_LENGTH + k] = k == 0 ? 0.0f : bin[1];
       if (k > 0) {
-        work[FFT_LENGTH - k] = re[k];
-        work[2 * FFT_LENGTH - k] = -im[k];
+        work[FFT_LENGTH - k] = bin[0];
+        work[2 * FFT_LENGTH - k] = -bin[1];
       }
     }
 //% endif

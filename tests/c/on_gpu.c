@@ -189,6 +189,16 @@ static void check_modes(void) {
   }
 }
 
+/* The first kernel's parameter is replaced at each call, while calls before may still run. */
+static void check_one_graph(void) {
+  start(VOCOSC_CUDA_ONE_GRAPH);
+  for (int size = 1; size <= VOCOSC_MAX_FRAMES; size += VOCOSC_MAX_FRAMES - 1 > 0 ? VOCOSC_MAX_FRAMES - 1 : 1) {
+    decode_all(0, size, VOCOSC_CUDA_BATCH);
+    compare(cuda.uses_graph == 2 ? "one graph" : "NO one graph");
+  }
+  stop();
+}
+
 /* By cuBLAS and cuFFT, where they are built in: near the CPU's audio, and near that of our kernels. */
 static void check_libraries(void) {
 #if VOCOSC_CUDA_LIBRARY_STEPS > 0
@@ -332,6 +342,7 @@ int main(int count, char **arguments) {
       check_capture(flags);
     }
     check_modes();
+    check_one_graph();
     check_snapshot();
     check_not_a_number();
   }

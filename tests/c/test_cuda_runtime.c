@@ -391,8 +391,8 @@ static void test_every_failure_of_init(void **state) {
   static const struct {
     int failure, sticky;
   } cases[] = {{OUT_OF_MEMORY, 0}, {OUT_OF_MEMORY, 1}, {INVALID_VALUE, 0}, {FAULT, 1}};
-  static const int ways[] = {0, VOCOSC_CUDA_NO_GRAPH, VOCOSC_CUDA_SINGLE_KERNEL};
-  for (int way = 0; way < 3; way++) {
+  static const int ways[] = {0, VOCOSC_CUDA_NO_GRAPH, VOCOSC_CUDA_SINGLE_KERNEL, VOCOSC_CUDA_ONE_GRAPH};
+  for (int way = 0; way < 4; way++) {
     const int flags = ways[way];
     start(flags);
     const int calls = fake()->calls;
@@ -518,6 +518,8 @@ static void test_launches_are_as_the_table_says(void **state) {
     const char *refused;
   } cases[] = {
       {0, 90, 13000, 1, 1, NULL},
+      {VOCOSC_CUDA_ONE_GRAPH, 90, 13000, 2, 1, NULL},
+      {VOCOSC_CUDA_ONE_GRAPH | VOCOSC_CUDA_NO_GRAPH, 90, 13000, 0, 1, NULL},
       {VOCOSC_CUDA_NO_GRAPH, 90, 13000, 0, 1, NULL},
       {VOCOSC_CUDA_NO_OVERLAP, 90, 13000, 1, 0, NULL},
       {VOCOSC_CUDA_NO_GRAPH | VOCOSC_CUDA_NO_OVERLAP, 90, 13000, 0, 0, NULL},
@@ -558,7 +560,7 @@ static void test_launches_are_as_the_table_says(void **state) {
         assert_true(seen[k].block[1] == 1 && seen[k].block[2] == 1);
         assert_int_equal(seen[k].shared_bytes, shared[k]);
         assert_int_equal(seen[k].overlaps, may_overlap[k] && cases[i].overlap);
-        assert_int_equal(seen[k].in_graph, k > 0 && cases[i].graph);
+        assert_int_equal(seen[k].in_graph, k > 0 ? cases[i].graph > 0 : cases[i].graph > 1);
       }
     }
     stop();
@@ -612,8 +614,8 @@ static void test_a_gpu_that_cannot_run_the_single_kernel(void **state) {
 
 static void test_audio_is_that_of_each_stream(void **state) {
   (void)state;
-  static const int ways[] = {0, VOCOSC_CUDA_NO_GRAPH, VOCOSC_CUDA_SINGLE_KERNEL};
-  for (int way = 0; way < 3; way++) {
+  static const int ways[] = {0, VOCOSC_CUDA_NO_GRAPH, VOCOSC_CUDA_SINGLE_KERNEL, VOCOSC_CUDA_ONE_GRAPH};
+  for (int way = 0; way < 4; way++) {
     start(ways[way]);
     bind_all(NULL);
     for (int size = 1; size <= VOCOSC_MAX_FRAMES; size++) {
@@ -820,6 +822,8 @@ static void test_every_failure_of_a_decode(void **state) {
       {0, 999, 0, VOCOSC_CUDA_FAILED},
       {VOCOSC_CUDA_NO_GRAPH, INVALID_VALUE, 0, VOCOSC_CUDA_FAILED},
       {VOCOSC_CUDA_SINGLE_KERNEL, FAULT, 1, VOCOSC_CUDA_LOST},
+      {VOCOSC_CUDA_ONE_GRAPH, FAULT, 1, VOCOSC_CUDA_LOST},
+      {VOCOSC_CUDA_ONE_GRAPH, INVALID_VALUE, 0, VOCOSC_CUDA_FAILED},
       {VOCOSC_CUDA_SINGLE_KERNEL, INVALID_VALUE, 0, VOCOSC_CUDA_FAILED},
   };
   const vocosc_cuda_chunk chunks[] = {chunk_of(0, 0), chunk_of(1, 0)};

@@ -8,8 +8,8 @@
 #include <ucontext.h>
 
 #include <algorithm>
-#include <map>
 #include <random>
+#include <unordered_map>
 #include <vector>
 
 shim_thread shim_current;
@@ -26,6 +26,7 @@ namespace {
 typedef void kernel_function(const void *parameter);
 
 enum { MAX_THREADS = 1024, MAX_BLOCKS = 160, LANES = 32, STACK_BYTES = 256 * 1024 };
+enum { MOST_LOOKS = 16, MOST_IDLE = 100 }; /* of a thread in a turn, with nothing new to see; turns of that kind */
 enum state { READY, AT_BARRIER, AT_EXCHANGE, AT_WAIT, AT_FLAG, DONE };
 
 struct fiber {
@@ -37,8 +38,8 @@ struct fiber {
   unsigned exchanges;
   const uint32_t *flag; /* that it waits for, until it is at least a value; null: for anything new */
   uint32_t value;
-  const uint32_t *polled; /* the word that it looked at last, with nothing done since, and how much was there then */
-  uint64_t seen;
+  uint64_t seen; /* how much was there to see when it looked for the first time, and how often it looked since */
+  int looks;
   uint32_t clusters; /* barriers of the cluster that it arrived at */
 };
 
@@ -70,7 +71,6 @@ jmp_buf failure;
 void yield(state at) {
   fiber &self = fibers[shim_current.thread];
   self.at = at;
-  if (at != AT_FLAG) self.polled = nullptr;
   if (_setjmp(self.context) == 0) _longjmp(scheduler, 1);
 }
 
@@ -122,10 +122,11 @@ struct span {
 std::vector<span> allowed;
 std::vector<region> regions;
 view views[MAX_BLOCKS];
-std::map<const uint32_t *, published_flag> published;
+std::unordered_map<const uint32_t *, published_flag> published;
 uint64_t write_time;
 uint64_t publications; /* how often something was shown to other blocks */
 uint32_t arrivals;     /* of threads at barriers of the cluster */
+bool is_forced;        /* nobody gets on: who looks looks once more */
 
 /* Notes what the block that runs has written. */
 void collect_writes() {
@@ -179,8 +180,8 @@ void see(const uint32_t *flag) {
 }
 
 /* Whether what the fiber waits for is there; if it is a flag, the block sees what came before. */
-bool is_reached(const fiber &f) {
-  if (f.flag == nullptr) return publications != f.seen;
+bool is_reached(const fiber &f, bool looks_again) {
+  if (f.flag == nullptr) return publications != f.seen || looks_again;
   if ((int32_t)(shim_value_of(f.flag) - f.value) < 0) return false;
   see(f.flag);
   return true;
@@ -188,16 +189,17 @@ bool is_reached(const fiber &f) {
 
 /* ---- blocks ---- */
 
-/* Runs a warp until all of its lanes are at a barrier or done. */
+/* Runs a warp until all of its lanes are at a barrier or done, or some wait for a flag, the others perhaps for them. */
 void run_warp(int warp, const std::vector<int> &lanes) {
   for (;;) {
-    int exchanging = 0;
+    int exchanging = 0, waiting = 0;
     for (int lane : lanes) {
       const int thread = warp * LANES + lane;
       if (fibers[thread].at == READY) resume(thread);
       exchanging += fibers[thread].at == AT_EXCHANGE;
+      waiting += fibers[thread].at == AT_FLAG;
     }
-    if (exchanging == 0) return;
+    if (exchanging == 0 || (waiting > 0 && exchanging + waiting == LANES)) return;
     if (exchanging != LANES) fail("a shuffle that not all lanes of the warp reach");
     for (int lane : lanes) fibers[warp * LANES + lane].at = READY;
   }
@@ -209,26 +211,28 @@ void start_block(int threads) {
     fibers[i].at = READY;
     fibers[i].exchanges = 0;
     fibers[i].clusters = 0;
-    fibers[i].polled = nullptr;
+    fibers[i].looks = 0;
   }
   if (before_wait != nullptr) before_wait();
 }
 
 /* Runs a block until it is done, and returns true, or until some of its threads wait for other blocks. */
 bool run_block(int threads, const std::vector<int> &warps, const std::vector<int> &lanes) {
+  bool looks_again = is_forced;
   for (;;) {
     for (int warp : warps) run_warp(warp, lanes);
     int waiting = 0;
     int reached = 0;
     for (int i = 0; i < threads; i++) {
       if (fibers[i].at != AT_FLAG) continue;
-      if (is_reached(fibers[i])) {
+      if (is_reached(fibers[i], looks_again)) {
         fibers[i].at = READY;
         reached++;
       } else {
         waiting++;
       }
     }
+    looks_again = false;
     if (reached > 0) continue;
     if (waiting > 0) return false;
     const state at = fibers[0].at;
@@ -254,9 +258,11 @@ void run_together(int blocks, int threads, const std::vector<int> &order, const 
     starts.push_back(shim_block_epoch);
     epochs.push_back(shim_epoch);
   }
+  int idle = 0;
+  is_forced = false;
   for (std::vector<int> left = order; !left.empty();) {
     std::vector<int> waiting;
-    const uint64_t before = resumed;
+    const uint64_t before = resumed, shown = publications;
     for (int block : left) {
       shim_current = {0, block, 0, threads, blocks, block};
       shim_block_epoch = starts[(size_t)block];
@@ -268,7 +274,9 @@ void run_together(int blocks, int threads, const std::vector<int> &order, const 
       epochs[(size_t)block] = shim_epoch;
       latest_epoch = std::max(latest_epoch, shim_epoch);
     }
-    if (resumed == before) fail("a deadlock: all blocks wait for a flag that nobody sets");
+    idle = shown == publications ? idle + 1 : 0;
+    if ((resumed == before && is_forced) || idle > MOST_IDLE) fail("a deadlock: all blocks wait for what nobody shows");
+    is_forced = resumed == before;
     left = waiting;
   }
   for (int i = 1; i < blocks; i++) merge(views[0], views[i]);
@@ -324,13 +332,13 @@ uint32_t shim_value_of(const uint32_t *word) {
   return found != published.end() ? found->second.value : *word;
 }
 
-void shim_look(const uint32_t *word) {
+void shim_look(const uint32_t *) {
   fiber &self = fibers[shim_current.thread];
-  if (self.polled == word) {
+  if (self.seen == publications && ++self.looks >= MOST_LOOKS) {
     self.flag = nullptr;
     yield(AT_FLAG);
   }
-  self.polled = word;
+  if (self.seen != publications) self.looks = 0;
   self.seen = publications;
 }
 

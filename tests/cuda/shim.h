@@ -81,6 +81,16 @@ static inline float __uint_as_float(uint32_t bits) {
   return value;
 }
 
+static inline void show_word(uint32_t *p, uint32_t word) { shim_show_word(p, word); }
+static inline uint32_t look_at_word(const uint32_t *p) {
+  shim_look(p);
+  return shim_value_of(p);
+}
+static inline uint4 look_at_words(const uint32_t *p) {
+  shim_look(p);
+  return {shim_value_of(p), shim_value_of(p + 1), shim_value_of(p + 2), shim_value_of(p + 3)};
+}
+
 /* Shared memory ------------------------------------------------------------------------------------------------- */
 
 struct shim_cell {

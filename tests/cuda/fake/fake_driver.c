@@ -208,6 +208,9 @@ int cuStreamIsCapturing(struct CUstream_st *stream, int *status);
 int cuStreamBeginCapture_v2(struct CUstream_st *stream, int mode);
 int cuStreamEndCapture(struct CUstream_st *stream, struct CUgraph_st **graph);
 int cuGraphInstantiateWithFlags(struct CUgraphExec_st **exec, struct CUgraph_st *graph, unsigned long long flags);
+int cuGraphGetRootNodes(struct CUgraph_st *graph, struct CUgraphNode_st **nodes, size_t *count);
+int cuGraphExecKernelNodeSetParams_v2(struct CUgraphExec_st *exec, struct CUgraphNode_st *node,
+                                      const vocosc_cuda_node_parameters *parameters);
 int cuGraphUpload(struct CUgraphExec_st *exec, struct CUstream_st *stream);
 int cuGraphLaunch(struct CUgraphExec_st *exec, struct CUstream_st *stream);
 int cuGraphExecDestroy(struct CUgraphExec_st *exec);
@@ -465,6 +468,26 @@ int cuGraphInstantiateWithFlags(struct CUgraphExec_st **exec, struct CUgraph_st 
   return CUDA_SUCCESS;
 }
 
+int cuGraphGetRootNodes(struct CUgraph_st *graph, struct CUgraphNode_st **nodes, size_t *count) {
+  ENTER();
+  if (*count < 1) return INVALID_VALUE;
+  *count = 1; /* every operation follows the one before */
+  *nodes = (struct CUgraphNode_st *)(void *)graph->operations;
+  return CUDA_SUCCESS;
+}
+
+int cuGraphExecKernelNodeSetParams_v2(struct CUgraphExec_st *exec, struct CUgraphNode_st *node,
+                                      const vocosc_cuda_node_parameters *parameters) {
+  ENTER();
+  operation *work = exec->graph.operations;
+  const fake_kernel *kernel = parameters->function->kernel;
+  if (strcmp(((operation *)(void *)node)->launch.kernel, kernel->name) != 0) return INVALID_VALUE;
+  if (memcmp(work->launch.grid, parameters->grid, sizeof parameters->grid) != 0) return INVALID_VALUE;
+  if (memcmp(work->launch.block, parameters->block, sizeof parameters->block) != 0) return INVALID_VALUE;
+  memcpy(work->parameter, parameters->parameters[0], kernel->parameter_bytes);
+  return CUDA_SUCCESS;
+}
+
 int cuGraphUpload(struct CUgraphExec_st *exec, struct CUstream_st *stream) {
   ENTER();
   (void)exec;
@@ -652,6 +675,8 @@ static const struct {
     SYMBOL(cuStreamBeginCapture_v2),
     SYMBOL(cuStreamEndCapture),
     SYMBOL(cuGraphInstantiateWithFlags),
+    SYMBOL(cuGraphGetRootNodes),
+    SYMBOL(cuGraphExecKernelNodeSetParams_v2),
     SYMBOL(cuGraphUpload),
     SYMBOL(cuGraphLaunch),
     SYMBOL(cuGraphExecDestroy),
