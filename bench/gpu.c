@@ -146,17 +146,19 @@ static void measure(const settings *s, const vocosc_cuda_chunk *chunks, double i
     queued[i] = middle - start;
     between[i++] = (double)milliseconds * 1e3;
   }
-  const int launches = cuda.uses_single_kernel ? 1
-                       : cuda.uses_libraries   ? VOCOSC_CUDA_LIBRARY_STEPS
-                                               : VOCOSC_CUDA_LAUNCHES;
+  const int launches = cuda.uses_single_kernel                   ? 1
+                       : cuda.uses_libraries || cuda.uses_tensor ? VOCOSC_CUDA_LIBRARY_STEPS
+                                                                 : VOCOSC_CUDA_LAUNCHES;
   char name[128] = "";
   GPU(cuDeviceGetName(name, sizeof name - 1, 0));
   printf("{\n  \"chip\": \"%s\", \"driver_version\": %d, \"multiprocessors\": %d,\n", name, cuda.driver_version,
          cuda.multiprocessors);
   printf("  \"architecture\": %d, \"image_architecture\": %d, \"image_is_ptx\": %d,\n", cuda.architecture,
          cuda.image_architecture, cuda.image_is_ptx);
-  printf("  \"graph\": %d, \"overlap\": %d, \"single_kernel\": %d, \"libraries\": %d, \"launches\": %d,\n",
-         cuda.uses_graph, cuda.uses_overlap, cuda.uses_single_kernel, cuda.uses_libraries, launches);
+  printf(
+      "  \"graph\": %d, \"overlap\": %d, \"single_kernel\": %d, \"libraries\": %d, \"tensor\": %d,\n  \"launches\": "
+      "%d,\n",
+      cuda.uses_graph, cuda.uses_overlap, cuda.uses_single_kernel, cuda.uses_libraries, cuda.uses_tensor, launches);
   printf("  \"batch\": %d, \"precision\": \"%s\",\n", VOCOSC_CUDA_BATCH, VOCOSC_PRECISION);
   printf("  \"chunk\": %d, \"streams\": %d, \"memory\": \"%s\", \"cache\": \"%s\", \"warmup_ms\": %d, \"runs\": %d,\n",
          s->chunk, s->streams, s->memory, s->cache, s->warmup, s->runs);

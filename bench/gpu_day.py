@@ -29,6 +29,7 @@ from bench.gpu import (
     NO_OVERLAP,
     ONE_GRAPH,
     SINGLE_KERNEL,
+    TENSOR,
     Case,
     compile_program,
     compile_with,
@@ -84,6 +85,7 @@ VARIANTS = {
     "oldest": Variant(("--gpu", "80")),
     "f32": Variant((), least_db=100.0, precision="f32"),
     "many": Variant((), chunks=(5,), streams=128),
+    "tensor": Variant(("--gpu-tune", "tensor"), chunks=(5,), streams=128),
     "many-half": Variant(("--gpu-tune", "half"), least_db=50.0, chunks=(5,), streams=128),
 }
 
@@ -236,8 +238,8 @@ def stream_cases(day: Day) -> Cases:
     """1 to 10 000 streams, in calls of as many as the build takes."""
     for name in (name for name, variant in day.variants.items() if variant.streams > 1):
         for streams in day.args.streams:
-            for way in ("graph", "single kernel"):
-                case = Case(USUAL, streams, flags=WAYS[way])
+            for way in ("tensor cores",) if name == "tensor" else ("graph", "single kernel"):
+                case = Case(USUAL, streams, flags={**WAYS, "tensor cores": TENSOR}[way])
                 yield f"{name}, {way}, {streams} streams", partial(timing, day, name, case)
 
 
@@ -409,9 +411,10 @@ def draw_chart(day: Day, path: Path) -> bool:
     left.plot([wall["p99"] for _, wall in timed], range(len(timed)), "|", color="#333333", label="p99")
     left.set_xlabel(f"microseconds a chunk of {USUAL}, one stream")
     rows = [case for case in day.found("streams").values() if "wall_us" in case]
-    for single in (0, 1):
-        points = sorted((row["streams"], row["wall_us"]["median"]) for row in rows if row["single_kernel"] == single)
-        right.plot(*zip(*points, strict=True), "o-", label="single kernel" if single else "graph") if points else None
+    for label in ("tensor", "single_kernel", "graph"):
+        points = sorted((row["streams"], row["wall_us"]["median"]) for row in rows if row[label])
+        rows = [row for row in rows if not row[label]]
+        right.plot(*zip(*points, strict=True), "o-", label=label.replace("_", " ")) if points else None
     right.set(xscale="log", yscale="log", xlabel="streams", ylabel="microseconds a round")
     right.legend()
     figure.savefig(path, dpi=110)

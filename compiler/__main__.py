@@ -192,7 +192,7 @@ def _parser() -> _Parser:
     parser.add_argument("--batch", type=_whole, metavar="N", help="with --target cuda: streams of a call")
     parser.add_argument(
         "--gpu-tune",
-        metavar="early,half,data,processors=N",
+        metavar="early,half,data,tensor,processors=N",
         help="with --target cuda: kernels of another making, for a GPU to judge",
     )
     parser.add_argument(
@@ -274,8 +274,11 @@ def _options(arguments: argparse.Namespace) -> Options:
             raise CompileError(f"--{option.replace('_', '-')}: goes with --target cuda")
     if is_cuda and options.weights != "incbin":
         raise CompileError("--target cuda: works with --weights incbin only")
-    if options.link == "libs" and parse_tuning(options.tuning).half:
-        raise CompileError("--gpu-tune half: does not work with --link libs, as cuBLAS takes floats")
+    tuning = parse_tuning(options.tuning)
+    if (options.link == "libs" or tuning.tensor) and tuning.half:
+        raise CompileError("--gpu-tune half: works with neither --link libs nor tensor, as these take floats")
+    if options.link == "libs" and tuning.tensor:
+        raise CompileError("--gpu-tune tensor: does not work with --link libs")
     if options.link == "libs" and options.precision != "f32":
         raise CompileError(f"--link libs: works with --precision f32 only, not {options.precision}")
     if options.link == "libs" and not (options.baked and not options.no_libc):

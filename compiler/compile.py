@@ -58,7 +58,7 @@ def compile_network(
         options = dataclasses.replace(options, calibration=digest)
     tables = pack_matrices(network) if options.link == "libs" else pack(network, options.precision, fed)
     device = plan_device(layout, options.batch, parse_tuning(options.tuning)) if options.gpus else None
-    if device and options.link == "libs":
+    if device and (options.link == "libs" or device.tuning.tensor):
         device = add_libraries(device, layout)
 
     figures = functools.partial(report, layout, tables, sha256, options, device=device)

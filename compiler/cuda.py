@@ -50,6 +50,7 @@ class Tuning:
     early: bool = False  # a kernel lets the next one start before it waits itself, not after
     processors: int = PROCESSORS  # multiprocessors that grids are cut for
     half: bool = False  # `hidden` is kept in halves: less to read, and 60 dB from what floats give
+    tensor: bool = False  # a second way, by tensor cores, for many rows: see cuda_libs
     data: bool = False  # the single kernel hands over by the data, each word of which says that it is there; no flags
 
 
@@ -60,10 +61,10 @@ def parse_tuning(text: str) -> Tuning:
         name, _, value = word.partition("=")
         if name == "processors" and value.isdecimal() and int(value) > 0:
             found = replace(found, processors=int(value))
-        elif name in ("early", "half", "data") and not value:
+        elif name in ("early", "half", "data", "tensor") and not value:
             found = replace(found, **{name: True})
         else:
-            raise CompileError(f"--gpu-tune {word}: there are early, half, data and processors=N")
+            raise CompileError(f"--gpu-tune {word}: there are early, half, data, tensor and processors=N")
     if found.half and found.data:
         raise CompileError("--gpu-tune half,data: what hands over by words cannot by halves")
     return found
@@ -159,7 +160,12 @@ class Device:
     alignment: int = ALIGNMENT
     synthesis_threads: int = SYNTHESIS_THREADS
     library_threads: int = LIBRARY_THREADS
-    library_steps: tuple[Launch, ...] = ()  # instead of the launches, if libraries are to do the work
+    library_steps: tuple[Launch, ...] = ()  # instead of the launches, if libraries or tensor cores are to do the work
+
+    @property
+    def needs_libraries(self) -> bool:
+        """Whether cuBLAS and cuFFT do some of the library steps."""
+        return any(step.block == 0 for step in self.library_steps)
 
     @property
     def loops(self) -> list[tuple[Sequence[Step], int]]:

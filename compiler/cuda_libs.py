@@ -1,8 +1,9 @@
-"""The second way for a GPU, --link libs: matrix products by cuBLAS and inverse transforms by cuFFT.
+"""The second way for a GPU: matrix products of all rows at once, with kernels between them.
 
-For whole utterances and large batches, and as the oracle of our own kernels, which the build has as well. Beside their
-tables there are plain matrices, so it takes twice the weights' memory. The kernels between the libraries' steps are in
-templates/cuda/vocosc_cuda_library_steps.cuh.
+With --link libs the products are cuBLAS's and the inverse transforms cuFFT's: for whole utterances and large batches,
+and as the oracle of our own kernels, which the build has as well. With --gpu-tune tensor the products are kernels for
+tensor cores. Beside the tables of the first way there are other ones, so it takes twice the weights' memory. The
+kernels in between are in templates/cuda/vocosc_cuda_library_steps.cuh, the products in vocosc_cuda_tensor.cuh.
 """
 
 from __future__ import annotations
@@ -10,23 +11,45 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .cuda import ALIGNMENT, LIBRARY_THREADS, Device, Launch, add_table, areas, round_up
+from .errors import CompileError
+from .formats.f16 import half_scales
 from .plan import Plan
+
+TENSOR_TILE = (64, 64, 32)  # outputs and rows of a thread block, and inputs at a time: vocosc_cuda_tensor.cuh
+
+
+def fragments(weight: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Weights [inputs][outputs] in the order of a warp's registers: [16 outputs][16 inputs][lane][8 halves].
+
+    A lane has two inputs of output lane / 4, the same of the output 8 further on, and both for inputs 8 further on.
+    """
+    inputs, outputs = weight.shape
+    padded = np.zeros((round_up(inputs, TENSOR_TILE[2]), round_up(outputs, TENSOR_TILE[0])), np.float16)
+    padded[:inputs, :outputs] = weight.astype(np.float16)
+    # inputs: steps of 16, halves of these, lanes, pairs; outputs: tiles of 16, halves of these, lanes
+    parts = padded.reshape(padded.shape[0] // 16, 2, 4, 2, padded.shape[1] // 16, 2, 8)
+    return np.ascontiguousarray(parts.transpose(4, 0, 6, 2, 1, 5, 3)).view(np.uint16)
 
 
 def add_libraries(device: Device, plan: Plan) -> Device:
-    """The device with the steps, tables and buffers that the libraries need."""
+    """The device with the steps, tables and buffers that the libraries, or tensor cores, need."""
+    is_tensor = device.tuning.tensor
     rows = device.batch * plan.max_frames
+    if is_tensor and not device.is_half:
+        raise CompileError("--gpu-tune tensor: its weights are halves: not with --precision f32")
     dim, hidden = device.strides["DIM"], device.strides["HIDDEN"]
     windows, bins = (plan.left + 1) * plan.config.n_mels, 2 * plan.bins
-    buffers = (
+    buffers = [
         ("windows", "[rows][TAPS * MELS]", rows * windows),
         ("normalised", "[rows][DIM_STRIDE]", rows * dim),
         ("head", "[rows][log-magnitude, phase][BINS]", rows * bins),
-        ("complex", "[rows][BINS][re, im]", rows * bins),
-        ("samples", "[rows][N_FFT]", rows * plan.config.n_fft),
-    )
+    ]
+    if not is_tensor:
+        buffers.append(("complex", "[rows][BINS][re, im]", rows * bins))
+        buffers.append(("samples", "[rows][N_FFT]", rows * plan.config.n_fft))
     scratch = areas(device.scratch, ALIGNMENT // 4, buffers)
     places = {area.name: area.offset for area in scratch}
     # Of each kernel's product: where its rows of inputs and of outputs are, and their strides
@@ -45,11 +68,21 @@ def add_libraries(device: Device, plan: Plan) -> Device:
     for step, launch in zip(device.steps, device.launches, strict=True):
         if step.products:
             weight, bias = (np.concatenate([op.tensors[key] for op in step.products], -1) for key in ("weight", "bias"))
-            table = add_table(tables, f"{step.name}_matrix", "[outputs] biases; [inputs][outputs]", bias, weight)
-            row_kernel(f"before_{step.name}")
             inputs, outputs = weight.shape
-            matrix = table.offset + round_up(bias.nbytes, ALIGNMENT)
-            steps.append(replace(rows_of[step.kernel], inputs=inputs, outputs=outputs, weights=matrix))
+            row_kernel(f"before_{step.name}")
+            product = replace(rows_of[step.kernel], inputs=inputs, outputs=outputs)
+            if is_tensor:
+                scale = half_scales(replace(step.products[0], tensors={"weight": weight, "bias": bias}))
+                layout = "[biases, scales][outputs]; halves in the order of a warp's registers"
+                header = np.concatenate([bias, scale])
+                table = add_table(
+                    tables, f"{step.name}_matrix", layout, header, fragments((weight / scale).astype(np.float32))
+                )
+                grid = (-(-outputs // TENSOR_TILE[0]), -(-rows // TENSOR_TILE[1]), 1)
+                steps.append(replace(product, step=f"product_{step.name}", grid=grid, block=LIBRARY_THREADS))
+            else:
+                table = add_table(tables, f"{step.name}_matrix", "[outputs] biases; [inputs][outputs]", bias, weight)
+                steps.append(replace(product, weights=table.offset + round_up(bias.nbytes, ALIGNMENT)))
         if step.kernel == "start":
             steps.append(launch)
         elif step.conv:
@@ -57,6 +90,8 @@ def add_libraries(device: Device, plan: Plan) -> Device:
             steps.append(Launch(step.conv.name, grid, device.start.threads))
         elif step.kernel == "head":
             row_kernel("spectrum")
+        elif step.kernel == "synthesis" and is_tensor:
+            steps.append(launch)
         elif step.kernel == "synthesis":
             steps.append(Launch("transform", x=places["complex"], y=places["samples"]))
             steps.append(Launch("overlap", (device.batch, 1, 1), LIBRARY_THREADS))

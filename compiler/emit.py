@@ -132,7 +132,7 @@ def emit(
     if device is not None:
         top.append(RUNTIME / "cuda" / "vocosc_cuda.h")
         host = sorted((RUNTIME / "cuda").glob("*.[chS]"))
-        network += [path for path in host if path not in top and (device.library_steps or "libs" not in path.name)]
+        network += [path for path in host if path not in top and (device.needs_libraries or "libs" not in path.name)]
     tool = sorted((RUNTIME / "tool").glob("*.[ch]"))
 
     def objects(folder: str, sources: Iterable[Path], suffix: str = ".c") -> list[str]:

@@ -53,7 +53,7 @@ def kernel_sources(
     """The plan, the device's plan and the CUDA sources (name to text) of a checkpoint."""
     layout = plan(folded(checkpoint), chunks, precision, libraries=link == "libs")
     device = plan_device(layout, batch, parse_tuning(tuning))
-    if link == "libs":
+    if link == "libs" or device.tuning.tensor:
         device = add_libraries(device, layout)
     options = Options(name=name, precision=precision, gpus=(80,), batch=batch)
     files = emit_kernels(layout, device, "0" * 64, options)
@@ -143,6 +143,7 @@ class Gpu:
         self.weights.bytes[:] = np.frombuffer(self.device.weights, np.uint8)
         self.state = Buffer(self.slots * self.device.state_bytes)
         self.scratch = Buffer(self.device.scratch_bytes)
+        self.launches = self.device.launches  # those of the chain, or of another way
         self.order = 0
         self.blocks = 0  # of the single kernel, if that is to run instead of the chain
         self.is_poisoned = not self.device.tuning.data  # the scratch, before every call
@@ -197,7 +198,7 @@ class Gpu:
                 self.library.shim_share(ctypes.c_void_p(memory.address), ctypes.c_size_t(memory.bytes.size))
             self.launch(self.device.single, parameter, blocks=self.blocks)
             return
-        for launch in self.device.launches:
+        for launch in self.launches:
             self.launch(launch, parameter, self._hooks() if self.overlaps and launch.overlaps_previous else ())
 
     def _hooks(self) -> tuple[Callable[[], None], Callable[[], None]]:

@@ -54,7 +54,7 @@ class Translator:
         self._kernel = ""
         self._types: dict[str, str] = {}  # of registers
         functions = [self._function(*found) for found in _kernels(re.sub(r"//.*", "", text))]
-        for name, size in re.findall(r"^\.extern \.shared [^;]*?(\w+)\[(\d*)\];", text, re.MULTILINE):
+        for name, size in re.findall(r"^(?:\.extern )?\.shared [^;]*?(\w+)\[(\d*)\];", text, re.MULTILINE):
             self._shared[name] = size or "shim_launch_bytes"
         arrays = [f"static ptx_array {name}_array({n}, [] {{ return (size_t){size}; }});\n"
                   for n, (name, size) in enumerate(self._shared.items(), 1)]  # fmt: skip
@@ -333,6 +333,16 @@ class Translator:
         if opcode != "bar.sync" or operands != ["0"]:
             raise UnknownPtxError(f"{self._kernel}: {opcode} {operands}")
         return f"if ({self._site('barrier', opcode)}) shim_barrier();"
+
+    def _mma(self, parts: Sequence[str], kind: str, operands: Sequence[str], opcode: str) -> str:
+        if opcode != "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32":
+            raise UnknownPtxError(f"{self._kernel}: {opcode}")
+        to, weights, inputs, sums = (_operands(operand.strip("{}")) for operand in operands)
+        given = ", ".join(self._value(name, "f32") for name in sums)
+        words = ", ".join(self._value(name, "u32") for name in weights)
+        others = ", ".join(self._value(name, "u32") for name in inputs)
+        results = " ".join(self._assign(name, "f32", f"ptx_sums[{i}]") for i, name in enumerate(to))
+        return f"{{ float ptx_sums[4] = {{{given}}}; multiply_add(ptx_sums, {{{words}}}, {others}); {results} }}"
 
     def _mapa(self, parts: Sequence[str], kind: str, operands: Sequence[str], opcode: str) -> str:
         if opcode != "mapa.shared::cluster.u32":

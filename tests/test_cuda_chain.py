@@ -18,7 +18,7 @@ import pytest
 from bench.gpu import no_gpu
 from bench.metrics import METRICS, snr_db
 from compiler.checkpoint import read_checkpoint
-from compiler.cuda import plan_device
+from compiler.cuda import parse_tuning, plan_device
 from compiler.cuda_libs import add_libraries
 from compiler.emit import Options, emit
 from compiler.nvrtc import Image
@@ -28,7 +28,19 @@ from compiler.report import report, to_json
 from compiler.weights import build_weights
 from tests import builds
 from tests.gpu import CALL_BYTES, DRIVER_HEADER, JOB_BYTES, SHAPES, Gpu
-from tests.objects import CFLAGS, ROOT, TINY, Floats, build_c, declared_functions, folded, run_ok, some_mel, symbols
+from tests.objects import (
+    CFLAGS,
+    ROOT,
+    TINY,
+    Floats,
+    build_c,
+    declared_functions,
+    every,
+    folded,
+    run_ok,
+    some_mel,
+    symbols,
+)
 
 CHUNKS = (3, 4)
 FRAMES = 11
@@ -62,16 +74,20 @@ class Chain:
         return audio
 
 
-def build_chain(name: str, precision: str, link: str = "none", chunks: tuple[int, ...] = CHUNKS) -> Chain:
+def build_chain(
+    name: str, precision: str, link: str = "none", chunks: tuple[int, ...] = CHUNKS, tuning: str = ""
+) -> Chain:
     """Of one of the shapes of tests/gpu.py."""
     checkpoint = builds.checkpoint(SHAPES[name])
     sha256 = read_checkpoint(checkpoint).sha256
     network = folded(checkpoint)
     layout = plan(network, chunks, precision, libraries=link == "libs")
-    device = plan_device(layout, BATCH)
-    if link == "libs":
+    device = plan_device(layout, BATCH, parse_tuning(tuning))
+    if link == "libs" or device.tuning.tensor:
         device = add_libraries(device, layout)
-    options = Options(name=name, precision=precision, target="portable", gpus=(90,), batch=BATCH, link=link)
+    options = Options(
+        name=name, precision=precision, target="portable", gpus=(90,), batch=BATCH, link=link, tuning=tuning
+    )
 
     def make(directory: Path) -> None:
         images = [Image(90, False, b"no machine code".ljust(64, b"\0"), least_driver=12000)]
@@ -84,8 +100,8 @@ def build_chain(name: str, precision: str, link: str = "none", chunks: tuple[int
         (directory / f"{name}.json").write_text(to_json(figures))
         run_ok(["make", "-s", f"-j{os.cpu_count()}", "-f", f"{name}.mk", "EXTRA_CFLAGS=-O1", name], cwd=directory)
 
-    directory = builds.once(("chain", name, precision, link, chunks), make)
-    gpu = Gpu(checkpoint, name, chunks, precision=precision, batch=BATCH, link=link)
+    directory = builds.once(("chain", name, precision, link, chunks, tuning), make)
+    gpu = Gpu(checkpoint, name, chunks, precision=precision, batch=BATCH, link=link, tuning=tuning)
     environment = {
         "LD_LIBRARY_PATH": str(builds.once("fake driver", build_fakes)),
         "FAKE_CUDA_SHIM": str(gpu.shim),
@@ -178,12 +194,15 @@ def test_the_example_takes_the_gpu_or_the_cpu(chain: Chain, mel: Path, tmp_path:
         assert (audio.tobytes() == expected.tobytes()) == (said != "ok"), "the GPU's sums are in another order"
 
 
-def test_the_program_of_make_test_gpu(chain: Chain, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tuning", every(["", "tensor", "data", "early"], ["tensor,data"]))
+def test_the_program_of_make_test_gpu(tuning: str, tmp_path: Path) -> None:
     """What `make test-gpu` runs on a GPU: every chunk size, batch and mode, streams, snapshots, NaN, capture."""
+    chain = build_chain("tiny", "f16", tuning=tuning)
     program = build_c("on_gpu.c", tmp_path, chain.directory, chain.name, flags=["-I", ROOT / "bench"])
     done = chain.run(program, LEAST_DB, 1)
     assert "0 failures" in done.stdout and "FAIL" not in done.stdout
-    assert len(done.stdout.splitlines()) > 20
+    assert len(done.stdout.splitlines()) > 20 and done.stdout.count("one graph") == 2
+    assert done.stdout.count("tensor cores") == (2 * max(CHUNKS) if "tensor" in tuning else 0)
 
 
 # ---- --link libs ----

@@ -125,6 +125,19 @@ def test_the_assemblers_code_loads_the_weights_first(nvrtc: Nvrtc, tmp_path: Pat
                 assert waits == (architecture >= 90)
 
 
+def test_only_products_for_many_rows_take_tensor_cores(nvrtc: Nvrtc, tmp_path: Path) -> None:
+    if disassembler() is None:
+        pytest.skip("no nvdisasm here")
+    checkpoint = builds.checkpoint(TINY)
+    _, device, files = kernel_sources(checkpoint, "tiny", (3,), "f16", 8, tuning="tensor")
+    for architecture in every((80, 90, 100), (90,)):
+        code = disassemble(nvrtc.compile(f"tiny_{KERNELS}", files, architecture).code, tmp_path)
+        found = {name for name, instructions in code.items() if any("MMA" in one.operation for one in instructions)}
+        assert found == {f"tiny_{step.step}" for step in device.library_steps if step.step.startswith("product")}
+        assert len(found) == 4
+        assert not any(one.operation.startswith(LOCAL) for instructions in code.values() for one in instructions)
+
+
 def test_kernels_that_overlap_wait(nvrtc: Nvrtc, tiny_checkpoint: Path) -> None:
     """From sm_90 on each waits once, before it lets the next one start; before that, the instructions do not exist."""
     _, device, files = kernel_sources(tiny_checkpoint, "tiny", (3,))
@@ -257,9 +270,12 @@ def test_no_placeholder_is_left(tiny_cuda: Path) -> None:
         (["--batch", "0"], ["--batch 0", "128"]),
         (["--batch", "129"], ["--batch 129", "128"]),
         (["--batch", "x"], ["--batch", "x"]),
-        (["--gpu-tune", "fast"], ["--gpu-tune fast", "early, half and processors=N"]),
+        (["--gpu-tune", "fast"], ["--gpu-tune fast", "early, half, data, tensor and processors=N"]),
         (["--gpu-tune", "processors=0"], ["--gpu-tune processors=0"]),
         (["--gpu-tune", "half", "--link", "libs"], ["--gpu-tune half", "--link libs"]),
+        (["--gpu-tune", "half,data"], ["--gpu-tune half,data"]),
+        (["--gpu-tune", "data", "--batch", "64"], ["--gpu-tune data", "128 frames"]),
+        (["--gpu-tune", "tensor"], ["--gpu-tune tensor", "f32"]),
         (["--link", "libs", "--precision", "f16"], ["--link libs", "f16"]),
         (["--weights", "c"], ["--weights"]),
     ],

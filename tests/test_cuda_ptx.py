@@ -84,6 +84,24 @@ def test_tuning_changes_no_bits_but_by_halves() -> None:
         assert calls(ptx, one, 80) == calls(source, one, 80), one
 
 
+@pytest.mark.parametrize("shape", every(list(SHAPES), ["tiny"]))
+def test_tensor_cores_agree(shape: str) -> None:
+    """Over 100 dB from the chain's audio, by sums that are cut off; the same bits however it is cut, and from the PTX."""
+    options = {"precision": "f16", "batch": 3, "slots": 4, "tuning": "tensor"}
+    source, ptx = (Gpu(builds.checkpoint(SHAPES[shape]), "model", (3, 10), ptx=ptx, **options) for ptx in (0, 80))
+    mel = some_mel(13, source.mels)
+    expected = source.decode(mel)
+    for gpu in (source, ptx):
+        gpu.launches = gpu.device.library_steps
+    audio = source.decode(mel, 10)
+    assert snr_db(expected.astype(np.float64), audio) > 100.0
+    assert ptx.decode(mel, [4, 9]).tobytes() == audio.tobytes()
+    ptx.order = 2
+    ptx.reset()
+    together = ptx.decode_chunk([some_mel(9, ptx.mels, 5), mel[:9], some_mel(9, ptx.mels, 6)], [3, 0, 1])
+    assert together[1].tobytes() == audio[: 9 * ptx.hop].tobytes()
+
+
 @pytest.mark.skipif(not ALL, reason="of make test-all")
 def test_a_published_chunk(full_checkpoint: Any) -> None:
     mel = golden("full", "mel")[:7]

@@ -54,6 +54,7 @@ DEVICE = SimpleNamespace(
     single=Launch("single", (100, 1, 1), 512, shared_bytes=2048),
     flush=Launch("flush", (3, 1, 1), 32),
     library_steps=[],
+    needs_libraries=False,
 )
 
 
@@ -162,6 +163,10 @@ def test_the_declarations_agree_with_cudas_header(tmp_path: Path) -> None:
         ("vocosc_cuda_launch_config, attribute_count", "CUlaunchConfig, numAttrs"),
         ("vocosc_cuda_launch_attribute, id", "CUlaunchAttribute, id"),
         ("vocosc_cuda_launch_attribute, value", "CUlaunchAttribute, value"),
+        ("vocosc_cuda_rows_copy, from.pitch", "CUDA_MEMCPY2D, srcPitch"),
+        ("vocosc_cuda_rows_copy, to.memory", "CUDA_MEMCPY2D, dstMemoryType"),
+        ("vocosc_cuda_rows_copy, to.device", "CUDA_MEMCPY2D, dstDevice"),
+        ("vocosc_cuda_rows_copy, bytes", "CUDA_MEMCPY2D, WidthInBytes"),
         ("vocosc_cuda_node_parameters, block[2]", "CUDA_KERNEL_NODE_PARAMS, blockDimZ"),
         ("vocosc_cuda_node_parameters, shared_bytes", "CUDA_KERNEL_NODE_PARAMS, sharedMemBytes"),
         ("vocosc_cuda_node_parameters, parameters", "CUDA_KERNEL_NODE_PARAMS, kernelParams"),
@@ -169,6 +174,7 @@ def test_the_declarations_agree_with_cudas_header(tmp_path: Path) -> None:
     ]:
         lines.append(f'_Static_assert(offsetof({ours}) == offsetof({theirs}), "{ours}");')
     lines.append('_Static_assert(sizeof(vocosc_cuda_launch_config) == sizeof(CUlaunchConfig), "config");')
+    lines.append('_Static_assert(sizeof(vocosc_cuda_rows_copy) == sizeof(CUDA_MEMCPY2D), "rows");')
     lines.append('_Static_assert(sizeof(vocosc_cuda_node_parameters) == sizeof(CUDA_KERNEL_NODE_PARAMS), "node");')
     lines.append('_Static_assert(sizeof(vocosc_cuda_launch_attribute) == sizeof(CUlaunchAttribute), "attribute");')
     # Calls with our types compile only if theirs take as many arguments, of no smaller size.

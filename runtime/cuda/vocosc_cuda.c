@@ -10,7 +10,7 @@
  *   vocosc_cuda_single_launch   one cooperative kernel, of at most one block per multiprocessor: the driver refuses it,
  *                               already in init, where blocks would have to wait for each other's end. Its flags are in
  *                               the scratch memory, which init clears
- *   vocosc_cuda_library_steps   kernels, and cuBLAS and cuFFT between them
+ *   vocosc_cuda_library_steps   kernels, and cuBLAS and cuFFT between them, or kernels for tensor cores: then a chain
  */
 #include "vocosc_cuda.h"
 
@@ -21,7 +21,7 @@
 #include "vocosc_cuda_driver.h"
 #include "vocosc_cuda_model.h"
 #include "vocosc_values.h"
-#if VOCOSC_CUDA_LIBRARY_STEPS > 0
+#if VOCOSC_CUDA_HAS_LIBRARIES
 #include "vocosc_cuda_libs.h"
 #endif
 
@@ -51,7 +51,7 @@ typedef struct {
   int step_count;
   struct CUfunc_st *kernels[VOCOSC_CUDA_MOST_STEPS]; /* of the steps; null where a library does it */
   struct CUfunc_st *flush;
-#if VOCOSC_CUDA_LIBRARY_STEPS > 0
+#if VOCOSC_CUDA_HAS_LIBRARIES
   vocosc_cuda_libs libs;
 #endif
   struct CUgraphExec_st *graph; /* the steps but the first, or all; null without */
@@ -93,6 +93,7 @@ static const struct {
     {"cuMemFree_v2", offsetof(vocosc_cuda_driver, free)},
     {"cuMemcpyHtoDAsync_v2", offsetof(vocosc_cuda_driver, copy_in)},
     {"cuMemcpyDtoHAsync_v2", offsetof(vocosc_cuda_driver, copy_out)},
+    {"cuMemcpy2DAsync_v2", offsetof(vocosc_cuda_driver, copy_rows)},
     {"cuMemsetD8Async", offsetof(vocosc_cuda_driver, fill)},
     {"cuLaunchKernelEx", offsetof(vocosc_cuda_driver, launch)},
     {"cuStreamCreate", offsetof(vocosc_cuda_driver, create_stream)},
@@ -224,7 +225,7 @@ static int queue_rest(vocosc_cuda *cuda, const struct vocosc_cuda_call *call, vo
     const struct vocosc_cuda_step *step = &core->steps[i];
     const int overlaps = cuda->uses_overlap && i > 1 && step->overlaps_previous;
     const int attribute = overlaps ? CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION : 0;
-#if VOCOSC_CUDA_LIBRARY_STEPS > 0
+#if VOCOSC_CUDA_HAS_LIBRARIES
     if (step->block == 0) {
       const int failed = vocosc_cuda_libs_queue(&core->libs, step, &core->memory, call->count * call->frames, stream);
       status = failed ? VOCOSC_CUDA_FAILED : VOCOSC_OK;
@@ -286,7 +287,7 @@ static int queue_silence(vocosc_cuda *cuda, int slot, vocosc_cuda_stream stream)
 
 static int check_options(const vocosc_cuda_options *options) {
   const int known = VOCOSC_CUDA_ALLOCATE | VOCOSC_CUDA_NO_GRAPH | VOCOSC_CUDA_NO_OVERLAP | VOCOSC_CUDA_SINGLE_KERNEL |
-                    VOCOSC_CUDA_ONE_GRAPH | (VOCOSC_CUDA_LIBRARY_STEPS > 0 ? VOCOSC_CUDA_LIBRARIES : 0);
+                    VOCOSC_CUDA_ONE_GRAPH | VOCOSC_CUDA_SECOND_WAY;
   if (options == NULL || (options->flags & ~known) != 0 || options->device < 0) return VOCOSC_BAD_ARGUMENT;
   if (options->slots < 1 || options->slots > VOCOSC_CUDA_MAX_SLOTS || options->table == NULL) {
     return VOCOSC_BAD_ARGUMENT;
@@ -435,10 +436,14 @@ static int find_kernels(vocosc_cuda *cuda) {
   core->steps = cuda->uses_single_kernel ? vocosc_cuda_single_launch : vocosc_cuda_launches;
   core->step_count = cuda->uses_single_kernel ? 1 : VOCOSC_CUDA_LAUNCHES;
 #if VOCOSC_CUDA_LIBRARY_STEPS > 0
-  if (cuda->uses_libraries) {
+  if (cuda->uses_libraries || cuda->uses_tensor) {
     core->steps = vocosc_cuda_library_steps;
     core->step_count = VOCOSC_CUDA_LIBRARY_STEPS;
-    if (vocosc_cuda_libs_open(&core->libs, VOCOSC_CUDA_BATCH * VOCOSC_MAX_FRAMES) != 0) return VOCOSC_CUDA_NO_LIBRARY;
+  }
+#endif
+#if VOCOSC_CUDA_HAS_LIBRARIES
+  if (cuda->uses_libraries && vocosc_cuda_libs_open(&core->libs, VOCOSC_CUDA_BATCH * VOCOSC_MAX_FRAMES) != 0) {
+    return VOCOSC_CUDA_NO_LIBRARY;
   }
 #endif
   int status = find_kernel(cuda, vocosc_cuda_flush_launch, &core->flush);
@@ -518,7 +523,9 @@ static int start(vocosc_cuda *cuda, const vocosc_cuda_options *options) {
   int status = ask_device(cuda);
   if (status == VOCOSC_OK) status = load_kernels(cuda);
   cuda->uses_libraries = (options->flags & VOCOSC_CUDA_LIBRARIES) != 0;
-  cuda->uses_single_kernel = !cuda->uses_libraries && (options->flags & VOCOSC_CUDA_SINGLE_KERNEL) != 0;
+  cuda->uses_tensor = (options->flags & VOCOSC_CUDA_TENSOR) != 0;
+  const int is_second = cuda->uses_libraries || cuda->uses_tensor;
+  cuda->uses_single_kernel = !is_second && (options->flags & VOCOSC_CUDA_SINGLE_KERNEL) != 0;
   const int is_chain = !cuda->uses_libraries && !cuda->uses_single_kernel;
   cuda->uses_graph = is_chain && (options->flags & VOCOSC_CUDA_NO_GRAPH) == 0;
   cuda->uses_graph += cuda->uses_graph && (options->flags & VOCOSC_CUDA_ONE_GRAPH) != 0;
@@ -541,7 +548,7 @@ static void give_back(const core *core) {
   if (core->driver.current(&current) == CUDA_SUCCESS && current != core->context) {
     pushed = core->driver.push(core->context) == CUDA_SUCCESS;
   }
-#if VOCOSC_CUDA_LIBRARY_STEPS > 0
+#if VOCOSC_CUDA_HAS_LIBRARIES
   vocosc_cuda_libs_close(&core->libs);
 #endif
   if (core->graph != NULL) core->driver.destroy_graph_exec(core->graph);
@@ -713,16 +720,41 @@ static uint64_t staged_audio(const core *core, int i) {
   return core->staging + VOCOSC_CUDA_BATCH * SLOT_MEL_BYTES + (uint64_t)i * SLOT_AUDIO_BYTES;
 }
 
-/* Queues the copies of mel to the GPU, or of audio from there. */
+static float *array_of(const vocosc_cuda_chunk *chunk, int is_mel) {
+  return is_mel ? (float *)(uintptr_t)chunk->mel : chunk->audio;
+}
+
+/* Bytes from each array of a call to the next one, if they are always as many and enough; else 0. */
+static size_t spacing(const request *request, int is_mel, size_t bytes) {
+  const uintptr_t first = (uintptr_t)array_of(request->chunks, is_mel);
+  const size_t found = request->count > 1 ? (size_t)((uintptr_t)array_of(request->chunks + 1, is_mel) - first) : 0;
+  int is_even = found >= bytes && found < INT32_MAX;
+  for (int i = 2; i < request->count; i++) {
+    is_even &= (uintptr_t)array_of(request->chunks + i, is_mel) == first + found * (size_t)i;
+  }
+  return is_even ? found : 0;
+}
+
+/* Queues the copies of mel to the GPU, or of audio from there: one, if the arrays are evenly spaced. */
 static int queue_copies(vocosc_cuda *cuda, const request *request, int is_mel) {
   const core *core = core_of(cuda);
+  const size_t all = sizeof(float) * (size_t)(is_mel ? request->frames * VOCOSC_MELS : request->samples);
+  const size_t apart = all > 0 ? spacing(request, is_mel, all) : 0;
   int result = CUDA_SUCCESS;
+  if (apart > 0) {
+    const vocosc_cuda_rows host = {
+        .memory = CU_MEMORYTYPE_HOST, .host = array_of(request->chunks, is_mel), .pitch = apart};
+    const vocosc_cuda_rows device = {.memory = CU_MEMORYTYPE_DEVICE,
+                                     .device = is_mel ? staged_mel(core, 0) : staged_audio(core, 0),
+                                     .pitch = is_mel ? SLOT_MEL_BYTES : SLOT_AUDIO_BYTES};
+    const vocosc_cuda_rows_copy copy = {is_mel ? host : device, is_mel ? device : host, all, (size_t)request->count};
+    return status_of(cuda, core->driver.copy_rows(&copy, request->stream));
+  }
   for (int i = 0; i < request->count && result == CUDA_SUCCESS; i++) {
     const vocosc_cuda_chunk *chunk = &request->chunks[i];
-    const size_t bytes = sizeof(float) * (size_t)(is_mel ? request->frames * VOCOSC_MELS : request->samples);
-    if (bytes == 0) continue;
-    result = is_mel ? core->driver.copy_in(staged_mel(core, i), chunk->mel, bytes, request->stream)
-                    : core->driver.copy_out(chunk->audio, staged_audio(core, i), bytes, request->stream);
+    if (all == 0) continue;
+    result = is_mel ? core->driver.copy_in(staged_mel(core, i), chunk->mel, all, request->stream)
+                    : core->driver.copy_out(chunk->audio, staged_audio(core, i), all, request->stream);
   }
   return status_of(cuda, result);
 }

@@ -44,7 +44,9 @@
 #define VOCOSC_CUDA_SCRATCH_BYTES ${device.scratch_bytes} /* of device memory, each call under way */
 #define VOCOSC_CUDA_WEIGHT_BYTES ${device.weight_bytes} /* of device memory, shared by all streams */
 #define VOCOSC_CUDA_LAUNCHES ${device.launches | length} /* kernels of a call */
-#define VOCOSC_CUDA_LIBRARY_STEPS ${device.library_steps | length} /* of a call by cuBLAS and cuFFT; 0: not built in */
+#define VOCOSC_CUDA_LIBRARY_STEPS ${device.library_steps | length} /* of a call by cuBLAS and cuFFT, or by tensor cores; 0: neither is built in */
+#define VOCOSC_CUDA_HAS_LIBRARIES ${device.needs_libraries | int}
+#define VOCOSC_CUDA_SECOND_WAY ${"VOCOSC_CUDA_LIBRARIES" if device.needs_libraries else "VOCOSC_CUDA_TENSOR" if device.library_steps else "0"} /* the flag for it */
 #define VOCOSC_CUDA_MOST_STEPS ${[device.launches | length, device.library_steps | length] | max} /* of these two */
 #define VOCOSC_CUDA_ARCHITECTURES_TEXT "${options.gpus | join(",")}" /* later ones take PTX */
 
@@ -101,6 +103,13 @@ enum {
    * the bits are theirs. Init returns NO_LIBRARY if one is missing or does not start.
    */
   VOCOSC_CUDA_LIBRARIES = 16,
+
+  /*
+   * For builds with --gpu-tune tensor, BAD_ARGUMENT in others: products by tensor cores, for calls of many frames in all.
+   * More kernels, each of all frames: slower for one stream. A stream's bits are the same in all calls of this way, and
+   * over 100 dB from those of the others.
+   */
+  VOCOSC_CUDA_TENSOR = 64,
 };
 
 /* What the library notes about a slot, in host memory. Not for use. */
@@ -120,7 +129,8 @@ typedef struct {
   int uses_overlap;
   int uses_single_kernel;
   int uses_libraries;
-  uint64_t private_words[62 + VOCOSC_CUDA_MOST_STEPS + (VOCOSC_CUDA_LIBRARY_STEPS > 0 ? 10 : 0)];
+  int uses_tensor;
+  uint64_t private_words[63 + VOCOSC_CUDA_MOST_STEPS + (VOCOSC_CUDA_HAS_LIBRARIES ? 10 : 0)];
 } vocosc_cuda;
 
 typedef struct {
@@ -200,8 +210,8 @@ int vocosc_cuda_decode(vocosc_cuda *cuda, const vocosc_cuda_chunk *chunks, int c
                        vocosc_cuda_stream stream);
 
 /*
- * As vocosc_cuda_decode, mel and audio in host memory: copies in, decode, and copies out are queued. With memory that
- * is not page-locked the driver may wait in the copies. A value in mel that is NaN or infinite is VOCOSC_BAD_INPUT.
+ * As vocosc_cuda_decode, mel and audio in host memory: copies in, decode, and copies out are queued; one copy each way
+ * where all mels of a call are equally far apart, in their order, and all audio is. With memory that is not page-locked the driver may wait in the copies. A value in mel that is NaN or infinite is VOCOSC_BAD_INPUT.
  */
 int vocosc_cuda_decode_host(vocosc_cuda *cuda, const vocosc_cuda_chunk *chunks, int count, int frames,
                             vocosc_cuda_stream stream);

@@ -58,6 +58,8 @@ enum {
   CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8,
   CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT = 9,
   CU_SHAREDMEM_CARVEOUT_MAX_SHARED = 100, /* per cent */
+  CU_MEMORYTYPE_HOST = 1,
+  CU_MEMORYTYPE_DEVICE = 2,
   CU_STREAM_NON_BLOCKING = 1,
   CU_STREAM_CAPTURE_MODE_THREAD_LOCAL = 1,
   CU_STREAM_CAPTURE_STATUS_NONE = 0,
@@ -97,6 +99,20 @@ typedef struct {
 
 typedef uint64_t vocosc_cuda_address; /* CUdeviceptr */
 
+/* One side of CUDA_MEMCPY2D_v2, and that: rows of bytes, `pitch` apart. */
+typedef struct {
+  size_t x, y;
+  int memory; /* CU_MEMORYTYPE_... */
+  void *host;
+  vocosc_cuda_address device;
+  void *array;
+  size_t pitch;
+} vocosc_cuda_rows;
+typedef struct {
+  vocosc_cuda_rows from, to;
+  size_t bytes, rows;
+} vocosc_cuda_rows_copy;
+
 /* The functions; vocosc_cuda.c lists the symbol of each. All return a result. */
 typedef struct {
   int (*init)(unsigned flags);
@@ -117,6 +133,7 @@ typedef struct {
   int (*free)(vocosc_cuda_address address);
   int (*copy_in)(vocosc_cuda_address to, const void *from, size_t bytes, struct CUstream_st *stream);
   int (*copy_out)(void *to, vocosc_cuda_address from, size_t bytes, struct CUstream_st *stream);
+  int (*copy_rows)(const vocosc_cuda_rows_copy *copy, struct CUstream_st *stream);
   int (*fill)(vocosc_cuda_address to, unsigned char value, size_t bytes, struct CUstream_st *stream);
   int (*launch)(const vocosc_cuda_launch_config *config, struct CUfunc_st *function, void **parameters, void **extra);
   int (*create_stream)(struct CUstream_st **stream, unsigned flags);

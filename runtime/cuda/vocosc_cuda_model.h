@@ -13,7 +13,7 @@ struct vocosc_cuda_step {
   uint32_t block;
   uint32_t shared_bytes; /* beside the kernel's own arrays */
   uint32_t overlaps_previous; /* may start before the one before it has finished, from sm_90 on */
-//% if device.library_steps
+//% if device.needs_libraries
 
   /* A product, if it has inputs, or the inverse transforms: floats in scratch, weights in bytes; see compiler/cuda.py. */
   uint32_t inputs, outputs;

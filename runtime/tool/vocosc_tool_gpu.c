@@ -26,7 +26,7 @@ static bool fail_status(int status) {
 }
 
 bool gpu_start(gpu_way way) {
-  if (way == GPU_LIBRARIES && VOCOSC_CUDA_LIBRARY_STEPS == 0) {
+  if (way == GPU_LIBRARIES && !VOCOSC_CUDA_HAS_LIBRARIES) {
     return fail("--target", "this build cannot take cuBLAS and cuFFT (compile with --target cuda --link libs)");
   }
   int status = init(way);

@@ -1,12 +1,16 @@
 /*
- * With --link libs the products can be cuBLAS's and the inverse transforms cuFFT's, with these kernels before and behind
- * them. Most have one row per thread block. A product adds to its output, where the kernel before it has left the bias.
+ * With --link libs the products can be cuBLAS's and the inverse transforms cuFFT's, with --gpu-tune tensor the tensor
+ * cores'; these kernels stand before and behind them. Most have one row per thread block. A product adds to its output,
+ * where the kernel before it has left the bias.
  */
 #ifndef VOCOSC_CUDA_LIBRARY_STEPS_CUH
 #define VOCOSC_CUDA_LIBRARY_STEPS_CUH
 
 #include "vocosc_cuda_steps.cuh"
 #include "vocosc_cuda_synthesis.cuh"
+//% if device.tuning.tensor
+#include "vocosc_cuda_tensor.cuh"
+//% endif
 
 enum { LIBRARY_THREADS = ${device.library_threads} };
 
@@ -61,6 +65,13 @@ KERNEL(LIBRARY_THREADS) vocosc_before_${step.name}(PARAMETER(vocosc_cuda_memory)
 //% endif
 }
 //% endif
+//% if device.tuning.tensor
+//% set product = device.library_steps | selectattr("step", "equalto", "product_" ~ step.name) | first
+KERNEL(TENSOR_THREADS) vocosc_${product.step}(PARAMETER(vocosc_cuda_memory) memory) {
+  SHARED_FLOATS(arena, TENSOR_FLOATS);
+  multiply_by_tensor<${product.inputs}, ${product.outputs}, ${product.x_stride}, ${product.y_stride}>(memory, arena, ${product.x}, TABLE_${step.name | upper}_MATRIX, ${product.y});
+}
+//% endif
 //% if step.conv
 KERNEL(start_shard::THREADS) vocosc_${step.conv.name}(PARAMETER(vocosc_cuda_memory) memory) {
   SHARED_FLOATS(window, START_WINDOW_FLOATS);
@@ -75,6 +86,16 @@ KERNEL(start_shard::THREADS) vocosc_${step.conv.name}(PARAMETER(vocosc_cuda_memo
 //% endif
 //% endfor
 
+//% if device.tuning.tensor
+KERNEL(LIBRARY_THREADS) vocosc_spectrum(PARAMETER(vocosc_cuda_memory) memory) {
+  if (!has_row(call_of(memory))) return;
+  const float *head = row_of(memory, SCRATCH_HEAD, 2 * BINS);
+  float *to = row_of(memory, SCRATCH_SPECTRUM, 2 * BINS_STRIDE);
+  for (int bin = thread_index(); bin < BINS; bin += LIBRARY_THREADS) {
+    polar(head[bin], head[BINS + bin], to + bin, to + BINS_STRIDE + bin);
+  }
+}
+//% else
 /* The imaginary parts of the first bin and, if there is one, of that in the middle are none. */
 KERNEL(LIBRARY_THREADS) vocosc_spectrum(PARAMETER(vocosc_cuda_memory) memory) {
   if (!has_row(call_of(memory))) return;
@@ -94,5 +115,6 @@ KERNEL(LIBRARY_THREADS) vocosc_overlap(PARAMETER(vocosc_cuda_memory) memory) {
   overlap_add<LIBRARY_THREADS, N_FFT>(samples, call.frames, table(memory, TABLE_SYNTHESIS_WINDOW),
                                       slot(memory, call, job) + SLOT_OVERLAP, (float *)call.jobs[job].audio);
 }
+//% endif
 
 #endif /* VOCOSC_CUDA_LIBRARY_STEPS_CUH */

@@ -118,4 +118,14 @@ static __forceinline__ uint16_t narrow(float value) {
   return half;
 }
 
+/* By tensor cores, of a warp: sums [16 outputs][8 rows] += weights [16][16 inputs] times the rows' inputs, in halves. */
+static __forceinline__ void multiply_add(float sums[4], uint4 weights, uint32_t low, uint32_t high) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+               "{%0, %1, %2, %3};"
+               : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+               : "r"(weights.x), "r"(weights.y), "r"(weights.z), "r"(weights.w), "r"(low), "r"(high));
+#endif
+}
+
 #endif /* VOCOSC_CUDA_MACHINE_H */

@@ -170,9 +170,11 @@ static void check_chunks_and_batches(int flags) {
       snprintf(what, sizeof what, "chunks of %d, %d streams at a time%s", size, batch, way);
       compare(what);
     }
-    decode_all(1, size, 1);
-    snprintf(what, sizeof what, "chunks of %d, host memory%s", size, way);
-    compare(what);
+    for (int all = 0; all <= (VOCOSC_CUDA_BATCH > 1); all++) { /* copies of each stream, or one of all */
+      decode_all(1, size, all ? VOCOSC_CUDA_BATCH : 1);
+      snprintf(what, sizeof what, "chunks of %d, host memory%s", size, way);
+      compare(what);
+    }
   }
   stop();
 }
@@ -199,9 +201,29 @@ static void check_one_graph(void) {
   stop();
 }
 
+/* By tensor cores, where they are built in: near the CPU's audio, and the same bits for every chunk and batch. */
+static void check_tensor(void) {
+#if VOCOSC_CUDA_LIBRARY_STEPS > 0 && !VOCOSC_CUDA_HAS_LIBRARIES
+  static utterance first[STREAMS];
+  for (int flags = 0; flags <= VOCOSC_CUDA_NO_GRAPH; flags += VOCOSC_CUDA_NO_GRAPH) {
+    start(VOCOSC_CUDA_TENSOR | flags);
+    for (int size = 1; size <= VOCOSC_MAX_FRAMES; size++) {
+      char text[96];
+      decode_all(size % 2, size, 1 + size % VOCOSC_CUDA_BATCH);
+      if (flags == 0 && size == 1) memcpy(first, audio, sizeof audio);
+      const int same = memcmp(first, audio, sizeof audio) == 0;
+      const double cpu = worst_db(expected);
+      snprintf(text, sizeof text, "%.1f dB from the CPU%s", cpu, same ? "" : ", other bits than the first");
+      result(cuda.uses_tensor && same && cpu >= bar_db, "tensor cores", text);
+    }
+    stop();
+  }
+#endif
+}
+
 /* By cuBLAS and cuFFT, where they are built in: near the CPU's audio, and near that of our kernels. */
 static void check_libraries(void) {
-#if VOCOSC_CUDA_LIBRARY_STEPS > 0
+#if VOCOSC_CUDA_HAS_LIBRARIES
   start(0);
   decode_all(0, VOCOSC_MAX_FRAMES, VOCOSC_CUDA_BATCH);
   compare("our kernels");
@@ -343,6 +365,7 @@ int main(int count, char **arguments) {
     }
     check_modes();
     check_one_graph();
+    check_tensor();
     check_snapshot();
     check_not_a_number();
   }

@@ -215,4 +215,32 @@ static inline uint16_t narrow(float value) {
 }
 static inline float2 widen_halves(uint32_t word) { return {shim_widen(word), shim_widen(word >> 16)}; }
 
+/*
+ * As mma.m16n8k16 of halves: a lane's weights are two inputs each of outputs lane / 4 and 8 further on, and of inputs 8
+ * further on; its inputs those of row lane / 4. Products are exact, and so is their sum with what was there, here in
+ * double; then it is rounded towards zero, as tensor cores do (they cut off more: some bits of each product, when the
+ * products are brought to one exponent, of which there is no description).
+ */
+static inline void multiply_add(float sums[4], uint4 weights, uint32_t low, uint32_t high) {
+  const uint32_t own[6] = {weights.x, weights.y, weights.z, weights.w, low, high};
+  static uint32_t tables[2][32][6]; /* of this turn and the one before: a warp runs on before another does */
+  static unsigned char turns[1024];
+  uint32_t(*all)[6] = tables[turns[shim_current.thread]++ % 2];
+  memcpy(all[shim_current.thread % 32], own, sizeof own);
+  shim_exchange(0.0f, 16); /* until all lanes are here */
+  for (int i = 0; i < 4; i++) {
+    const int lane = shim_current.thread % 32, output = lane / 4 + i / 2 * 8, row = lane % 4 * 2 + i % 2;
+    double sum = sums[i];
+    for (int k = 0; k < 16; k++) {
+      const int from = k % 8 / 2;
+      const float2 w = widen_halves(all[output % 8 * 4 + from][k / 8 * 2 + output / 8]);
+      const float2 x = widen_halves(all[row * 4 + from][4 + k / 8]);
+      sum += k % 2 == 0 ? (double)w.x * x.x : (double)w.y * x.y;
+    }
+    float rounded = (float)sum;
+    if (std::fabs((double)rounded) > std::fabs(sum)) rounded = std::nextafter(rounded, 0.0f);
+    sums[i] = rounded;
+  }
+}
+
 #endif /* VOCOSC_TESTS_SHIM_H */

@@ -198,6 +198,7 @@ int cuMemAlloc_v2(vocosc_cuda_address *address, size_t bytes);
 int cuMemFree_v2(vocosc_cuda_address address);
 int cuMemcpyHtoDAsync_v2(vocosc_cuda_address to, const void *from, size_t bytes, struct CUstream_st *stream);
 int cuMemcpyDtoHAsync_v2(void *to, vocosc_cuda_address from, size_t bytes, struct CUstream_st *stream);
+int cuMemcpy2DAsync_v2(const vocosc_cuda_rows_copy *copy, struct CUstream_st *stream);
 int cuMemsetD8Async(vocosc_cuda_address to, unsigned char value, size_t bytes, struct CUstream_st *stream);
 int cuLaunchKernelEx(const vocosc_cuda_launch_config *config, struct CUfunc_st *function, void **parameters,
                      void **extra);
@@ -370,6 +371,25 @@ int cuMemcpyDtoHAsync_v2(void *to, vocosc_cuda_address from, size_t bytes, struc
   static operation work;
   work = (operation){.kind = COPY, .to = to, .from = (const void *)(uintptr_t)from, .bytes = bytes};
   return add(stream, &work);
+}
+
+static unsigned char *row_of(const vocosc_cuda_rows *rows, size_t row) {
+  const int is_host = rows->memory == CU_MEMORYTYPE_HOST;
+  unsigned char *first = is_host ? rows->host : (void *)(uintptr_t)rows->device;
+  return first + rows->x + (rows->y + row) * rows->pitch;
+}
+
+int cuMemcpy2DAsync_v2(const vocosc_cuda_rows_copy *copy, struct CUstream_st *stream) {
+  ENTER();
+  if (has_context() != CUDA_SUCCESS) return CUDA_ERROR_INVALID_CONTEXT;
+  if (copy->from.pitch < copy->bytes || copy->to.pitch < copy->bytes) return INVALID_VALUE;
+  for (size_t row = 0; row < copy->rows; row++) {
+    static operation work;
+    work = (operation){.kind = COPY, .to = row_of(&copy->to, row), .from = row_of(&copy->from, row)};
+    work.bytes = copy->bytes;
+    add(stream, &work);
+  }
+  return CUDA_SUCCESS;
 }
 
 int cuMemsetD8Async(vocosc_cuda_address to, unsigned char value, size_t bytes, struct CUstream_st *stream) {
@@ -666,6 +686,7 @@ static const struct {
     SYMBOL(cuMemFree_v2),
     SYMBOL(cuMemcpyHtoDAsync_v2),
     SYMBOL(cuMemcpyDtoHAsync_v2),
+    SYMBOL(cuMemcpy2DAsync_v2),
     SYMBOL(cuMemsetD8Async),
     SYMBOL(cuLaunchKernelEx),
     SYMBOL(cuStreamCreate),
