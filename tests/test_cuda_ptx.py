@@ -86,7 +86,7 @@ def test_tuning_changes_no_bits_but_by_halves() -> None:
 
 @pytest.mark.parametrize("shape", every(list(SHAPES), ["tiny"]))
 def test_tensor_cores_agree(shape: str) -> None:
-    """Over 100 dB from the chain's audio, by sums that are cut off; the same bits however it is cut, and from the PTX."""
+    """Over 100 dB from the chain, by sums that are cut off; the same bits however it is cut, and from the PTX."""
     options = {"precision": "f16", "batch": 3, "slots": 4, "tuning": "tensor"}
     source, ptx = (Gpu(builds.checkpoint(SHAPES[shape]), "model", (3, 10), ptx=ptx, **options) for ptx in (0, 80))
     mel = some_mel(13, source.mels)

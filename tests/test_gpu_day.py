@@ -120,10 +120,10 @@ def check_result(data: dict[str, Any], variants: Sequence[str]) -> None:
     ones = [name for name in variants if VARIANTS[name].streams == 1]
     assert {f"{name}, {way}" for name in ones for way in WAYS} <= set(steps["latency"])
     assert {case["chunk"] for case in steps["latency"].values()} == {1, 5, 10}
+    ways = {name: ["tensor cores"] if name == "tensor" else ["graph", "single kernel"] for name in variants}
     many = [name for name in variants if VARIANTS[name].streams > 1]
-    assert set(steps["streams"]) == {
-        f"{n}, {way}, {s} streams" for n in many for way in ("graph", "single kernel") for s in (1, 4)
-    }
+    expected = {f"{name}, {way}, {streams} streams" for name in many for way in ways[name] for streams in (1, 4)}
+    assert set(steps["streams"]) == expected
     for case in [*steps["latency"].values(), *steps["streams"].values()]:
         assert 0 < case["queue_us"]["median"] < case["wall_us"]["median"] and case["snr_db"] > 50
     assert len(steps["parity"]) in (0, 2 * len(variants))
@@ -176,7 +176,7 @@ def test_the_whole_day_on_stand_ins(tmp_path: Path) -> None:
             for path in (folder / "network").glob("*.*")
             if path.suffix in (".cu", ".cuh", ".h")
         }
-        calls = [f"vocos_{kernel}" for kernel in ("embed", "chunk", "flush")]
+        calls = [f"vocos_{kernel}" for kernel in ("embed", "chunk", "flush", "before_embed")]
         programs = [f"gpu_{name}", f"on_gpu_{name}", *(["vocos"] if name == "plain" else [])]
         day.add(programs, build_shim(files, "vocos"), VARIANTS[name].streams if name in built else 1, calls)
     tool = day.work / "objects" / "plain" / "vocos"
