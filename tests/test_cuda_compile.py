@@ -132,7 +132,7 @@ def test_only_products_for_many_rows_take_tensor_cores(nvrtc: Nvrtc, tmp_path: P
     _, device, files = kernel_sources(checkpoint, "tiny", (3,), "f16", 8, tuning="tensor")
     for architecture in every((80, 90, 100), (90,)):
         code = disassemble(nvrtc.compile(f"tiny_{KERNELS}", files, architecture).code, tmp_path)
-        found = {name for name, instructions in code.items() if any(one.operation.startswith("HMMA") for one in instructions)}
+        found = {name for name, found in code.items() if any(one.operation.startswith("HMMA") for one in found)}
         assert found == {f"tiny_{step.step}" for step in device.library_steps if step.step.startswith("product")}
         assert len(found) == 4
         assert not any(one.operation.startswith(LOCAL) for instructions in code.values() for one in instructions)
