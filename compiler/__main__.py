@@ -189,6 +189,7 @@ def _parser() -> _Parser:
         help="with --target cuda: architectures (90 is sm_90) to compile for; later ones take PTX "
         f"(default: {','.join(map(str, ARCHITECTURES))})",
     )
+    parser.add_argument("--streams", type=_whole, default=1, metavar="N", help="of a call of decode_batch (default: 1)")
     parser.add_argument("--batch", type=_whole, metavar="N", help="with --target cuda: streams of a call")
     parser.add_argument(
         "--gpu-tune",
@@ -268,6 +269,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         gpus=(ARCHITECTURES if arguments.gpu is None else _gpus(arguments.gpu)) if is_cuda else (),
         batch=1 if arguments.batch is None else arguments.batch,
         tuning=arguments.gpu_tune or "",
+        streams=arguments.streams,
     )
     for option in ("gpu", "batch", "gpu_tune"):
         if getattr(arguments, option) is not None and not is_cuda:

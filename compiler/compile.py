@@ -49,7 +49,13 @@ def compile_network(
     """
     check_bounds(network)
     layout = plan(
-        network, chunks, options.precision, baked=options.baked, libraries=options.link == "libs", check=options.check
+        network,
+        chunks,
+        options.precision,
+        baked=options.baked,
+        libraries=options.link == "libs",
+        check=options.check,
+        streams=options.streams,
     )
     fed = None
     if log_mels:

@@ -60,6 +60,7 @@ class Options:
     gpus: tuple[int, ...] = ()  # architectures, with --target cuda; `target` then names the CPU's part
     batch: int = 1  # streams of a call on a GPU
     tuning: str = ""  # of its kernels, as --gpu-tune has it
+    streams: int = 1  # of a call of decode_batch on the CPU
 
     @property
     def isas(self) -> tuple[Isa, ...]:
@@ -85,6 +86,7 @@ class Options:
             f"--precision {self.precision} --target {cuda if self.gpus else self.target} --link {self.link} "
             f"--weights {self.weights}{' --no-libc' if self.no_libc else ''}"
             f"{' --check' if self.check else ''}"
+            f"{f' --streams {self.streams}' if self.streams > 1 else ''}"
             f"{f' --calibrate (sha256 {self.calibration})' if self.calibration else ''}"
         )
 
@@ -125,7 +127,7 @@ def emit(
     """
     name = options.name
     limits = input_limits(plan.network, tables)
-    isas = [isa.for_build(plan.max_frames, has_integers=bool(limits)) for isa in options.isas]
+    isas = [isa.for_build(plan.max_rows, has_integers=bool(limits)) for isa in options.isas]
     weight_bytes = sum(table.data.nbytes for table in tables)
     top = [RUNTIME / "vocosc.h", TEMPLATES / "vocosc.mk", *sorted(RUNTIME.glob("vocosc_team_pthread.[ch]"))]
     network = _network_sources(plan, options)

@@ -41,7 +41,7 @@ def package(plan: Plan, checkpoint_sha256: str, options: Options) -> dict[str, b
 def _abi(plan: Plan, options: Options) -> str:
     """Eight hexadecimal digits for all that a program is built with: the version, the sizes, what init takes."""
     config = plan.config
-    sizes = (plan.state_bytes, plan.mel_state_bytes, plan.scratch_floats, plan.max_frames)
+    sizes = (plan.state_bytes, plan.mel_state_bytes, plan.scratch_floats, plan.max_frames, plan.streams)
     model = (config.n_mels, config.hop_length, config.n_fft, config.sample_rate)
     parts = (VERSION.rpartition(".")[0], *sizes, *model, options.baked, bool(options.gpus), options.bit_exact)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]

@@ -21,6 +21,7 @@ from .synthesis import cover, is_divided, trim
 
 ROWS = ("layer_norm", "depthwise_conv")  # the operations on rows of one width
 MAX_CHUNK = 4096  # frames: 82 s at 50 Hz; scratch grows with it
+MAX_ROWS = 16384  # frames of all streams of a call
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ class Plan:
     network: Network
     precision: str
     chunks: tuple[int, ...]
-    max_frames: int
+    max_frames: int  # of a stream in a call
+    streams: int  # of a call, where each has max_frames
     steps: tuple[Step, ...]
     kernels: tuple[Kernel, ...]
     dim: int  # channels of the rows that are convolved and normalised
@@ -99,6 +101,11 @@ class Plan:
     lookahead: int  # frames: the right contexts of the convolutions, added up
     trim: int  # samples at both ends of the overlap-add that are no audio
     cover: int  # frames that add to a sample, at most
+
+    @property
+    def max_rows(self) -> int:
+        """Frames of all streams of a call, at most."""
+        return self.max_frames * self.streams
 
     @property
     def counts_frames(self) -> bool:
@@ -134,11 +141,19 @@ def plan(
     baked: bool = True,
     libraries: bool = False,
     check: bool = False,
+    streams: int = 1,
 ) -> Plan:
-    """Plans a model for the chunk sizes (frames per call) that its user means to decode. The largest is the limit."""
+    """Plans a model for the chunk sizes (frames per call) that its user means to decode. The largest is the limit.
+
+    A call for several streams takes as many frames of each of `streams`, or fewer of more of them.
+    """
     for chunk in chunks:
         if not 1 <= chunk <= MAX_CHUNK:
             raise CompileError(f"--chunk {chunk}: a chunk has 1 to {MAX_CHUNK} frames")
+    if not 1 <= streams <= MAX_ROWS // max(chunks):
+        raise CompileError(
+            f"--streams {streams}: with chunks of {max(chunks)}, a call has 1 to {MAX_ROWS // max(chunks)} streams"
+        )
     frames, config = max(chunks), network.config
     dim = _only({op.inputs for op in network.operations if op.kind in ROWS}, "widths of normalised rows")
     fft = plan_real_fft(config.n_fft)
@@ -150,12 +165,13 @@ def plan(
     widths, state = _widths(network), _state(network)
     state_floats = max(1, sum(part.floats for part in state))  # C has no empty array
     strides = _strides(widths, fft, steps)
-    placed = _place(_buffers(network, steps, strides, frames, FORMATS[precision]))
+    placed = _place(_buffers(network, steps, strides, frames * streams, FORMATS[precision], jobs=streams > 1))
     return Plan(
         network=network,
         precision=precision,
         chunks=tuple(sorted(set(chunks))),
         max_frames=frames,
+        streams=streams,
         steps=steps,
         kernels=_kernels(steps, strides),
         dim=dim,
@@ -249,9 +265,9 @@ def _state(network: Network) -> tuple[Area, ...]:
 
 
 def _buffers(
-    network: Network, steps: Sequence[Step], strides: dict[str, int], frames: int, layers: Format
+    network: Network, steps: Sequence[Step], strides: dict[str, int], frames: int, layers: Format, *, jobs: bool
 ) -> list[Buffer]:
-    """All scratch buffers, not yet placed."""
+    """All scratch buffers for so many frames, of all streams together, not yet placed."""
 
     def alive(*names: str) -> tuple[int, int]:
         touching = [i for i, step in enumerate(steps) if {step.x, step.y, step.operation.y} & set(names)]
@@ -271,6 +287,8 @@ def _buffers(
     if network.config.codebooks:
         floats = frames * network.config.n_mels
         buffers.append(Buffer("features", "[frames][features], for decode_codes", floats, 0, max(convs)))
+    if jobs:  # a job and a count of samples for each stream, and room to align them
+        buffers.append(Buffer("jobs", "[streams], for int16", 8 * frames + 2, 0, end))
     if QUANTISED in strides:
         row_floats = strides[QUANTISED] * layers.row_bytes // 4
         buffers += [

@@ -49,6 +49,7 @@ def report(
         "model": {key: getattr(config, key) for key in SIZES},
         "mel": _mel(plan),
         "max_frames": plan.max_frames,
+        "streams": plan.streams,
         **_latency(plan),
         "flash_bytes": measured.flash_bytes if measured else None,
         "flash_bytes_estimate": _flash_estimate(plan, weight_bytes, options),
@@ -213,7 +214,7 @@ def _memory(figures: dict[str, Any]) -> list[str]:
         ("weights", figures["weight_bytes"], "of it" if figures["baked"] else "beside it, in a file of their own"),
         ("state", figures["state_bytes"], "each stream"),
         ("mel state", figures["mel_state_bytes"], "each analysis stream"),
-        ("scratch", figures["scratch_bytes"], f"each call under way, up to {figures['max_frames']} frames"),
+        ("scratch", figures["scratch_bytes"], f"each call under way, up to {_call_text(figures)}"),
         ("stack", figures["stack_bytes"], "deepest call"),
     ]
     if figures["flash_bytes"] is None:
@@ -232,6 +233,11 @@ def _work(figures: dict[str, Any]) -> list[str]:
             for chunk, work in figures["chunks"].items()
         ),
     ]
+
+
+def _call_text(figures: dict[str, Any]) -> str:
+    frames = f"{figures['max_frames']} frames"
+    return frames if figures["streams"] == 1 else f"{figures['streams']} streams of {frames}"
 
 
 def _stack_bound(plan: Plan, options: Options) -> int | None:
@@ -253,7 +259,7 @@ def _flash_estimate(plan: Plan, weight_bytes: int, options: Options) -> int:
 
 def _heights(plan: Plan, isa: Isa) -> float:
     """The heights of tile that a build has, less those accumulators that are too wide for small products."""
-    tiles = [tile for tile in isa.tiles if tile.rows <= plan.max_frames]
+    tiles = [tile for tile in isa.tiles if tile.rows <= plan.max_rows]
     every = [(k, t.rows * v, v * isa.lanes) for k in plan.kernels for t in tiles for v in t.widths(k.format)]
     emitted = sum(accumulators for kernel, accumulators, columns in every if kernel.fits(columns))
     return len(tiles) * emitted / max(1, sum(accumulators for _, accumulators, _ in every))

@@ -177,7 +177,8 @@ int vocosc_check(const vocosc_stream *stream) {
 
 /* The status of a decode call's arguments, the audio's pointers aside. */
 static int check_decode(const vocosc_job *jobs, int count, const vocosc_scratch *scratch, int frames) {
-  if (!usable(scratch, 4) || frames < 1 || frames > VOCOSC_MAX_FRAMES / count) return VOCOSC_BAD_ARGUMENT;
+  if (!usable(scratch, 4) || frames < 1 || frames > VOCOSC_MAX_FRAMES) return VOCOSC_BAD_ARGUMENT;
+  if (frames > VOCOSC_MAX_ROWS / count) return VOCOSC_BAD_ARGUMENT;
   for (int i = 0; i < count; i++) {
     if (!usable(jobs[i].stream, 4) || !usable(jobs[i].mel, 4)) return VOCOSC_BAD_ARGUMENT;
 //% if plan.counts_frames
@@ -224,14 +225,16 @@ static void seal_jobs(const vocosc_job *jobs, int count, const vocosc_team *team
 #endif
 }
 
+static int is_team(const vocosc_team *team) {
+  return team->workers >= 1 && team->workers <= VOCOSC_MAX_WORKERS && team->worker >= 0 &&
+         team->worker < team->workers && (team->workers == 1 || team->barrier != NULL);
+}
+
 int vocosc_decode_batch(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames,
                         const vocosc_team *team) {
   if (team == NULL) team = &alone;
-  if (team->workers < 1 || team->workers > VOCOSC_MAX_WORKERS || team->worker < 0 || team->worker >= team->workers ||
-      (team->workers > 1 && team->barrier == NULL)) {
-    return VOCOSC_BAD_ARGUMENT;
-  }
-  if (jobs == NULL || count < 1 || count > VOCOSC_MAX_FRAMES) return VOCOSC_BAD_ARGUMENT;
+  if (!is_team(team)) return VOCOSC_BAD_ARGUMENT;
+  if (jobs == NULL || count < 1 || count > VOCOSC_MAX_ROWS) return VOCOSC_BAD_ARGUMENT;
   for (int i = 0; i < count; i++) {
     if (!usable(jobs[i].audio, 4)) return VOCOSC_BAD_ARGUMENT;
   }
@@ -257,6 +260,54 @@ int vocosc_decode_batch(const vocosc_job *jobs, int count, vocosc_scratch *scrat
   return frames * HOP;
 //% endif
 }
+
+#if VOCOSC_STREAMS > 1
+_Static_assert(sizeof(vocosc_job) == sizeof(vocosc_job_int16) &&
+                   offsetof(vocosc_job, mel) == offsetof(vocosc_job_int16, mel),
+               "both kinds of job are checked as one");
+
+int vocosc_decode_batch_int16(const vocosc_job_int16 *jobs, int count, vocosc_scratch *scratch, int frames,
+                              const vocosc_team *team) {
+  if (team == NULL) team = &alone;
+  if (!is_team(team)) return VOCOSC_BAD_ARGUMENT;
+  if (jobs == NULL || count < 1 || count > VOCOSC_MAX_ROWS) return VOCOSC_BAD_ARGUMENT;
+  for (int i = 0; i < count; i++) {
+    if (!usable(jobs[i].audio, 2)) return VOCOSC_BAD_ARGUMENT;
+  }
+  const int status = check_decode((const vocosc_job *)(const void *)jobs, count, scratch, frames);
+  if (status != VOCOSC_OK) {
+    for (int i = 0; i < count && team->worker == 0; i++) {
+      memset(jobs[i].audio, 0, audio_bytes(frames, sizeof(int16_t)));
+    }
+    return status;
+  }
+  /* Jobs whose audio is in the scratch, and behind them each one's number of samples. */
+  const uintptr_t at = (uintptr_t)(scratch->values + SCRATCH_JOBS);
+  vocosc_job *inner = (vocosc_job *)((at + _Alignof(vocosc_job) - 1) / _Alignof(vocosc_job) * _Alignof(vocosc_job));
+  int *samples = (int *)(inner + count);
+  int most = 0;
+  for (int i = 0; i < count; i++) {
+//% if plan.counts_frames
+    const int own = samples_of(jobs[i].stream, frames);
+//% else
+    const int own = frames * HOP;
+//% endif
+    if (own > most) most = own;
+    if (team->worker > 0) continue;
+    inner[i] = (vocosc_job){jobs[i].stream, jobs[i].mel, scratch->values + SCRATCH_AUDIO + i * frames * HOP};
+    samples[i] = own;
+  }
+  if (team->workers > 1) team->barrier(team->context);
+  vocosc_run_network(inner, count, scratch, frames, team);
+  seal_jobs(inner, count, team);
+  const int last = count * (team->worker + 1) / team->workers;
+  for (int i = count * team->worker / team->workers; i < last; i++) {
+    for (int j = 0; j < samples[i]; j++) jobs[i].audio[j] = to_int16(inner[i].audio[j]);
+  }
+  if (team->workers > 1) team->barrier(team->context);
+  return most;
+}
+#endif
 
 /* NOLINTNEXTLINE(readability-non-const-parameter): the audio is written through the job */
 int vocosc_decode_team(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, float *audio,
@@ -685,6 +736,9 @@ TIE(vocosc_decode_samples);
 TIE(vocosc_decode_int16);
 TIE(vocosc_decode_team);
 TIE(vocosc_decode_batch);
+#if VOCOSC_STREAMS > 1
+TIE(vocosc_decode_batch_int16);
+#endif
 TIE(vocosc_flush);
 TIE(vocosc_flush_int16);
 //% if config.codebooks

@@ -35,7 +35,9 @@
 #define VOCOSC_MELS ${config.n_mels}  /* values of a frame */
 #define VOCOSC_HOP ${config.hop_length}  /* samples of a frame */
 #define VOCOSC_N_FFT ${config.n_fft} /* samples of a window */
-#define VOCOSC_MAX_FRAMES ${plan.max_frames} /* frames of a call, at most */
+#define VOCOSC_MAX_FRAMES ${plan.max_frames} /* frames of a call, of each stream, at most */
+#define VOCOSC_STREAMS ${plan.streams} /* streams that a call can take, with VOCOSC_MAX_FRAMES each */
+#define VOCOSC_MAX_ROWS ${plan.max_rows} /* frames of all streams of a call, at most */
 //% if plan.counts_frames
 #define VOCOSC_TAIL ${plan.tail}  /* samples that flush writes, at most */
 //% else
@@ -165,6 +167,13 @@ typedef struct {
   float *audio;     /* ${"room for " if plan.counts_frames}[frames * VOCOSC_HOP] */
 } vocosc_job;
 
+/* The same with audio in 16 bits. */
+typedef struct {
+  vocosc_stream *stream;
+  const float *mel;
+  int16_t *audio;
+} vocosc_job_int16;
+
 /*
  * One member of a team of workers that decode a chunk together. The library starts no threads: the caller has
  * `workers` of them (pthreads, tasks of an RTOS, bare cores) call vocosc_decode_team with the same arguments and
@@ -265,8 +274,9 @@ int vocosc_decode_team(vocosc_stream *stream, vocosc_scratch *scratch, const flo
 
 /*
  * Decodes the same number of frames for each of count streams at once, reading the weights once for all of them: for
- * servers. count * frames = 1 .. VOCOSC_MAX_FRAMES. Each stream's audio is, bit for bit, what decoding it alone gives.
- * Streams must differ from each other and agree in their target. With a team as vocosc_decode_team; null is one worker.
+ * servers. frames = 1 .. VOCOSC_MAX_FRAMES, and count * frames = 1 .. VOCOSC_MAX_ROWS. Each stream's audio is, bit for bit,
+ * what decoding it alone gives, wherever in their utterances the streams are. They must differ from each other and agree
+ * in their target. With a team as vocosc_decode_team; null is one worker.
 //% if plan.counts_frames
  * Returns the largest number of samples of any stream (each one's own is what vocosc_decode_samples says before the
  * call) or a negative status; on an error no stream has moved, and every job's audio is silence, if every job has one.
@@ -277,6 +287,11 @@ int vocosc_decode_team(vocosc_stream *stream, vocosc_scratch *scratch, const flo
  */
 int vocosc_decode_batch(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames,
                         const vocosc_team *team) VOCOSC_TIED(vocosc_decode_batch);
+
+#if VOCOSC_STREAMS > 1 /* with --streams N: the scratch then has room for it */
+int vocosc_decode_batch_int16(const vocosc_job_int16 *jobs, int count, vocosc_scratch *scratch, int frames,
+                              const vocosc_team *team) VOCOSC_TIED(vocosc_decode_batch_int16);
+#endif
 
 //% if plan.lookahead
 /*

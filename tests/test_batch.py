@@ -2,12 +2,14 @@
 
 import ctypes
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.objects import BAD_ARGUMENT, BAD_INPUT, BAD_STREAM, Floats, Vocoder, some_mel
+from tests import builds, make_vocos
+from tests.objects import BAD_ARGUMENT, BAD_INPUT, BAD_STREAM, Floats, Vocoder, config, some_mel
 
 Stream = NDArray[np.uint8]
 BARRIER = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -30,19 +32,25 @@ def decode_batch(
     vocoder: Vocoder, streams: list[Stream], mels: list[Floats], workers: int = 1
 ) -> tuple[int, list[Floats]]:
     """One call, by a team of Python threads if there are several workers; its status and each stream's audio."""
-    frames = len(mels[0])
-    audio = [np.full(frames * vocoder.hop, np.nan, np.float32) for _ in streams]
+    audio = [np.full(len(mels[0]) * vocoder.hop, np.nan, np.float32) for _ in streams]
+    return call_batch(vocoder, streams, mels, audio, workers=workers, function="decode_batch"), audio
+
+
+def call_batch(
+    vocoder: Vocoder, streams: list[Stream], mels: list[Floats], audio: list[Any], *, workers: int, function: str
+) -> int:
     rows = [(s.ctypes.data, m.ctypes.data, a.ctypes.data) for s, m, a in zip(streams, mels, audio, strict=True)]
     jobs = (Job * len(rows))(*(Job(*row) for row in rows))
     scratch = np.zeros(vocoder.call("scratch_bytes"), np.uint8)
-    entry = getattr(vocoder._library, f"{vocoder.name}_decode_batch")
+    entry = getattr(vocoder._library, f"{vocoder.name}_{function}")
     meeting = threading.Barrier(workers)
     wait = BARRIER(lambda _: meeting.wait() and None)
     results: list[int] = []
 
     def work(worker: int) -> None:
         team = Team(worker, workers, wait, None)
-        results.append(entry(jobs, len(rows), ctypes.c_void_p(scratch.ctypes.data), frames, ctypes.byref(team)))
+        arguments = (jobs, len(rows), ctypes.c_void_p(scratch.ctypes.data), len(mels[0]), ctypes.byref(team))
+        results.append(entry(*arguments))
 
     threads = [threading.Thread(target=work, args=(worker,)) for worker in range(workers)]
     for thread in threads:
@@ -50,7 +58,7 @@ def decode_batch(
     for thread in threads:
         thread.join()
     assert len(set(results)) == 1, results
-    return results[0], audio
+    return results[0]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
@@ -103,3 +111,64 @@ def test_errors_move_no_stream(odd: Vocoder) -> None:
         assert status == wanted
         assert not np.concatenate(audio).any(), "not silent"
         assert [stream.tobytes() for stream in streams] == before
+
+
+# ---- --streams ----
+
+
+@pytest.fixture(params=["odd", "vocos_center"])
+def server(request: pytest.FixtureRequest) -> Vocoder:
+    """Sized for five streams of three frames: one that is causal, and one that looks ahead."""
+    sizes = config(request.param)
+    source = (
+        builds.once(("vocos", sorted(sizes.items(), key=str)), lambda out: make_vocos.write_folder(out, sizes))
+        if request.param.startswith("vocos")
+        else builds.checkpoint(request.param)
+    )
+    options = ("--chunk", "3", "--streams", "5", "--target", "portable")
+    return Vocoder(builds.library(source, "server", *options), "server")
+
+
+def test_streams_and_frames_are_sized_apart(server: Vocoder) -> None:
+    """Five streams of three frames, seven of two, fifteen of one; and no stream of more than three."""
+    assert server.max_frames == 3 and server.report["streams"] == 5
+    for count, frames in ((5, 3), (7, 2), (15, 1), (1, 3)):
+        mels = [some_mel(4 * frames, server.mels, seed) for seed in range(count)]
+        streams = [server.stream() for _ in range(count)]
+        alone = [server.stream() for _ in range(count)]
+        for start in range(0, 4 * frames, frames):
+            chunk = [np.ascontiguousarray(mel[start : start + frames]) for mel in mels]
+            _, audio = decode_batch(server, streams, chunk, 1 + count % 2)
+            for stream, mel, samples in zip(alone, chunk, audio, strict=True):
+                own = server.decode_chunk(stream, mel)
+                assert samples[: own.size].tobytes() == own.tobytes()
+        assert [stream.tobytes() for stream in streams] == [stream.tobytes() for stream in alone]
+    for count, frames in ((1, 4), (6, 3), (16, 1)):
+        given = [some_mel(frames, server.mels, seed) for seed in range(count)]
+        assert decode_batch(server, [server.stream() for _ in range(count)], given)[0] == BAD_ARGUMENT
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_batch_in_int16(server: Vocoder, workers: int) -> None:
+    """Rounded as decode_int16 does it; streams at different places, one of which has given no sample yet."""
+    how: Any = {"workers": workers, "function": "decode_batch_int16"}
+    streams = [server.stream() for _ in range(5)]
+    for ahead, stream in enumerate(streams):
+        for start in range(0, 7 * ahead, 3):
+            server.decode_chunk(stream, some_mel(3, server.mels, start))
+    alone = [stream.copy() for stream in streams]
+    for seed in range(3):
+        mels = [some_mel(3, server.mels, 9 * seed + i) for i in range(5)]
+        audio = [np.full(3 * server.hop, 77, np.int16) for _ in streams]
+        expected = [samples.copy() for samples in audio]
+        counts = [
+            server.call("decode_int16", stream, server._scratch, mel, 3, samples)
+            for stream, mel, samples in zip(alone, mels, expected, strict=True)
+        ]
+        assert call_batch(server, streams, mels, audio, **how) == max(counts)
+        assert [samples.tobytes() for samples in audio] == [samples.tobytes() for samples in expected]
+        assert [stream.tobytes() for stream in streams] == [stream.tobytes() for stream in alone]
+    mels[2][1, 1] = np.inf
+    assert call_batch(server, streams, mels, audio, **how) == BAD_INPUT
+    assert not np.concatenate(audio).any()
+    assert [stream.tobytes() for stream in streams] == [stream.tobytes() for stream in alone]

@@ -398,7 +398,7 @@ def test_help(tool: str) -> None:
         (["bench", "--runs", "0"], "--runs"),
         (["bench", "--streams", "0"], "1 to "),
         (["bench", "--streams", "4", "--chunk", "5"], "20 frames a call, at most 16 (give a smaller --chunk, or "),
-        (["bench", "--streams", "1000000"], "compile with --chunk 16000000"),
+        (["bench", "--streams", "1000000"], "compile with --chunk 16 --streams 1000000"),
         (["decode", "--streams", "2", "mel.npy", "out.wav"], "--streams"),
         (["decode", "--threads", "0", "mel.npy", "out.wav"], "1 to 64"),
         (["decode", "--threads", "65", "mel.npy", "out.wav"], "1 to 64"),

@@ -56,6 +56,7 @@ LATENCY_SAMPLES: int = _SIZES["LATENCY_SAMPLES"]
 
 _TAIL: int = _SIZES["TAIL"]
 _HAS_MEL: int = _SIZES["HAS_MEL"]
+_MAX_ROWS: int = _SIZES["MAX_ROWS"]  # frames of all streams of a call
 _MEL_TAIL: int = _SIZES["MEL_TAIL"]
 _SILENT_MEL: float = _SIZES["SILENT_MEL"]
 _LN_10 = float(np.log(10.0))
@@ -101,6 +102,9 @@ _flush_arguments = (_P, _P, _P) if _LOOKS_AHEAD else (_P, _P)
 _FLUSH = {"f": _function("flush", *_flush_arguments), "h": _function("flush_int16", *_flush_arguments)}
 _MEL = {"f": _function("mel", _P, _P, _P, _I, _P), "h": _function("mel_int16", _P, _P, _P, _I, _P)}
 _mel_flush = _function("mel_flush", _P, _P, _P)
+_RESET = {"stream": _function("reset", _P)}
+if _HAS_MEL:
+    _RESET["mel_stream"] = _function("mel_reset", _P)
 _decode_samples = _function("decode_samples", _P, _I) if _COUNTS_FRAMES else None
 _decode_batch = _function("decode_batch", ctypes.POINTER(_Job), _I, _P, _I, _P)
 
@@ -263,7 +267,7 @@ class _State:
             self._reset()
 
     def _reset(self) -> None:
-        self._values[self._prefix :] = 0
+        _checked(_RESET[self._struct](self._address))
 
     def copy(self) -> Any:
         """A stream that goes on from here on its own."""
@@ -487,8 +491,8 @@ class Batch:
             )
             if not left:
                 return counts
-            group = left[:MAX_FRAMES]
-            step = min(group[0][0], MAX_FRAMES // len(group))
+            group = left[:_MAX_ROWS]
+            step = min(group[0][0], MAX_FRAMES, _MAX_ROWS // len(group))
             jobs = (_Job * len(group))()
             for job, (_, index) in zip(jobs, group, strict=True):
                 job.stream = self.streams[index]._address

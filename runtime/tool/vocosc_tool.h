@@ -21,7 +21,7 @@ enum { MOST_RUNS = 1000000, MOST_FRAMES = 1000000 };
 typedef struct {
   int chunk;
   int threads;
-  int streams; /* streams * chunk is at most VOCOSC_MAX_FRAMES */
+  int streams; /* streams * chunk is at most VOCOSC_MAX_ROWS */
   vocosc_target target;
   gpu_way gpu; /* but for GPU_NONE, target is not used */
   int warmup;

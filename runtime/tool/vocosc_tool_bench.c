@@ -2,11 +2,11 @@
  * The command `bench`: decodes an utterance chunk by chunk, as it would arrive, again and again.
  *
  * Keys and meanings are those of the reference's harness. The time of a chunk is that of its call; the first chunk of a
- * run finds the stream just reset; latency is the time to gather a chunk's frames, and those that the model looks ahead,
- * plus the time to decode them; total is the sum over one utterance, and, where it writes audio of its own, over the
- * flush; RTF is the total over the audio's duration. With several streams a call decodes a
- * chunk of each, all of the same utterance: its time is that of all of them, and so is the total (at an RTF of 1 every
- * stream keeps up); p50_per_chunk_per_stream_ms is the median call's over the streams.
+ * run finds the stream just reset; latency is the time to gather a chunk's frames, and those that the model looks
+ * ahead, plus the time to decode them; total is the sum over one utterance, and, where it writes audio of its own, over
+ * the flush; RTF is the total over the audio's duration. With several streams a call decodes a chunk of each, all of
+ * the same utterance: its time is that of all of them, and so is the total (at an RTF of 1 every stream keeps up);
+ * p50_per_chunk_per_stream_ms is the median call's over the streams.
  */
 #include <stdlib.h>
 
@@ -17,7 +17,7 @@
 enum { DEFAULT_FRAMES = 162 };
 
 static tool_decoder decoder;
-static float audio[VOCOSC_MAX_FRAMES * VOCOSC_HOP]; /* of all streams, one after the other */
+static float audio[VOCOSC_MAX_ROWS * VOCOSC_HOP]; /* of all streams, one after the other */
 static float tail[VOCOSC_TAIL + 1];
 
 typedef struct {
@@ -118,7 +118,8 @@ static bool report(const benchmark *bench, const command_options *options) {
   const size_t calls = runs * (size_t)bench->chunks;
   const double audio_seconds = (double)bench->frames * VOCOSC_HOP / VOCOSC_SAMPLE_RATE;
   const int gathered = options->chunk < bench->frames ? options->chunk : bench->frames;
-  const double gathering_ms = (double)(gathered + VOCOSC_LATENCY_LOOKAHEAD_FRAMES) * VOCOSC_HOP * 1e3 / VOCOSC_SAMPLE_RATE;
+  const double gathering_ms =
+      (double)(gathered + VOCOSC_LATENCY_LOOKAHEAD_FRAMES) * VOCOSC_HOP * 1e3 / VOCOSC_SAMPLE_RATE;
   const double chunk_ms = mean(bench->chunk_ms, calls, 1);
   const double first_ms = mean(bench->chunk_ms, runs, (size_t)bench->chunks);
   const double total_ms = mean(bench->total_ms, runs, 1);

@@ -57,7 +57,7 @@ static void print_usage(FILE *file) {
           "--mel MEL      the utterance, .npy (default: a made-up one)\n"
           "--json         print one JSON object\n",
           VOCOSC_MELS, VOCOSC_SAMPLE_RATE, VOCOSC_MAX_FRAMES, VOCOSC_MAX_FRAMES, VOCOSC_TEAM_PTHREAD_MAX,
-          VOCOSC_MAX_FRAMES, VOCOSC_TAIL);
+          VOCOSC_MAX_ROWS, VOCOSC_TAIL);
   if (VOCOSC_BAKED) return;
   fputs("--weights FILE  of decode, copy, selftest and bench (default: " VOCOSC_NAME "_weights.bin beside this tool)\n",
         file);

@@ -93,12 +93,12 @@ static bool set_value(command_options *options, const option *option, const char
 
 /* Whether a call can take a chunk of each stream. */
 static bool check_streams(const command_options *options) {
-  if (options->streams <= VOCOSC_MAX_FRAMES / options->chunk) return true;
+  if (options->streams <= VOCOSC_MAX_ROWS / options->chunk) return true;
   const long long frames = (long long)options->streams * options->chunk;
   return fail("--streams",
               "%d streams x --chunk %d are %lld frames a call, at most %d (give a smaller --chunk, or compile with "
-              "--chunk %lld)",
-              options->streams, options->chunk, frames, VOCOSC_MAX_FRAMES, frames);
+              "--chunk %d --streams %d)",
+              options->streams, options->chunk, frames, VOCOSC_MAX_ROWS, options->chunk, options->streams);
 }
 
 /* Whether --raw has samples in a pipe to speak of: of decode and copy those that go out, of mel and copy those that

@@ -177,7 +177,7 @@ static void overlap_add(const vocosc_job *job, int state, float *samples, int fr
 static void decode(const vocosc_job *job, vocosc_scratch *scratch, int frames) {
   const weights_file *weights = weights_of(job->stream);
   float *state = job->stream->values;
-//% for buffer in plan.scratch if buffer.name not in ("audio", "analysis", "features")
+//% for buffer in plan.scratch if buffer.name not in ("audio", "analysis", "features", "jobs")
   float *${buffer.name} = scratch->values + SCRATCH_${buffer.name | upper};
 //% endfor
 //% if plan.lookahead

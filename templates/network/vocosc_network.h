@@ -30,7 +30,7 @@ static void network(const vocosc_job *jobs, int count, vocosc_scratch *scratch, 
   for (int job = 0; job < count; job++) all.is_edge |= jobs[job].mel == NULL || frames_seen(jobs[job].stream) < LOOKAHEAD;
 //% endif
   const chunk *c = &all;
-//% for buffer in plan.scratch if buffer.name not in ("audio", "analysis", "features", "quantised", "row_scales")
+//% for buffer in plan.scratch if buffer.name not in ("audio", "analysis", "features", "jobs", "quantised", "row_scales")
   float *${buffer.name} = scratch->values + SCRATCH_${buffer.name | upper};
 //% endfor
 //% if "quantised" in plan.strides

@@ -48,7 +48,7 @@ ${add(3 + 2 * row, ("r12", "lr"), "r11", "r9") | chomp}
 //% endfor
 //% endif
 //% endmacro
-//% for rows in range(1, [5, plan.max_frames] | min + 1)
+//% for rows in range(1, [5, plan.max_rows] | min + 1)
 //% set outputs = 1 if rows >= 4 else 2
 
 /* ${rows} rows times ${outputs} output${"s" if outputs > 1}: y [rows][16]. The end of the inputs is kept in the FPU, for want of registers. */
@@ -104,7 +104,7 @@ ${step(rows) | chomp}
 VEC_PRODUCTS void w8_products(const int16_t *x, int rows, const int8_t *w, int count, uint32_t *y) {
   for (int output = 0; output < 16; output += 2) {
     switch (rows) {
-//% for rows in range(1, [5, plan.max_frames] | min + 1)
+//% for rows in range(1, [5, plan.max_rows] | min + 1)
       ${"case %d" | format(rows) if not loop.last else "default"}:
 //% if rows >= 4
         w8_${rows}x1(x, w + output * count, count, y + output);

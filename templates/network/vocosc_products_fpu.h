@@ -42,7 +42,7 @@
 //% endmacro
 //% for name, half in (("f32", false), ("f16", true)) if name in plan.kernels | rejectattr("name", "in", by_vectors) | map(attribute="format.name")
 //% set type = "uint16_t" if half else "float"
-//% for rows in range(1, [5, plan.max_frames] | min + 1)
+//% for rows in range(1, [5, plan.max_rows] | min + 1)
 //% set inputs = 4 if rows <= 3 else 2
 
 /* ${rows} rows, `stride` apart, times 4 outputs: y [rows][16] = biases + x [rows][inputs] times w [inputs][4]. */
@@ -98,7 +98,7 @@ ${step(half, rows, 1) | chomp}
 VEC_PRODUCTS void ${name}_products(const float *x, int stride, int rows, const float *biases, const ${type} *w, int count, float *y) {
   for (int output = 0; output < 16; output += 4) {
     switch (rows) {
-//% for rows in range(1, [5, plan.max_frames] | min + 1)
+//% for rows in range(1, [5, plan.max_rows] | min + 1)
       ${"case %d" | format(rows) if not loop.last else "default"}:
         ${name}_${rows}x4(x, stride, biases + output, w + output * count, count, y + output);
         break;

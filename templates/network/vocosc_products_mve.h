@@ -27,7 +27,7 @@
 
 //% endmacro
 //% for name, type, lanes, load_weights, load, multiply in (("w8", "int16_t", 8, "vldrb.s16", "vldrh.u16", "vmladava.s16"), ("w8a8", "uint8_t", 16, "vldrb.u8", "vldrb.u8", "vmladava.s8")) if name in formats | map(attribute="name")
-//% for rows in range(1, [5, plan.max_frames] | min + 1)
+//% for rows in range(1, [5, plan.max_rows] | min + 1)
 
 /* ${rows} rows times an output: y [rows][16]. */
 static inline void ${name}_${rows}x1(const ${type} *x, const int8_t *w, int count, uint32_t *y) {
@@ -70,7 +70,7 @@ ${step(rows, "%st%s q0, [%%[w]]" | format(load_weights[:5], load_weights[5:]), l
 VEC_PRODUCTS void ${name}_products(const ${type} *x, int rows, const int8_t *w, int count, uint32_t *y) {
   for (int output = 0; output < 16; output++) {
     switch (rows) {
-//% for rows in range(1, [5, plan.max_frames] | min + 1)
+//% for rows in range(1, [5, plan.max_rows] | min + 1)
       ${"case %d" | format(rows) if not loop.last else "default"}:
         ${name}_${rows}x1(x, w + output * count, count, y + output);
         break;
@@ -83,7 +83,7 @@ VEC_PRODUCTS void ${name}_products(const ${type} *x, int rows, const int8_t *w, 
 //% macro add(row, k)
       "vfma.f32 q${row}, ${("q5", "q7")[k]}, ${("%[a", "%[b")[row % 2]}${k}]\n"
 //% endmacro
-//% for rows in range(1, [5, plan.max_frames] | min + 1)
+//% for rows in range(1, [5, plan.max_rows] | min + 1)
 
 /* ${rows} rows, `stride` apart, times 4 outputs: y [rows][16] = biases + x [rows][inputs] times w [inputs / 2][4][2]. */
 static inline void f16_vector_${rows}x4(const float *x, int stride, const float *biases, const uint16_t *w, int count, float *y) {
@@ -142,7 +142,7 @@ ${add(r, k) | chomp}
 VEC_PRODUCTS void f16_vector_products(const float *x, int stride, int rows, const float *biases, const uint16_t *w, int count, float *y) {
   for (int output = 0; output < 16; output += 4) {
     switch (rows) {
-//% for rows in range(1, [5, plan.max_frames] | min + 1)
+//% for rows in range(1, [5, plan.max_rows] | min + 1)
       ${"case %d" | format(rows) if not loop.last else "default"}:
         f16_vector_${rows}x4(x, stride, biases + output, w + output * count, count, y + output);
         break;
