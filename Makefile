@@ -23,7 +23,7 @@ RUN ?= build/run
 ARGS ?=
 
 # What a user gives is text and nothing else: make expands nothing in it, and the shell sees it quoted.
-given := CKPT TORCH_PYTHON NAME CHUNK OUT RUNS WARMUP SECONDS SPEECH CONFIG RUN ARGS
+given := CKPT SHA256 TORCH_PYTHON NAME CHUNK OUT RUNS WARMUP SECONDS SPEECH CONFIG RUN ARGS
 $(foreach variable,$(given),$(eval override $(variable) := $$(value $(variable))))
 override OUT := $(if $(OUT),$(OUT),generated/$(NAME))
 quoted = '$(subst ','\'',$(1))'
@@ -62,9 +62,9 @@ test-gpu: setup-test ## on a machine with an NVIDIA GPU: its audio, its faults, 
 
 lint: setup-test lint-python lint-c ## formats, types and static analysis
 
-object: setup-build ## CKPT=FILE [CHUNK=5] [NAME=vocos] [OUT=generated/NAME]: compile a checkpoint
+object: setup-build ## CKPT=FILE [SHA256=HEX] [CHUNK=5] [NAME=vocos] [OUT=generated/NAME]: compile a checkpoint
 	@test -n $(call quoted,$(CKPT)) || { echo "make object: say which checkpoint, CKPT=FILE" >&2; exit 2; }
-	@$(python) -m compiler -o $(call quoted,$(OUT)) --name $(call quoted,$(NAME)) --chunk $(call quoted,$(CHUNK)) -- $(call quoted,$(CKPT))
+	@$(python) -m compiler $(if $(SHA256),--sha256 $(call quoted,$(SHA256))) -o $(call quoted,$(OUT)) --name $(call quoted,$(NAME)) --chunk $(call quoted,$(CHUNK)) -- $(call quoted,$(CKPT))
 
 bench: setup-bench $(if $(CKPT),,build/full.ckpt) ## [CKPT=FILE] [RUNS=1000] [WARMUP=100]: speed beside PyTorch, ONNX Runtime and OpenVINO, into bench/results; RUNS=30 WARMUP=5 for a quick look
 	@$(bench_python) -m bench $(call quoted,$(or $(CKPT),build/full.ckpt)) --compiler-python $(python) \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import platform
 import re
 import signal
@@ -18,7 +19,7 @@ if __name__ == "__main__":
 try:
     from .budget import parse_budget
     from .calibrate import read_mels
-    from .checkpoint import read_checkpoint
+    from .checkpoint import Checkpoint, read_checkpoint
     from .compile import compile_network
     from .config import Config
     from .cuda import parse_tuning
@@ -120,6 +121,12 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+def _digest(text: str) -> str:
+    if not re.fullmatch("[0-9A-Fa-f]{64}", text):
+        raise argparse.ArgumentTypeError("give 64 hexadecimal digits, as sha256sum prints them")
+    return text.lower()
+
+
 def _decimal(text: str) -> float:
     if not re.fullmatch(r"[!-~]{1,40}", text) or "_" in text:
         raise argparse.ArgumentTypeError(f"invalid float value: {printable(text)!r}")
@@ -172,6 +179,9 @@ def _parser() -> _Parser:
         description="Compiles a Streaming Vocos checkpoint into one static object.",
     )
     parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="a file or a folder")
+    parser.add_argument(
+        "--sha256", type=_digest, metavar="HEX", help="take the checkpoint only if it is this very file"
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="directory to write (--wheel: default NAME)")
     parser.add_argument("--name", default="vocos", help="prefix of files and symbols (default: vocos)")
     parser.add_argument("--chunk", default="5", metavar="N[,N...]", help="frames per call; the largest is the limit")
@@ -231,7 +241,7 @@ def _compile(arguments: argparse.Namespace) -> str:
     chunks = _chunks(arguments.chunk)
     options = _options(arguments)
     overrides = {name: getattr(arguments, name) for name in OVERRIDES if getattr(arguments, name) is not None}
-    checkpoint = read_checkpoint(arguments.checkpoint)
+    checkpoint = _checkpoint(arguments.checkpoint, arguments.sha256)
     network = fold(read_network(checkpoint, overrides))
     figures = compile_network(
         network,
@@ -245,7 +255,26 @@ def _compile(arguments: argparse.Namespace) -> str:
         wheel=arguments.wheel,
     )
     text = to_json(figures).rstrip("\n") if arguments.json else to_text(figures)
-    return text if arguments.report else f"{text}\n\nwritten to {printable(str(arguments.output))}"
+    if arguments.report:
+        return text
+    return f"{text}\n\ncheckpoint sha256 {checkpoint.sha256}\nwritten to {printable(str(arguments.output))}"
+
+
+def _checkpoint(path: Path, sha256: str | None) -> Checkpoint:
+    """The checkpoint. If it has to be a certain one, a single file is not even read unless it is."""
+    if sha256 is not None and path.is_file() and path.suffix != ".onnx":  # which may have its data beside it
+        with path.open("rb") as file:
+            _insist(path, hashlib.file_digest(file, "sha256").hexdigest(), sha256)
+    checkpoint = read_checkpoint(path)
+    _insist(path, checkpoint.sha256, sha256)
+    return checkpoint
+
+
+def _insist(path: Path, found: str, wanted: str | None) -> None:
+    if wanted not in (None, found):
+        raise CompileError(
+            f"{path}: its sha256 is {found}, not the one given by --sha256: it is another file, or damaged"
+        )
 
 
 def _log_mels(arguments: argparse.Namespace, config: Config) -> list[Any]:

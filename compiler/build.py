@@ -149,8 +149,16 @@ def _selftest(tool: Path) -> None:
 
 def is_gcc(compiler: Sequence[str]) -> bool:
     """Whether a command is GCC."""
-    version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False).stdout
-    return "Free Software Foundation" in version
+    return "Free Software Foundation" in _output([*compiler, "--version"])
+
+
+def first_line(command: Sequence[str]) -> str:
+    """Of what a command prints: of `cc --version`, which compiler it is."""
+    return next(iter(_output(command).splitlines()), "unknown")
+
+
+def _output(command: Sequence[str]) -> str:
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False).stdout
 
 
 def flash_bytes(path: Path, *tool: str) -> int:

@@ -13,7 +13,7 @@ from .accuracy import measure
 from .arrange import arrange
 from .bounds import check_bounds
 from .budget import check_budget
-from .build import build, build_shared
+from .build import build, build_shared, tools_of
 from .calibrate import calibrate
 from .cuda import parse_tuning, plan_device
 from .cuda_libs import add_libraries
@@ -26,6 +26,7 @@ from .pack import pack, pack_matrices
 from .package import package
 from .plan import plan
 from .report import report, to_json
+from .sbom import sbom
 from .weights import build_weights
 from .wheel import write_wheel
 
@@ -95,6 +96,8 @@ def compile_network(
             check_budget(budget or {}, figures(measured=measured))
             built = figures(measured=measured, accuracy=measure(work / options.name, network))
         (work / f"{options.name}.json").write_text(to_json(built))
+        tools = tools_of(options.target) if will_build else {}
+        (work / f"{options.name}.sbom.json").write_text(sbom(work, sha256, layout.chunks, options, tools))
         if wheel:
             build_shared(work, options)
             write_wheel(work, options.name, built, weights.file)
