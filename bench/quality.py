@@ -80,7 +80,8 @@ class Judge:
             self.objects[precision] = compile_object(compiler_python, checkpoint, work / precision, CHUNKS, precision)
         report = read_report(self.objects["f32"])
         self.sample_rate = int(report["model"]["sample_rate"])
-        self.lag = int(report["latency_overlap_samples"]) if lag is None else lag
+        untrimmed = report["padding"] == "causal"
+        self.lag = lag if lag is not None else int(report["latency_overlap_samples"]) if untrimmed else 0
 
     def sentence(self, path: Path) -> Sentence:
         """Make and compare. Raises PeerError if a file cannot be read, or audio depends on the chunk size."""
@@ -240,7 +241,10 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--torch-python", default="/usr/bin/python3", help="the one that has PyTorch (%(default)s)")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "quality", help="for objects and audio")
     parser.add_argument(
-        "--lag", type=int, metavar="SAMPLES", help="of the model's audio behind the recording (default: n_fft - hop)"
+        "--lag",
+        type=int,
+        metavar="SAMPLES",
+        help="of the model's audio behind the recording (default: n_fft - hop, or 0 if trimmed)",
     )
     parser.add_argument("--json", type=Path, help="write what was measured to this file")
     parser.add_argument("--table", type=Path, help="and this, as Markdown")

@@ -73,7 +73,8 @@ def demo(checkpoint: Path) -> None:
     say("mel -> audio", f"{audio_file}: {seconds(audio_file):.2f} s of audio")
     same = "the same, bit for bit" if len(set(outputs)) == 1 else "NOT the same: please report this"
     say("", f"chunk by chunk, in chunks of {' and of '.join(map(str, CHUNKS))} frames: {same}")
-    lag = int(json.loads((ROOT / OUT / "vocos.json").read_text())["latency_samples"])
+    report = json.loads((ROOT / OUT / "vocos.json").read_text())
+    lag = int(report["latency_overlap_samples"]) if report["padding"] == "causal" else 0  # else it is trimmed
     say("", f"{distance(audio_file, lag):.2f} from the original (log-mel distance over seven scales)")
 
     run(str(TOOL), "copy", str(SENTENCE), str(copy_file))

@@ -54,6 +54,8 @@ MATH = "test_kernels.py::test_vector_math_keeps_its_word_and_is_the_same_everywh
 INT16 = "test_object.py::test_int16_is_the_float_rounded_and_clipped[odd]"
 WAV = "test_tool.py::test_wav_is_the_rounded_npy"
 
+LOOKAHEAD = "test_families.py::test_splits_and_targets_give_the_bits_of_the_whole[vocos_same]"
+
 MUTATIONS = (
     # ---- compiler ----
     Mutation(
@@ -573,6 +575,63 @@ MUTATIONS = (
         "if (partial_file != NULL) unlink(partial_file);",
         "if (partial_file == NULL) unlink(partial_file);",
         ("test_tool.py::test_an_interrupt_leaves_nothing",),
+    ),
+    # ---- look-ahead ----
+    Mutation(
+        "the first frame before the utterance is seen by the next convolution",
+        "templates/network/vocosc_steps.h",
+        "if (frame < 0 || (job->mel == NULL",
+        "if (frame < -1 || (job->mel == NULL",
+        (LOOKAHEAD,),
+    ),
+    Mutation(
+        "the first frame behind the utterance is seen by the next convolution",
+        "templates/network/vocosc_steps.h",
+        "frame >= (int)job->stream->frames",
+        "frame > (int)job->stream->frames",
+        (LOOKAHEAD,),
+    ),
+    Mutation(
+        "the residual is delayed by a frame too few",
+        "templates/network/vocosc_steps.h",
+        "kept[LEFT + row - right]",
+        "kept[LEFT + row - right + 1]",
+        (LOOKAHEAD,),
+    ),
+    Mutation(
+        "the envelope knows of no last frame",
+        "templates/network/vocosc_output.h",
+        "last < frames ? last : frames - 1",
+        "last",
+        (LOOKAHEAD,),
+    ),
+    Mutation(
+        "flush keeps the samples that are to be trimmed",
+        "runtime/vocosc.c",
+        "i < OVERLAP - TRIM",
+        "i < OVERLAP",
+        (LOOKAHEAD,),
+    ),
+    Mutation(
+        "a damaged count of frames is believed",
+        "runtime/vocosc.c",
+        "stream->frames <= SETTLED && ",
+        "",
+        ("test_families.py::test_errors_are_silent_and_leave_the_stream_alone",),
+    ),
+    Mutation(
+        "every bandwidth has the norms of the first",
+        "compiler/tensors.py",
+        "(rows, dim))[row]",
+        "(rows, dim))[0]",
+        ("test_families.py::test_audio_is_the_packages[vocos_encodec]",),
+    ),
+    Mutation(
+        "center trims like same",
+        "compiler/synthesis.py",
+        '"center": config.n_fft}',
+        '"center": config.n_fft - config.hop_length}',
+        ("test_families.py::test_audio_is_the_packages[vocos_center]",),
     ),
 )
 
