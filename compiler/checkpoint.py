@@ -69,7 +69,6 @@ class Checkpoint:
         hyper_parameters: plain dicts, lists and scalars, with objects flattened to dicts of their attributes; or None.
         family: STREAMING or VOCOS.
         features: what the file says of the features, by name: MEL_FILTERS, CODEBOOKS; often nothing.
-        config_sha256: of the configuration's bytes, where there is one beside the file; else empty.
     """
 
     path: Path
@@ -78,7 +77,6 @@ class Checkpoint:
     hyper_parameters: dict[str, Any] | None
     family: str = STREAMING
     features: Mapping[str, Array] = field(default_factory=dict)
-    config_sha256: str = ""
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -133,13 +131,11 @@ def _checkpoint(path: Path, sha256: str, contents: _Contents) -> Checkpoint:
         return Checkpoint(path, sha256, tensors, hyper_parameters)
     features = _features(tensors)
     config = find_config(path.parent)
-    config_sha256 = ""
     if config is not None:
         hyper_parameters = _merged(hyper_parameters or {}, read_yaml(config))
-        config_sha256 = hashlib.sha256(config.read_bytes()).hexdigest()
     decoder = {name: tensor for name, tensor in tensors.items() if name.startswith(("backbone.", "head."))}
     _check_window(decoder.pop(_WINDOW, None))
-    return Checkpoint(path, sha256, decoder, hyper_parameters, VOCOS, features, config_sha256)
+    return Checkpoint(path, sha256, decoder, hyper_parameters, VOCOS, features)
 
 
 def _merged(told: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:

@@ -48,6 +48,8 @@ def report(
         "baked": options.baked,
         "model": {key: getattr(config, key) for key in SIZES},
         "mel": _mel(plan),
+        **({"bandwidth_id": config.bandwidth_id} if config.bandwidths else {}),
+        **({"codebooks": config.codebooks} if config.codebooks else {}),
         "max_frames": plan.max_frames,
         "streams": plan.streams,
         **_latency(plan),

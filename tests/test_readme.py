@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.objects import ROOT, SENTENCE, Vocoder, run_compiler, run_ok
+from tests import families
+from tests.objects import ROOT, SENTENCE, Vocoder, every, run_compiler, run_ok
 from tests.reference import read_wav
 
 README = (ROOT / "README.md").read_text()
@@ -33,6 +34,18 @@ def table(heading: str) -> list[list[str]]:
     rows = README.partition(f"\n| {heading}")[2].partition("\n\n")[0].splitlines()[2:]
     assert rows, heading
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+# ---- other families ----
+
+
+@pytest.mark.parametrize("name", every(tuple(families.FAMILIES), ("vocos-encodec-24khz",)))
+def test_table_of_families_is_the_report(name: str) -> None:
+    """Look-ahead, latency and flash, of random weights of the same sizes."""
+    (row,) = [row for row in table("model | options") if name in row[0]]
+    reports = [families.report(name, precision) for precision in ("f32", "w8")]
+    assert row[2:4] == [str(reports[0]["latency_lookahead_frames"]), f"{reports[0]['latency_ms']:.0f} ms"]
+    assert row[4] == f"{' / '.join(map(families.megabytes, reports))} MiB"
 
 
 # ---- the example ----
