@@ -29,7 +29,8 @@ class Tensors:
         tensor = self.left.pop(name)
         if tensor.shape != shape:
             raise CompileError(f"{name}: has shape {shape_text(tensor.shape)}; expected {shape_text(shape)}")
-        return _finite(name, tensor.astype(np.float64))
+        with np.errstate(invalid="ignore"):  # of a signalling NaN: the check names it
+            return _finite(name, tensor.astype(np.float64))
 
     def norm(self, name: str, dim: int) -> dict[str, Array]:
         """The affine part of a LayerNorm: `scale` and `shift`, both (dim,)."""
