@@ -361,7 +361,7 @@ int vocosc_codes_to_features(const vocosc_stream *stream, const uint16_t *codes,
   int status = VOCOSC_BAD_ARGUMENT;
   if (usable(stream, 4) && usable(codes, 2) && codebooks >= 1 && codebooks <= VOCOSC_CODEBOOKS) {
     status = VOCOSC_BAD_STREAM;
-    if (is_ready(stream->ready, stream->target)) {
+    if (is_ready(stream)) {
       status = features_of(weights_of(stream), codes, codebooks, frames, features);
     }
   }
