@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from compiler.emit import Options
 from compiler.fold import fold
 from compiler.network import read_network
 from tests import make_vocos
+from tests.objects import compile_model, run_ok
 
 COMMON = {"dim": 512, "hidden": 1536, "num_layers": 8, "mel": {}, "backbone": {}, "bandwidths": 0, "seed": 1}
 FAMILIES: dict[str, dict[str, Any]] = {
@@ -51,12 +54,36 @@ def megabytes(figures: dict[str, Any]) -> str:
     return f"{figures['flash_bytes_estimate'] / 2**20:.1f}"
 
 
+def chunk_ms(name: str, precision: str, folder: Path) -> float:
+    """The median time of a chunk of 5 frames, of an object for this machine that is built in a folder."""
+    sizes = {**COMMON, **FAMILIES[name]}
+    model = folder / "".join(filter(str.isalnum, name))
+    if not model.exists():
+        books = {CODEBOOKS: np.zeros((16 * 1024, sizes["n_mels"]), np.float32)} if sizes["bandwidths"] else {}
+        make_vocos.write_folder(model, sizes, more=books)
+    output = model.with_name(f"{model.name}-{precision}")
+    bandwidth = ("--bandwidth-id", 2) if sizes["bandwidths"] else ()
+    compile_model(model, output, "family", "--chunk", 5, "--precision", precision, *bandwidth)
+    options = ("--chunk", "5", "--warmup", "2", "--runs", "12", "--frames", "160", "--json")
+    return float(json.loads(run_ok([output / "family", "bench", *options]))["p50_per_chunk_ms"])
+
+
 def main() -> None:
     """Run the command."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument(
+        "--build", type=Path, metavar="DIR", help="build all of them there (2 GB) and time a chunk of 5"
+    )
+    arguments = parser.parse_args()
     for name in FAMILIES:
         reports = [report(name, precision) for precision in ("f32", "w8")]
-        flash = ", ".join(map(megabytes, reports))
-        print(f"{name}: {reports[0]['latency_ms']:.0f} ms, {flash} MiB, {reports[0]['latency_lookahead_frames']} ahead")
+        row = [str(reports[0]["latency_lookahead_frames"]), f"{reports[0]['latency_ms']:.0f} ms"]
+        row.append(f"{' / '.join(map(megabytes, reports))} MiB")
+        if arguments.build:
+            arguments.build.mkdir(parents=True, exist_ok=True)
+            times = [chunk_ms(name, precision, arguments.build) for precision in ("f32", "w8")]
+            row.append(f"{' / '.join(f'{ms:.3g}' for ms in times)} ms")
+        print(f"| {name} | {' | '.join(row)} |", flush=True)
 
 
 if __name__ == "__main__":
