@@ -1,8 +1,11 @@
 """The programs in examples/, built as their comments say, give the library's bits; bare_metal: test_bare_metal.py."""
 
+import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -10,7 +13,8 @@ import numpy as np
 import pytest
 
 from tests import builds
-from tests.objects import ROOT, Vocoder, config, golden, run_ok
+from tests.objects import ROOT, Vocoder, config, golden, run_ok, some_audio
+from tests.test_wheel import MODEL, site_of
 
 EXAMPLES = ROOT / "examples"
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"]
@@ -27,9 +31,10 @@ def test_every_example_is_in_the_readme() -> None:
             for path in (*folder.glob("README.md"), *folder.glob("main.c*"), *folder.glob("CMakeLists.txt"))
         ]
         texts += [line for line in readme.splitlines() if f" examples/{folder.name}/main.c" in line]
-        assert any(re.search(r"^(?: \* |//|#|    ).*\b(?:cc|c\+\+|make) -", text, re.MULTILINE) for text in texts), (
-            folder
-        )
+        assert any(
+            re.search(r"^(?: \* |//|#|    ).*\b(?:(?:cc|c\+\+|make) -|python \w+\.py)", text, re.MULTILINE)
+            for text in texts
+        ), folder
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +102,92 @@ def test_two_cores(vocos: Vocoder, small_checkpoint: Path, tmp_path: Path, board
     audio = vocos.decode(golden("small", "mel")).tobytes()
     line = f"{len(audio) // 4} samples, crc32 {zlib.crc32(audio):08x}"
     assert run_ok(["timeout", "120", *make, "run"]).splitlines() == [f"1 core: {line}", f"2 cores: {line}"]
+
+
+# ---- Python ----
+
+
+@pytest.fixture(scope="module")
+def site() -> Path:
+    """A folder with the module of a wheel, `odd`."""
+    return site_of(builds.model(builds.checkpoint("odd"), "odd", *MODEL))
+
+
+@pytest.fixture(scope="module")
+def odd_wheel() -> Vocoder:
+    return Vocoder(builds.model(builds.checkpoint("odd"), "odd", *MODEL), "odd")
+
+
+def run_python(site: Path, *arguments: object, **environment: str) -> bytes:
+    command = [sys.executable, *map(str, arguments)]
+    paths = {"PYTHONPATH": os.pathsep.join([str(site), *filter(None, [environment.pop("path", "")])])}
+    done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, **environment, **paths})
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
+def test_streaming_text_to_speech(site: Path, odd_wheel: Vocoder, tmp_path: Path) -> None:
+    np.save(tmp_path / "mel.npy", golden("odd", "mel"))
+    spoken = run_python(site, EXAMPLES / "python" / "tts_streaming.py", "odd", tmp_path / "mel.npy")
+    stream = odd_wheel.stream()
+    audio = np.concatenate([odd_wheel.continue_decode(stream, golden("odd", "mel")), odd_wheel.flush(stream)])
+    assert spoken == np.clip(np.rint(audio * 32768), -32768, 32767).astype(np.int16).tobytes()
+
+
+# In place of PortAudio: a device that hears a file, and keeps what is said.
+DEVICE = """
+import os
+import numpy as np
+
+class Stream:
+    def __init__(self, samplerate, blocksize, channels, dtype, callback):
+        assert (samplerate, channels, dtype) == (8000, 1, "int16")
+        self.blocksize, self.callback = blocksize, callback
+
+    def __enter__(self):
+        heard, said = np.fromfile(os.environ["HEARD"], np.int16), []
+        for start in range(0, len(heard) - self.blocksize + 1, self.blocksize):
+            spoken = np.full((self.blocksize, 1), 77, np.int16)
+            self.callback(heard[start : start + self.blocksize, None], spoken, self.blocksize, None, None)
+            said.append(spoken)
+        np.concatenate(said).tofile(os.environ["SAID"])
+
+    def __exit__(self, *_):
+        pass
+
+def sleep(milliseconds):
+    assert milliseconds == 2500
+"""
+
+
+def test_from_microphone_to_speaker(site: Path, odd_wheel: Vocoder, tmp_path: Path) -> None:
+    (tmp_path / "sounddevice.py").write_text(DEVICE)
+    heard = np.asarray(some_audio(20 * 16 * odd_wheel.hop) * 32768, np.int16)
+    heard.tofile(tmp_path / "heard")
+    files = {"HEARD": str(tmp_path / "heard"), "SAID": str(tmp_path / "said"), "path": str(tmp_path)}
+    run_python(site, EXAMPLES / "python" / "microphone.py", "odd", 2.5, **files)
+    audio = odd_wheel.decode(odd_wheel.log_mel(heard))
+    expected = np.clip(np.rint(audio * 32768), -32768, 32767).astype(np.int16)
+    assert (tmp_path / "said").read_bytes() == expected.tobytes()
+
+
+def test_the_notebook_runs(site: Path, tmp_path: Path) -> None:
+    """Its cells, one after the other, in a Python of their own; players are counted, not drawn."""
+    cells = json.loads((EXAMPLES / "python" / "listen.ipynb").read_text())["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    assert len(code) >= 5 and not any(cell.get("outputs") for cell in cells), "committed with its output"
+    (tmp_path / "IPython").mkdir()
+    (tmp_path / "IPython" / "__init__.py").touch()
+    player = """
+class Audio:
+    def __init__(self, samples, rate):
+        assert rate == 8000 and len(samples) > 8000
+
+def display(audio):
+    print(type(audio).__name__)
+"""
+    (tmp_path / "IPython" / "display.py").write_text(player)
+    (tmp_path / "cells.py").write_text("\n".join(code))
+    found = {"VOCODER": "odd", "RECORDING": str(EXAMPLES / "speech" / "bdl_arctic_a0001.wav"), "path": str(tmp_path)}
+    printed = run_python(site, tmp_path / "cells.py", **found).decode()
+    assert printed.count("Audio\n") == 2 and "frames of 21 mels" in printed

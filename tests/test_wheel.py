@@ -37,6 +37,11 @@ def install(wheel: Path, site: Path) -> Path:
     return site
 
 
+def site_of(directory: Path) -> Path:
+    """A folder where a model's wheel is installed."""
+    return builds.once(("site", wheel_of(directory).name), lambda folder: install(wheel_of(directory), folder))
+
+
 def wheel_of(directory: Path) -> Path:
     (wheel,) = directory.glob("*.whl")
     return wheel
@@ -49,7 +54,7 @@ def directory() -> Path:
 
 @pytest.fixture(scope="module")
 def site(directory: Path) -> Path:
-    return builds.once(("site", wheel_of(directory).name), lambda folder: install(wheel_of(directory), folder))
+    return site_of(directory)
 
 
 def load(site: Path, name: str) -> ModuleType:
@@ -287,7 +292,7 @@ def test_a_model_that_looks_ahead() -> None:
     """Fewer samples at first, the rest with the flush; streams that are not in step give unequal numbers."""
     case = CASES["vocos_center"]
     directory = builds.model(case.checkpoint, "ahead", "--chunk", "5", "--target", "portable", "--wheel")
-    module = load(builds.once(("site", wheel_of(directory).name), lambda to: install(wheel_of(directory), to)), "ahead")
+    module = load(site_of(directory), "ahead")
     same = Vocoder(directory, "ahead")
     mel = np.asarray(some_mel(40, same.mels) / 3, np.float32)
     whole = same.utterance(mel)
