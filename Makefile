@@ -78,8 +78,8 @@ bench-families: setup-bench ## [ARGS="--threads 2"]: a model that looks ahead, b
 	@cp build/families.json bench/results/families.json
 
 bench-firmware: setup-test ## [ARGS="--cores cortex-m7 --precisions w8 --functions"]: instructions a frame on microcontrollers, under QEMU, into bench/results
-	@$(python) -m bench.firmware $(if $(ARGS),$(ARGS),--json build/firmware.json)
-	@$(if $(ARGS),,mkdir -p bench/results && cp build/firmware.json bench/results/firmware.json)
+	@$(python) -m bench.firmware $(or $(ARGS),--json build/firmware.json --estimates build/microcontrollers.json --table)
+	@$(if $(ARGS),,mkdir -p bench/results && cp build/firmware.json bench/results/ && cp build/microcontrollers.json compiler/)
 
 tiles: setup-build build/full.ckpt ## every shape of tile, timed on this machine, into bench/results
 	@$(python) -m bench.tiles build/full.ckpt bench/results/tiles.json --date "$$(date +%F)" | tee bench/results/tiles.txt

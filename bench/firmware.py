@@ -23,9 +23,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from compiler.build import flash_bytes, stack_bytes
 from compiler.emit import ROOT
 from compiler.formats import FORMATS
+from compiler.microcontrollers import CORES as TARGETS
+from compiler.microcontrollers import values_per_frame
 
 BOARDS = ROOT / "examples" / "bare_metal"
 PROGRAM = ROOT / "bench" / "firmware.c"
@@ -41,16 +45,20 @@ class Core:
     name: str
     board: str
     cross: str
-    target: str
+
+    @property
+    def target(self) -> str:
+        """What it is compiled for."""
+        return TARGETS[self.name]
 
 
 CORES = (
-    Core("cortex-m4", "cortex_m4", "arm-none-eabi-", "armv7e-m"),
-    Core("cortex-m7", "cortex_m7", "arm-none-eabi-", "armv7e-m"),
-    Core("cortex-m55", "cortex_m55", "arm-none-eabi-", "armv8.1-m"),
-    Core("cortex-a53", "cortex_a53", "aarch64-linux-gnu-", "aarch64"),
-    Core("rv32", "riscv32", "riscv64-unknown-elf-", "portable"),
-    Core("rv64", "riscv64", "riscv64-unknown-elf-", "portable"),
+    Core("cortex-m4", "cortex_m4", "arm-none-eabi-"),
+    Core("cortex-m7", "cortex_m7", "arm-none-eabi-"),
+    Core("cortex-m55", "cortex_m55", "arm-none-eabi-"),
+    Core("cortex-a53", "cortex_a53", "aarch64-linux-gnu-"),
+    Core("rv32", "riscv32", "riscv64-unknown-elf-"),
+    Core("rv64", "riscv64", "riscv64-unknown-elf-"),
 )
 
 
@@ -66,6 +74,7 @@ class Row:
     instructions_per_frame: int
     instructions_per_second: int
     macs_per_frame: int
+    values_per_frame: int  # that are computed one by one: compiler/microcontrollers.py
     flash_bytes: int
     ram_bytes: int
     weight_bytes: int
@@ -120,7 +129,8 @@ def count(
     built = out / "model" / "vocos.o"
     instructions = int(done.stderr.split()[0])
     parts = (report["state_bytes"], report["mel_state_bytes"], report["scratch_bytes"])
-    rate = report["model"]["sample_rate"] / report["model"]["hop_length"]
+    model_sizes = report["model"]
+    rate = model_sizes["sample_rate"] / model_sizes["hop_length"]
     row = Row(
         core=core.name,
         model=checkpoint.stem,
@@ -130,6 +140,9 @@ def count(
         instructions_per_frame=round(instructions / chunk),
         instructions_per_second=round(instructions / chunk * rate),
         macs_per_frame=report["macs_per_frame"],
+        values_per_frame=values_per_frame(
+            model_sizes["num_layers"], model_sizes["dim"], model_sizes["hidden"], model_sizes["n_fft"]
+        ),
         flash_bytes=flash_bytes(built, f"{core.cross}size"),
         ram_bytes=sum(parts) + stack_bytes(out / "model", "vocos"),
         weight_bytes=report["weight_bytes"],
@@ -159,6 +172,8 @@ def main() -> None:
     parser.add_argument("--chunks", default=",".join(map(str, CHUNKS)))
     parser.add_argument("--functions", action="store_true", help="print each row's most expensive functions, too")
     parser.add_argument("--json", type=Path, help="where to write the results")
+    parser.add_argument("--estimates", type=Path, help="where to write what compiler/microcontrollers.py estimates by")
+    parser.add_argument("--table", action="store_true", help="print the README's table, too")
     arguments = parser.parse_args()
     cores = {core.name: core for core in CORES}
     jobs = [
@@ -178,6 +193,10 @@ def main() -> None:
         rows = list(show(pool.map(measure, jobs), arguments.functions))
     if arguments.json:
         arguments.json.write_text(to_json(rows))
+    if arguments.estimates:
+        arguments.estimates.write_text(json.dumps(estimates(rows), indent=1) + "\n")
+    if arguments.table:
+        print(*table(rows), sep="\n")
 
 
 def show(counts: Iterable[tuple[Row, str]], by_function: bool) -> Iterable[Row]:
@@ -195,6 +214,32 @@ def show(counts: Iterable[tuple[Row, str]], by_function: bool) -> Iterable[Row]:
             for number, function in sorted(((int(n), f) for n, f in functions), reverse=True)[:24]:
                 print(f"{'':40} {number // row.chunk:12,} {function}")
         yield row
+
+
+def estimates(rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
+    """Instructions a multiply-add and a value, such that both models take what they take."""
+    found = {}
+    for row in rows:
+        others = [r for r in rows if (r.core, r.precision, r.chunk) == (row.core, row.precision, row.chunk)]
+        if row is others[0] and len(others) == len(MODELS):
+            features = np.array([[r.macs_per_frame, r.values_per_frame] for r in others], np.float64)
+            each = np.linalg.solve(features, [r.instructions_per_frame for r in others])
+            found[f"{row.core} {row.precision} {row.chunk}"] = (round(float(each[0]), 4), round(float(each[1]), 2))
+    return found
+
+
+def table(rows: Sequence[Row]) -> Iterable[str]:
+    """Markdown: millions of instructions a second, chunks of 5, by core and precision, for each model."""
+    chunk = max(row.chunk for row in rows)
+    precisions = list(dict.fromkeys(row.precision for row in rows))
+    for model in dict.fromkeys(row.model for row in rows):
+        yield f"| {model}, millions of instructions a second | {' | '.join(f'`{p}`' for p in precisions)} |"
+        yield f"|---|{'---|' * len(precisions)}"
+        for core in dict.fromkeys(row.core for row in rows):
+            chosen_rows = [r for r in rows if (r.core, r.model, r.chunk) == (core, model, chunk)]
+            numbers = {r.precision: f"{r.instructions_per_second / 1e6:.1f}" for r in chosen_rows}
+            yield f"| {core} | {' | '.join(numbers.get(p, '') for p in precisions)} |"
+        yield ""
 
 
 def to_json(rows: Sequence[Row]) -> str:

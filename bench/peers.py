@@ -280,7 +280,7 @@ class CompiledPeer:
         return done.stdout
 
     def _measure(self, row: Row, warmup: int, runs: int) -> dict[str, Any]:
-        options = ["--mel", str(self.mel), "--warmup", str(warmup), "--runs", str(runs), "--json"]
+        options = ["--mel", str(self.mel), "--warmup", str(warmup), "--runs", str(runs), "--seconds", "0", "--json"]
         if row.streams > 1:
             options += ["--streams", str(row.streams)]
         text = self._call(row, "bench", *options)

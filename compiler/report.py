@@ -15,6 +15,7 @@ from .emit import Options
 from .formats import Table
 from .isa import Isa
 from .mel import describe, framing
+from .microcontrollers import INSTRUCTIONS_PER_CYCLE, QSPI_BYTES_PER_SECOND, estimates
 from .nvrtc import Image
 from .plan import Plan
 
@@ -63,6 +64,7 @@ def report(
         "stack_bytes_bound": _stack_bound(plan, options),
         "accuracy": dataclasses.asdict(accuracy) if accuracy else None,
         "macs_per_frame": plan.macs_per_frame,
+        "microcontrollers": estimates(plan, options.target, weight_bytes) if options.link == "none" else [],
         "chunks": {
             str(chunk): {
                 "macs_per_second": round(plan.macs_per_frame * chunk / seconds),
@@ -175,6 +177,7 @@ def to_text(figures: dict[str, Any]) -> str:
         *([_accuracy(figures["accuracy"])] if figures["accuracy"] else []),
         "",
         *_work(figures),
+        *_microcontrollers(figures["microcontrollers"]),
         "",
         f"  {'scratch':<12} {'offset':>10} {'bytes':>10}  alive",
         *(
@@ -224,6 +227,22 @@ def _memory(figures: dict[str, Any]) -> list[str]:
         rows[0] = ("flash", figures["flash_bytes_estimate"], text)
         rows[-1] = ("stack", figures["stack_bytes_bound"], "deepest call: a bound, exact once built")
     return [f"  {name:<12} {value:>10} bytes  {text}" for name, value, text in rows if value is not None]
+
+
+def _microcontrollers(rows: Sequence[dict[str, Any]]) -> list[str]:
+    if not rows:
+        return []
+    cycles, flash = f"MHz at {INSTRUCTIONS_PER_CYCLE:g} a cycle", f"{QSPI_BYTES_PER_SECOND / 1e6:.0f} MB/s"
+    return [
+        "",
+        "  an estimate, from instructions that QEMU counted of other models; nothing was timed:",
+        f"  {'core':<12} {'chunk':>5} {'instructions a frame':>21} {cycles:>17}  fits QSPI, {flash}",
+        *(
+            f"  {row['core']:<12} {row['chunk']:>5} {row['instructions_per_frame']:>21} {row['mhz']:>17}  "
+            f"{'yes' if row['fits_qspi'] else 'no'}: {row['weight_bytes_per_second'] / 1e6:.1f} MB/s"
+            for row in rows
+        ),
+    ]
 
 
 def _work(figures: dict[str, Any]) -> list[str]:

@@ -339,6 +339,9 @@ def test_bench(tool: str, mel_file: Path) -> None:
         "runs": 2,
         "warmup": 1,
     }
+    endless = ["--warmup", 1_000_000, "--runs", 1_000_000, "--seconds", 1]  # for no more than two seconds or so
+    bounded = json.loads(run_ok(tool, "bench", "--json", *endless))
+    assert 0 < bounded["warmup"] < 1_000_000 and 0 < bounded["runs"] < 1_000_000
     assert bench["streams"] == 1
     assert bench["p50_per_chunk_per_stream_ms"] == bench["p50_per_chunk_ms"]
     assert bench["audio_seconds"] == pytest.approx(3.24)

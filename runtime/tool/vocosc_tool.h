@@ -26,7 +26,8 @@ typedef struct {
   gpu_way gpu; /* but for GPU_NONE, target is not used */
   int warmup;
   int runs;
-  int frames; /* 0 if not given */
+  int seconds; /* that a bench takes at most, or about: 0 for no end */
+  int frames;  /* 0 if not given */
   const char *mel;
   const char *weights; /* null if not given */
   int raw;             /* a file_format: of samples on standard input and output; FILE_OTHER if not given */

@@ -83,12 +83,23 @@ static bool run_once(const benchmark *bench, const command_options *options, siz
   return true;
 }
 
-static bool run_all(const benchmark *bench, const command_options *options) {
+/* Runs until there are enough, or time is up, but one at least. What was done replaces what was asked for. */
+static bool run_all(const benchmark *bench, command_options *options) {
   const int64_t all = (int64_t)options->warmup + options->runs;
-  for (int64_t i = 0; i < all; i++) {
-    if (!run_once(bench, options, i < options->warmup ? 0 : (size_t)(i - options->warmup))) return false;
-    progress_show(i + 1, all, "runs");
+  const double most_ms = options->seconds == 0 ? 1e18 : 1e3 * options->seconds;
+  const double start = now_ms();
+  int warm = 0;
+  for (; warm < options->warmup && now_ms() - start < most_ms / 10.0; warm++) {
+    if (!run_once(bench, options, 0)) return false;
+    progress_show(warm + 1, all, "runs");
   }
+  int runs = 0;
+  for (; runs < options->runs && (runs == 0 || now_ms() - start < most_ms); runs++) {
+    if (!run_once(bench, options, (size_t)runs)) return false;
+    progress_show((int64_t)options->warmup + runs + 1, all, "runs");
+  }
+  options->warmup = warm;
+  options->runs = runs;
   progress_clear();
   return true;
 }
@@ -166,7 +177,8 @@ static bool measure(const command_options *options, const float *mel, int frames
   bench.flush_ms = calloc(runs, sizeof(double));
   const bool enough = bench.streams != NULL && bench.jobs != NULL && bench.chunk_ms != NULL && bench.total_ms != NULL &&
                       bench.flush_ms != NULL;
-  const bool ok = enough ? run_all(&bench, options) && report(&bench, options)
+  command_options done = *options;
+  const bool ok = enough ? run_all(&bench, &done) && report(&bench, &done)
                          : fail("bench", "not enough memory (give fewer --runs, --frames or --streams)");
   free(bench.streams);
   free(bench.jobs);

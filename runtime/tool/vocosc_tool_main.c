@@ -26,7 +26,7 @@ static void print_usage(FILE *file) {
           "       " VOCOSC_NAME
           " selftest [--json]\n"
           "       " VOCOSC_NAME
-          " bench [--chunk N] [--threads T] [--streams B] [--target NAME] [--warmup W] [--runs R] "
+          " bench [--chunk N] [--threads T] [--streams B] [--target NAME] [--warmup W] [--runs R] [--seconds S] "
           "[--frames F] [--mel MEL] [--json]\n\n"
           "decode  log-mel to audio, chunk by chunk\n"
           "mel     audio to log-mel\n"
@@ -53,6 +53,7 @@ static void print_usage(FILE *file) {
 #endif
           "--warmup W     utterances decoded before timing starts (default 100)\n"
           "--runs R       utterances timed (default 1000)\n"
+          "--seconds S    no run begins after so long, no warm-up after a tenth of it (default 60; 0: no end)\n"
           "--frames F     frames per utterance (default 162, or all of --mel)\n"
           "--mel MEL      the utterance, .npy (default: a made-up one)\n"
           "--json         print one JSON object\n",

@@ -7,7 +7,7 @@
 #include "vocosc_tool_decoder.h"
 #include "vocosc_tool_files.h"
 
-enum { MOST_STREAMS = 1000000 };
+enum { MOST_STREAMS = 1000000, MOST_SECONDS = 1000000 };
 
 typedef struct {
   const char *name;
@@ -27,6 +27,7 @@ static const option known[] = {
     {"--target", DECODE | BENCH, TARGET, 0, 0, 0},
     {"--warmup", BENCH, NUMBER, FIELD(warmup), 0, MOST_RUNS},
     {"--runs", BENCH, NUMBER, FIELD(runs), 1, MOST_RUNS},
+    {"--seconds", BENCH, NUMBER, FIELD(seconds), 0, MOST_SECONDS},
     {"--frames", BENCH, NUMBER, FIELD(frames), 1, MOST_FRAMES},
     {"--mel", BENCH, TEXT, FIELD(mel), 0, 0},
     /* Where the weights are in the object, there is nothing to name. */
@@ -131,8 +132,13 @@ static bool parse_option(command_options *options, const tool_command *command, 
 }
 
 bool options_parse(command_options *options, const tool_command *command, int count, char **arguments) {
-  *options = (command_options){
-      .chunk = VOCOSC_MAX_FRAMES, .threads = 1, .streams = 1, .target = VOCOSC_BEST, .warmup = 100, .runs = 1000};
+  *options = (command_options){.chunk = VOCOSC_MAX_FRAMES,
+                               .threads = 1,
+                               .streams = 1,
+                               .target = VOCOSC_BEST,
+                               .warmup = 100,
+                               .runs = 1000,
+                               .seconds = 60};
   int found = 0;
   bool only_files = false;
   for (int i = 0; i < count; i++) {
