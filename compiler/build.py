@@ -15,6 +15,7 @@ from pathlib import Path
 
 from .emit import Options
 from .errors import CompileError
+from .isa import BARE_TARGETS
 
 TOOLS = ("cc", "ar", "objcopy", "size")
 CROSS = "aarch64-linux-gnu-"
@@ -30,26 +31,30 @@ class Measured:
 
 
 def build(directory: Path, options: Options) -> Measured:
-    """Builds NAME.o, libNAME.a and the host tool from the sources in `directory`, and measures the object.
+    """Builds NAME.o, libNAME.a and, but for microcontrollers, the host tool, in `directory`; measures the object.
 
     Where this machine can run it, the object has passed its self-test then.
     """
     name = options.name
     tools = tools_of(options.target)
     cross = any(command[0].startswith(CROSS) for command in tools.values())
+    is_bare = options.target in BARE_TARGETS
     packages = f"gcc-{CROSS[:-1]} libc6-dev-arm64-cross" if cross else "gcc libc6-dev binutils"
+    if is_bare:
+        packages = "gcc-arm-none-eabi libnewlib-arm-none-eabi"
     for tool in ("make", *(command[0] for command in tools.values())):
         if shutil.which(tool) is None:
             raise CompileError(f"{tool}: not found; apt-get install {packages} make, or use --sources-only")
     _make(directory, name, f"lib{name}.a", tools)
     flash = flash_bytes(directory / f"{name}.o", *tools["size"])
     stack = stack_bytes(directory, name)
-    if stack > 0 and not cross and platform.machine() == "x86_64":
+    if stack > 0 and not cross and not is_bare and platform.machine() == "x86_64":
         stack += RED_ZONE
     measured = Measured(flash_bytes=flash, stack_bytes=stack)
     _state(directory / f"{name}.h", name, measured)
-    _make(directory, name, name, tools)
-    _selftest(directory / name)
+    if not is_bare:
+        _make(directory, name, name, tools)
+        _selftest(directory / name)
     for pattern in ("*.su", "*.ci", "network/*.su", "network/*.ci", "network/*.o", "tool/*.o", "*_team_pthread.o"):
         for path in directory.glob(pattern):
             path.unlink()
@@ -64,11 +69,14 @@ def build_shared(directory: Path, options: Options) -> None:
 def tools_of(target: str) -> dict[str, list[str]]:
     """The commands that build for a target.
 
-    Debian's cross compiler's, where this machine is no AArch64 itself; else the usual ones, or those that the variables
+    Debian's cross compiler's, where the target is another machine; else the usual ones, or those that the variables
     CC, AR, OBJCOPY and SIZE name.
     """
-    if target.startswith("aarch64") and platform.machine() != "aarch64":
-        return {tool: [CROSS + ("gcc" if tool == "cc" else tool)] for tool in TOOLS}
+    cross = CROSS if target.startswith("aarch64") and platform.machine() != "aarch64" else ""
+    if target in BARE_TARGETS:
+        cross = "arm-none-eabi-"
+    if cross:
+        return {tool: [cross + ("gcc" if tool == "cc" else tool)] for tool in TOOLS}
     return {tool: shlex.split(os.environ.get(tool.upper(), "")) or [tool] for tool in TOOLS}
 
 

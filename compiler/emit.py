@@ -29,7 +29,7 @@ from .arrange import by_vectors
 from .cuda import Device
 from .formats import FORMATS, Format, Table
 from .golden import golden_frames, golden_mel
-from .isa import ISAS, LIBS, Isa, fetch_of, isas_of
+from .isa import BARE_TARGETS, ISAS, LIBS, Isa, fetch_of, isas_of
 from .mel import LEAST_POWER, Mel, describe, filterbank, framing, hann
 from .network import MAX_MAGNITUDE, NORM_EPSILON, SMALLEST_NORMALISED
 from .nvrtc import Image, images_bytes
@@ -156,6 +156,7 @@ def emit(
         "images_bytes": len(images_bytes(images)),
         "isas": isas,
         "all_isas": ISAS,
+        "bare_targets": BARE_TARGETS,
         "x86_isas": [isa for isa in isas if isa.cpu],
         "limits": limits,
         "by_vectors": by_vectors(plan, tables, isas),
@@ -222,7 +223,7 @@ def _tie(files: dict[str, bytes], *tied: str) -> None:
 def _network_sources(plan: Plan, options: Options) -> list[Path]:
     """The object's sources, but for those that there are one of for each instruction set."""
     network = TEMPLATES / "network"
-    found = [RUNTIME / name for name in ("vocosc.c", "vocosc_target.c", "vocosc_target.h")]
+    found = [RUNTIME / name for name in ("vocosc.c", "vocosc_memory.h", "vocosc_target.c", "vocosc_target.h")]
     found += [network / name for name in ("vocosc_model.h", "vocosc_tables.c", "vocosc_values.h")]
     if plan.counts_frames:
         found.append(network / "vocosc_output.h")

@@ -270,6 +270,13 @@ TARGETS = {
 }
 
 
+# Those without an operating system, and the flags that name their smallest core.
+BARE_TARGETS = {
+    "armv7e-m": "-mthumb -mcpu=cortex-m4 -mfpu=fpv4-sp-d16 -mfloat-abi=hard",
+    "armv8.1-m": "-mthumb -mcpu=cortex-m55+nomve.fp -mfloat-abi=hard",
+}
+
+
 def isas_of(target: str) -> tuple[Isa, ...]:
     """The instruction sets that a target's object chooses from at init, the best last."""
     if target not in TARGETS:

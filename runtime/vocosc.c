@@ -2,8 +2,7 @@
 #define VOCOSC_TIED(function) /* this is the library: its functions have their plain names, and at the end the others */
 #include "vocosc.h"
 
-#include <string.h>
-
+#include "vocosc_memory.h"
 #include "vocosc_model.h"
 //% if plan.counts_frames
 #include "vocosc_output.h"

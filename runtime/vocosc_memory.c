@@ -1,4 +1,6 @@
 /* memcpy, memmove and memset for programs without a C library (--no-libc). They are local to the object. */
+#include "vocosc_memory.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -6,12 +8,6 @@
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("no-tree-loop-distribute-patterns")
 #endif
-
-#pragma GCC visibility push(hidden)
-void *memcpy(void *restrict to, const void *restrict from, size_t bytes);
-void *memmove(void *to, const void *from, size_t bytes);
-void *memset(void *to, int value, size_t bytes);
-#pragma GCC visibility pop
 
 void *memcpy(void *restrict to, const void *restrict from, size_t bytes) {
   unsigned char *t = to;

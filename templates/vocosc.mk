@@ -1,5 +1,13 @@
 # Builds vocosc.o, libvocosc.a and the host tool from these sources: make -f vocosc.mk
-# Another compiler: make -f vocosc.mk CC=arm-none-eabi-gcc OBJCOPY=arm-none-eabi-objcopy AR=arm-none-eabi-ar
+# Another compiler: make -f vocosc.mk CC=arm-none-eabi-gcc TARGET_CFLAGS="-mcpu=cortex-m7 -mfpu=fpv5-sp-d16 -mfloat-abi=hard"
+# Its ar and objcopy are taken along. For a machine without an operating system there is no host tool. Without a C
+# library, compile the model with --no-libc.
+//% if options.target in bare_targets
+ifeq ($(origin CC),default)
+CC = arm-none-eabi-gcc
+endif
+TARGET_CFLAGS ?= ${bare_targets[options.target]}
+//% endif
 //% if options.target.startswith("aarch64")
 ifneq ($(shell uname -m),aarch64)
 CC = aarch64-linux-gnu-gcc
@@ -11,7 +19,11 @@ endif
 ifeq ($(origin CC),default)
 CC = cc
 endif
-OBJCOPY ?= objcopy
+override CROSS := $(patsubst %gcc,%,$(filter %-gcc,$(firstword $(CC))))
+ifeq ($(origin AR),default)
+AR = $(CROSS)ar
+endif
+OBJCOPY ?= $(CROSS)objcopy
 
 # Flags that name the machine, in every step, such as -mcpu=cortex-m7 -mfpu=fpv5-sp-d16 -mfloat-abi=hard.
 TARGET_CFLAGS ?=
@@ -25,13 +37,14 @@ OWN_CFLAGS =
 # Indirect branches go to marked places only, where the machine checks it (CET, BTI): else a linker would switch that off for
 # the whole program.
 override MACHINE := $(shell $(CC) $(TARGET_CFLAGS) -dumpmachine 2>&1)
+override BARE := $(if $(findstring linux,$(MACHINE)),,$(filter %-elf %eabi %eabihf,$(MACHINE)))
 BRANCH_CFLAGS = $(if $(filter x86_64-%,$(MACHINE)),-fcf-protection)$(if $(filter aarch64-linux-%,$(MACHINE)),-mbranch-protection=standard)
 
 # What the bits and the promises rest on: these come last, and no variable changes them. No contraction: which products are
 # fused with which sums is written out, so that all targets give the same bits.
 override MANDATORY_CFLAGS := -std=c11 -fno-trapping-math -fno-fast-math -fno-unsafe-math-optimizations \
   -fno-associative-math -fno-reciprocal-math -fno-finite-math-only -fsigned-zeros -fno-math-errno \
-  -fno-strict-aliasing -fno-jump-tables -fno-stack-protector -U_FORTIFY_SOURCE -fno-lto -ffp-contract=off
+  -fno-strict-aliasing -fno-jump-tables -fno-stack-protector -U_FORTIFY_SOURCE -fno-lto -ffp-contract=off${" $(if $(BARE),-ffreestanding -fbuiltin)" if options.no_libc}
 
 TOOL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L -O2 -Wall -Wextra -Wconversion -Werror $(TARGET_CFLAGS)
 
@@ -39,7 +52,7 @@ code = ${code | wrap}
 data = ${data | wrap}
 tool = ${tool | wrap}
 
-all: vocosc.o libvocosc.a vocosc
+all: vocosc.o libvocosc.a $(if $(BARE),,vocosc)
 
 # One object: everything but the public functions becomes local to it.
 vocosc.o: $(code) $(data)

@@ -5,13 +5,12 @@
 #ifndef VOCOSC_STEPS_H
 #define VOCOSC_STEPS_H
 
-#include <string.h>
-
 #include "vocosc_chunk.h"
 #include "vocosc_fft.h"
 //% for format in formats
 #include "vocosc_format_${format.name}.h"
 //% endfor
+#include "vocosc_memory.h"
 #include "vocosc_model.h"
 //% if plan.counts_frames
 #include "vocosc_output.h"

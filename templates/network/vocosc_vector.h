@@ -34,7 +34,6 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 //% for isa in vector_isas
 ${"#if" if loop.first else "#elif"} defined(VOCOSC_ISA_${isa | upper})

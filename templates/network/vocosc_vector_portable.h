@@ -3,7 +3,6 @@
 #define VOCOSC_VECTOR_PORTABLE_H
 
 #include <stdint.h>
-#include <string.h>
 
 #include "vocosc_fma.h"
 
