@@ -36,7 +36,7 @@ from .nvrtc import Image, images_bytes
 from .pack import input_limits
 from .plan import Kernel, Plan, padded
 from .synthesis import steady_envelope, synthesis_window
-from .weights import BYTE_ORDER_MARK, MAGIC, Weights, crc32_table
+from .weights import BYTE_ORDER_MARK, MAGIC, Weights, crc32_tables
 from .weights import VERSION as WEIGHTS_VERSION
 
 HERE = Path(__file__).resolve().parent
@@ -147,7 +147,7 @@ def emit(
         "weights_version": WEIGHTS_VERSION,
         "byte_order_mark": BYTE_ORDER_MARK,
         "architecture": np.frombuffer(weights.architecture, np.uint8),
-        "crc32_table": np.array(crc32_table(), np.uint32),
+        "crc32_tables": np.array(crc32_tables(), np.uint32),
         "build": _BUILD,
         "generator": f"vocosc {VERSION}",
         "sha256": checkpoint_sha256,

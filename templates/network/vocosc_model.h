@@ -114,7 +114,7 @@ extern const weights_file vocosc_weights;
 extern const unsigned char vocosc_architecture[32];
 //% endif
 //% if options.check or not options.baked
-extern const uint32_t vocosc_crc32_table[256];
+extern const uint32_t vocosc_crc32_tables[4 * 256]; /* of a byte, and with 1 to 3 zeros behind it */
 //% endif
 //% if options.bit_exact
 extern const float vocosc_golden_mel[${config.n_mels}];

@@ -44,7 +44,7 @@ ${architecture | c_numbers}
 //% if options.check or not options.baked
 
 /* The CRC-32 (IEEE 802.3) of each byte. */
-const uint32_t vocosc_crc32_table[256] = {
-${crc32_table | c_numbers}
+const uint32_t vocosc_crc32_tables[4 * 256] = {
+${crc32_tables | c_numbers}
 };
 //% endif
