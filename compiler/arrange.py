@@ -6,6 +6,7 @@ inputs. The golden hash is computed from the usual order.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -25,9 +26,16 @@ def arrange(plan: Plan, tables: Sequence[Table], isas: Sequence[Isa]) -> tuple[T
     """The tables of a build for these instruction sets. One with orders of its own must be alone."""
     isa, kernels, vectors = isas[-1], _kernels(plan), by_vectors(plan, tables, isas)
     assert len(isas) == 1 or not any(isa.orders for isa in isas), "an order of its own needs a build of its own"
+    channels = conv_channels(plan, isa)
+    convolutions = {step.name for step in plan.steps if step.kind == "conv_norm"} if channels else set()
     found = []
     for table in tables:
         kernel = kernels.get(table.name)
+        if table.name in convolutions:
+            rows = table.data.reshape(len(table.data), -1, channels).swapaxes(0, 1)
+            layout = f"[channels / {channels}: {len(rows)}][bias, taps: {len(table.data)}][{channels}]"
+            found.append(replace(table, data=np.ascontiguousarray(rows), layout=layout))
+            continue
         order = None
         if kernel is not None:
             order = isa.vector_order if kernel.name in vectors else isa.order(kernel.format.name)
@@ -59,6 +67,27 @@ def by_vectors(plan: Plan, tables: Sequence[Table], isas: Sequence[Isa]) -> froz
         for kernel in plan.kernels
         if {name for name, its in kernels.items() if its.name == kernel.name} <= good
     )
+
+
+def conv_channels(plan: Plan, isa: Isa) -> int:
+    """How many channels of a depthwise convolution lie together: 4, where an instruction set convolves so; else 0.
+
+    It has a register for each tap's row.
+    """
+    return 4 if isa.orders and plan.left + 1 <= 7 else 0
+
+
+def gelu_by_vectors(plan: Plan, isas: Sequence[Isa]) -> frozenset[str]:
+    """The kernels whose GELU such vectors can compute: integers are made of it, and what is denormal is 0 there."""
+    isa, found = isas[-1], set()
+    for step, after in itertools.pairwise(plan.steps):
+        if step.is_product and step.operation.epilogue == "gelu" and isa.vector_order and step.format:
+            is_quantised = after.kind == "quantise" and after.x == step.y
+            readers = [other for other in plan.steps if step.y in (other.x, other.operation.x) and other is not step]
+            own = all(other.kind == "quantise" or other.operation.kind == "linear" for other in readers)
+            if is_quantised and own and isa.order(step.format.name):
+                found.add(step.operation.kernel)
+    return frozenset(found)
 
 
 def _has_no_tiny(steps: Sequence[Step], index: int) -> bool:

@@ -252,7 +252,7 @@ MVE = dataclasses.replace(
     text="Armv8.1-M with MVE: Cortex-M55, M85",
     orders=(*_FPU_ORDERS, Order("w8", outputs=1), Order("w8a8", outputs=1)),
     vector_order=Order("f16", outputs=4, shuffle=(0, 1)),
-    headers=("vector_portable", "vector_fpu", "products_fpu", "products_mve"),
+    headers=("vector_portable", "vector_fpu", "products_fpu", "products_mve", "rows_mve"),
 )
 
 # OpenBLAS and FFTW3, in place of kernels of our own: alone in its build, and not bit for bit

@@ -51,6 +51,12 @@ static inline w8_row_scale quantise_int16(const float *x, int width, vec factor,
   const vec low = vec_set(-(float)limit);
   const vec high = vec_set((float)limit);
   const vec inverse = vec_div(high, range);
+#ifdef W8_ROWS_BY_VECTORS
+  if (together == W8_SIDE_BY_SIDE) {
+    w8_store_row(x, width, factor, inverse, limit, y, spread);
+    return (w8_row_scale){vec_first_lane(range) / (float)limit};
+  }
+#endif
   for (int first = 0; first < width; first += together) {
     for (int c = first; c < first + together; c += VEC_LANES) {
       const vec scaled = vec_mul(vec_mul(vec_load(x + c), factor), inverse);
@@ -67,8 +73,12 @@ static w8_row_scale w8_quantise_normalised(const float *x, int width, vec factor
 
 /* A row of `width` values, likewise. */
 static inline w8_row_scale w8_quantise_row(const float *x, int width, int limit, int16_t *y, int spread) {
+#ifdef W8_ROWS_BY_VECTORS
+  const vec largest = w8_largest(x, width);
+#else
   vec largest = vec_set(0.0f);
   for (int c = 0; c < width; c += VEC_LANES) largest = vec_max(vec_abs(vec_load(x + c)), largest);
+#endif
   return w8_quantise_normalised(x, width, vec_set(1.0f), largest, limit, y, spread);
 }
 

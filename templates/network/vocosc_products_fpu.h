@@ -107,5 +107,74 @@ VEC_PRODUCTS void ${name}_products(const float *x, int stride, int rows, const f
   }
 }
 //% endfor
+//% if conv_channels
+//% set taps = plan.left + 1
+
+#define VEC_CONVOLVES
+
+/* The depthwise convolution of a row: rows [taps] times table [channels / 4][bias, taps][4], to y. */
+static inline void vec_convolve(const float *const *rows, const float *table, float *y) {
+//% for tap in range(taps)
+  const float *x${tap} = rows[${tap}];
+//% endfor
+  const float *const end = y + ${plan.dim | padded};
+  __asm__ volatile(
+      "1:\n"
+      "vldmia %[table]!, {s0-s3}\n"
+//% for tap in range(taps)
+//% if tap % 2 == 0
+      "vldmia %[table]!, {s4-s${11 if tap + 1 < taps else 7}}\n"
+//% endif
+//% set w = 4 + 4 * (tap % 2)
+//% set x = 12 + 4 * (tap % 2)
+      "vldmia %[x${tap}]!, {s${x}-s${x + 3}}\n"
+//% for channel in range(4)
+      "vfma.f32 s${channel}, s${x + channel}, s${w + channel}\n"
+//% endfor
+//% endfor
+      "vstmia %[y]!, {s0-s3}\n"
+      "cmp %[y], %[end]\n"
+      "bne 1b\n"
+      : [table] "+&r"(table), [y] "+&r"(y)${", "}
+//%- for tap in range(taps)
+[x${tap}] "+&r"(x${tap})${", " if not loop.last}
+//%- endfor
+
+      : [end] "r"(end)
+      : "cc", "memory"${", "}
+//%- for register in range(20)
+"s${register}"${", " if not loop.last}
+//%- endfor
+);
+}
+
+/* The sums of a row's 16 virtual lanes: see vocosc_vector.h. */
+static inline void vec_lane_sums(const float *row, float *sums) {
+  const float *const end = row + ${plan.dim | padded};
+  const float zero = 0.0f;
+  __asm__ volatile(
+//% for lane in range(16)
+      "vmov.f32 s${lane}, %[zero]\n"
+//% endfor
+      "1: vldmia %[row]!, {s16-s23}\n"
+//% for lane in range(8)
+      "vadd.f32 s${lane}, s${lane}, s${16 + lane}\n"
+//% endfor
+      "vldmia %[row]!, {s16-s23}\n"
+//% for lane in range(8)
+      "vadd.f32 s${8 + lane}, s${8 + lane}, s${16 + lane}\n"
+//% endfor
+      "cmp %[row], %[end]\n"
+      "bne 1b\n"
+      "vstmia %[sums], {s0-s15}\n"
+      : [row] "+&r"(row)
+      : [end] "r"(end), [sums] "r"(sums), [zero] "t"(zero)
+      : "cc", "memory"${", "}
+//%- for register in range(24)
+"s${register}"${", " if not loop.last}
+//%- endfor
+);
+}
+//% endif
 
 #endif /* VOCOSC_PRODUCTS_FPU_H */

@@ -2,9 +2,9 @@
  * Products of int8 weights by the integers of MVE (Armv8.1-M): up to 5 rows of int16 (w8) or int8 (w8a8) times a panel,
  * as exact 32-bit sums.
  *
- * A turn takes as many inputs as a vector holds, 8 or 16, of one output and of all rows. The rows lie side by side, one
- * vector of each and then the next ones, so that one pointer reads them: with five, GCC 12 takes half as many
- * instructions again. A panel's weights are [16 outputs][inputs].
+ * A step takes as many inputs as a vector holds, 8 or 16, of two outputs and up to three rows: sums stand in even
+ * registers, of which there are seven. The rows lie side by side, one vector of each and then the next ones, so that one
+ * pointer reads them: with five, GCC 12 takes half as many instructions again. A panel's weights are [16 outputs][inputs].
  */
 #ifndef VOCOSC_PRODUCTS_MVE_H
 #define VOCOSC_PRODUCTS_MVE_H
@@ -12,27 +12,43 @@
 #include <stdint.h>
 
 #include "vocosc_vector_fpu.h"
-//% macro step(rows, load_weights, load, multiply)
-      "${load_weights}\n"
+//% macro load_rows(load, rows, all, row)
+//% if row + 1 < rows
+      "${load} q${2 + row}, [%[x]${", #%d" | format(16 * (row + 1 - rows)) if row + 1 < rows}]\n"
+//% else
+      "${load} q${2 + row}, [%[x]], #${16 * all}\n"
+//% endif
+//% endmacro
+//% macro step(rows, all, load_weights, after, load, multiply)
+      "${load_weights} q0, [%[w0]]${after}\n"
+      "${load_weights} q1, [%[w1]]${after}\n"
 //% for row in range(rows)
-      "${load} q${1 + row % 3}, [%[x]], #16\n"
-      "${multiply} %[sum${row}], q0, q${1 + row % 3}\n"
+${load_rows(load, rows, all, row) | chomp}
+      "${multiply} %[sum${row}_0], q0, q${2 + row}\n"
+      "${multiply} %[sum${row}_1], q1, q${2 + row}\n"
 //% endfor
 //% endmacro
 //% macro operands(rows)
-[w] "+&l"(w), [x] "+&r"(x)
+[w0] "+&l"(w0), [w1] "+&l"(w1), [x] "+&r"(x)
 //%- for row in range(rows)
-, [sum${row}] "+&Te"(sum${row})
+//%- for output in range(2)
+, [sum${row}_${output}] "+&Te"(sum${row}_${output})
+//%- endfor
 //%- endfor
 
 //% endmacro
 //% for name, type, lanes, load_weights, load, multiply in (("w8", "int16_t", 8, "vldrb.s16", "vldrh.u16", "vmladava.s16"), ("w8a8", "uint8_t", 16, "vldrb.u8", "vldrb.u8", "vmladava.s8")) if name in formats | map(attribute="name")
-//% for rows in range(1, [5, plan.max_rows] | min + 1)
+//% for all in range(1, [5, plan.max_rows] | min + 1)
+//% for first, rows in ([(0, all)] if all <= 3 else [(0, all - 2), (all - 2, 2)])
 
-/* ${rows} rows times an output: y [rows][16]. */
-static inline void ${name}_${rows}x1(const ${type} *x, const int8_t *w, int count, uint32_t *y) {
+/* Rows ${first} to ${first + rows - 1} of ${all} times two outputs: y [rows][16]. */
+static inline void ${name}_${all}_${first}(const ${type} *x, const int8_t *w, int count, uint32_t *y) {
+  const int8_t *w0 = w;
+  const int8_t *w1 = w + count;
+  x += ${(first + rows - 1) * lanes}; /* the last of these rows */
 //% for row in range(rows)
-  uint32_t sum${row} = 0;
+  uint32_t sum${row}_0 = 0;
+  uint32_t sum${row}_1 = 0;
 //% endfor
   const int turns = count / ${4 * lanes};
   const int ones = count / ${lanes} % 4;
@@ -40,39 +56,44 @@ static inline void ${name}_${rows}x1(const ${type} *x, const int8_t *w, int coun
       "wls lr, %[turns], 2f\n"
       "1:\n"
 //% for turn in range(4)
-${step(rows, "%s q0, [%%[w]], #%d" | format(load_weights, lanes), load, multiply) | chomp}
+${step(rows, all, load_weights, ", #%d" | format(lanes), load, multiply) | chomp}
 //% endfor
       "le lr, 1b\n"
       "2: wls lr, %[ones], 4f\n"
       "3:\n"
-${step(rows, "%s q0, [%%[w]], #%d" | format(load_weights, lanes), load, multiply) | chomp}
+${step(rows, all, load_weights, ", #%d" | format(lanes), load, multiply) | chomp}
       "le lr, 3b\n"
       "4:\n"
       : ${operands(rows) | chomp}
       : [turns] "r"(turns), [ones] "r"(ones)
-      : "lr", "memory", "q0", "q1", "q2", "q3");
+      : "lr", "memory", "q0", "q1", "q2", "q3"${', "q4"' if rows > 2});
   if (count % ${lanes} != 0) { /* the weights that there are, and zeros */
     __asm__ volatile(
         "vctp.${128 // lanes} %[rest]\n"
-        "vpst\n"
-${step(rows, "%st%s q0, [%%[w]]" | format(load_weights[:5], load_weights[5:]), load, multiply) | chomp}
+        "vpstt\n"
+${step(rows, all, load_weights[:5] ~ "t" ~ load_weights[5:], "", load, multiply) | chomp}
         : ${operands(rows) | chomp}
         : [rest] "r"(count % ${lanes})
-        : "memory", "q0", "q1", "q2", "q3", "p0");
+        : "memory", "q0", "q1", "q2", "q3"${', "q4"' if rows > 2}, "p0");
   }
 //% for row in range(rows)
-  y[${16 * row}] = sum${row};
+//% for output in range(2)
+  y[${16 * (first + row) + output}] = sum${row}_${output};
+//% endfor
 //% endfor
 }
+//% endfor
 //% endfor
 
 /* Up to 5 rows, side by side, times a panel: y [rows][16] = x times weights. */
 VEC_PRODUCTS void ${name}_products(const ${type} *x, int rows, const int8_t *w, int count, uint32_t *y) {
-  for (int output = 0; output < 16; output++) {
+  for (int output = 0; output < 16; output += 2) {
     switch (rows) {
-//% for rows in range(1, [5, plan.max_rows] | min + 1)
-      ${"case %d" | format(rows) if not loop.last else "default"}:
-        ${name}_${rows}x1(x, w + output * count, count, y + output);
+//% for all in range(1, [5, plan.max_rows] | min + 1)
+      ${"case %d" | format(all) if not loop.last else "default"}:
+//% for first in ([0] if all <= 3 else [0, all - 2])
+        ${name}_${all}_${first}(x, w + output * count, count, y + output);
+//% endfor
         break;
 //% endfor
     }

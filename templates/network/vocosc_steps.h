@@ -132,7 +132,8 @@ static void keep_history(float *history, const float *x, int frames, int first, 
 
 /*
  * The depthwise convolution of one row of x, that of frame `frame` of its stream; rows before the stream's first are in
- * its history [LEFT][DIM_PADDED]. `table` is [bias, taps, oldest first][DIM_PADDED]. Adds up the row's lane sums.
+ * its history [LEFT][DIM_PADDED]. `table` is [bias, taps, oldest first][DIM_PADDED], or as vec_convolve wants it. Adds up
+ * the row's lane sums.
  */
 static void convolve(const float *x, const float *history, int frame, const float *table, float *row,
                      vec sums[PANEL_VECTORS]) {
@@ -141,6 +142,10 @@ static void convolve(const float *x, const float *history, int frame, const floa
     const int from = tap - LEFT;
     rows[tap] = frame + from < 0 ? history + (frame + tap) * DIM_PADDED : x + from * DIM_STRIDE;
   }
+#ifdef VEC_CONVOLVES
+  vec_convolve(rows, table, row);
+  vec_lane_sums(row, sums);
+#else
   for (int v = 0; v < PANEL_VECTORS; v++) sums[v] = vec_set(0.0f);
   for (int panel = 0; panel < DIM_PADDED; panel += PANEL) {
     for (int v = 0; v < PANEL_VECTORS; v++) {
@@ -153,6 +158,7 @@ static void convolve(const float *x, const float *history, int frame, const floa
       sums[v] = vec_add(sums[v], value);
     }
   }
+#endif
 }
 
 /* The end of a convolution: each stream's last rows, for the next chunk. A worker keeps the channels that it may write. */

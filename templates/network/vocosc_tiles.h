@@ -192,8 +192,11 @@ static void ${product.name}_rows(${parameters(product)}const ${format.weight_typ
     for (int row = 0; row < rows; row++) {
       float *to = y + row * ${NAME}_OUTPUT_STRIDE;
       for (int v = 0; v < PANEL; v++) {
-        epilogue_${product.epilogue}(to + v, ${f}_finish(sums[row * PANEL + v]${", %s_load_outputs(header + v)" % f if format.header_rows > 1}${", row_scales[row]" if format.is_integer}));
+        epilogue_${"store" if product.name in gelu_by_vectors else product.epilogue}(to + v, ${f}_finish(sums[row * PANEL + v]${", %s_load_outputs(header + v)" % f if format.header_rows > 1}${", row_scales[row]" if format.is_integer}));
       }
+//% if product.name in gelu_by_vectors
+      gelu_panel(to);
+//% endif
     }
     w += ${NAME}_PANEL;
     y += PANEL;

@@ -32,5 +32,8 @@ static inline void w8a8_store(uint8_t *p, vec a) {
 //% if by_vectors or formats | selectattr("is_integer") | list
 #include "vocosc_products_mve.h"
 //% endif
+//% if gelu_by_vectors
+#include "vocosc_rows_mve.h"
+//% endif
 
 #endif /* VOCOSC_VECTOR_MVE_H */
