@@ -77,15 +77,26 @@ def conv_channels(plan: Plan, isa: Isa) -> int:
     return 4 if isa.orders and plan.left + 1 <= 7 else 0
 
 
-def gelu_by_vectors(plan: Plan, isas: Sequence[Isa]) -> frozenset[str]:
-    """The kernels whose GELU such vectors can compute: integers are made of it, and what is denormal is 0 there."""
-    isa, found = isas[-1], set()
+def gelu_by_vectors(plan: Plan, tables: Sequence[Table], isas: Sequence[Isa]) -> frozenset[str]:
+    """The kernels of w8 whose sums such vectors can finish, GELU included.
+
+    Integers are made of the result, and what is denormal is 0 there. A bias must not be denormal, nor an output's scale
+    times a row's, which is 1e-30 / 32639 at least.
+    """
+    isa, found, kernels = isas[-1], set(), _kernels(plan)
+    good = {kernel.name for kernel in plan.kernels if kernel.format.name == "w8"}
+    for table in tables:
+        kernel = kernels.get(table.name)
+        if kernel is not None and kernel.name in good:
+            (bias, scale, *_), _weights = split(table, kernel.format.header_rows, np.int8)
+            if ((bias != 0) & (np.abs(bias) < 2.0**-126)).any() or ((scale != 0) & (scale < 4e-4)).any():
+                good.remove(kernel.name)
     for step, after in itertools.pairwise(plan.steps):
         if step.is_product and step.operation.epilogue == "gelu" and isa.vector_order and step.format:
             is_quantised = after.kind == "quantise" and after.x == step.y
             readers = [other for other in plan.steps if step.y in (other.x, other.operation.x) and other is not step]
             own = all(other.kind == "quantise" or other.operation.kind == "linear" for other in readers)
-            if is_quantised and own and isa.order(step.format.name):
+            if is_quantised and own and step.operation.kernel in good:
                 found.add(step.operation.kernel)
     return frozenset(found)
 

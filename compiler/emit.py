@@ -161,7 +161,7 @@ def emit(
         "limits": limits,
         "by_vectors": by_vectors(plan, tables, isas),
         "conv_channels": conv_channels(plan, isas[-1]),
-        "gelu_by_vectors": gelu_by_vectors(plan, isas),
+        "gelu_by_vectors": gelu_by_vectors(plan, tables, isas),
         "tables": tables,
         "weight_bytes": weight_bytes,
         "fetch": fetch_of(weight_bytes),

@@ -17,6 +17,17 @@ static int is_aligned(const void *a, const void *b) {
 /* Also right where they overlap, if `to` is the lower one. */
 static void copy_forwards(unsigned char *to, const unsigned char *from, size_t count) {
   if (is_aligned(to, from)) {
+    for (; count >= 4 * sizeof(word); count -= 4 * sizeof(word), to += 4 * sizeof(word), from += 4 * sizeof(word)) {
+      const word *words = (const word *)from;
+      const word a = words[0];
+      const word b = words[1];
+      const word c = words[2];
+      const word d = words[3];
+      ((word *)to)[0] = a;
+      ((word *)to)[1] = b;
+      ((word *)to)[2] = c;
+      ((word *)to)[3] = d;
+    }
     for (; count >= sizeof(word); count -= sizeof(word), to += sizeof(word), from += sizeof(word)) {
       *(word *)to = *(const word *)from;
     }

@@ -176,5 +176,48 @@ static inline void vec_lane_sums(const float *row, float *sums) {
 );
 }
 //% endif
+//% if plan.dim % PANEL == 0
+
+#if __ARM_ARCH >= 8 || defined(VEC_FPV5)
+#define VEC_CENTRES
+
+/* A row less its mean, in place; the sums of its lanes' squares, and the largest |value|. */
+static inline float vec_centre(float *row, float mean, float *squares) {
+  const float *const end = row + ${plan.dim};
+  float largest = 0.0f;
+  __asm__ volatile(
+      "vmov.f32 s24, %[mean]\n"
+      "vmov.f32 s25, %[largest]\n"
+//% for lane in range(16)
+      "vmov.f32 s${lane}, s25\n"
+//% endfor
+      "1:\n"
+//% for half in range(2)
+      "vldmia %[row], {s16-s23}\n"
+//% for lane in range(8)
+      "vsub.f32 s${16 + lane}, s${16 + lane}, s24\n"
+//% endfor
+      "vstmia %[row]!, {s16-s23}\n"
+//% for lane in range(8)
+      "vfma.f32 s${8 * half + lane}, s${16 + lane}, s${16 + lane}\n"
+      "vabs.f32 s${16 + lane}, s${16 + lane}\n"
+      "vmaxnm.f32 s25, s${16 + lane}, s25\n"
+//% endfor
+//% endfor
+      "cmp %[row], %[end]\n"
+      "bne 1b\n"
+      "vstmia %[squares], {s0-s15}\n"
+      "vmov.f32 %[largest], s25\n"
+      : [row] "+&r"(row), [largest] "+&t"(largest)
+      : [end] "r"(end), [squares] "r"(squares), [mean] "t"(mean)
+      : "cc", "memory"${", "}
+//%- for register in range(26)
+"s${register}"${", " if not loop.last}
+//%- endfor
+);
+  return largest;
+}
+#endif
+//% endif
 
 #endif /* VOCOSC_PRODUCTS_FPU_H */

@@ -50,23 +50,20 @@ static inline void ${name}_${all}_${first}(const ${type} *x, const int8_t *w, in
   uint32_t sum${row}_0 = 0;
   uint32_t sum${row}_1 = 0;
 //% endfor
-  const int turns = count / ${4 * lanes};
-  const int ones = count / ${lanes} % 4;
-  __asm__ volatile(
-      "wls lr, %[turns], 2f\n"
-      "1:\n"
-//% for turn in range(4)
+//% for steps, turns in ((4, "count / %d" | format(4 * lanes)), (1, "count / %d %% 4" | format(lanes)))
+  if (${turns} > 0) {
+    __asm__ volatile(
+        "dls lr, %[turns]\n"
+        "1:\n"
+//% for turn in range(steps)
 ${step(rows, all, load_weights, ", #%d" | format(lanes), load, multiply) | chomp}
 //% endfor
-      "le lr, 1b\n"
-      "2: wls lr, %[ones], 4f\n"
-      "3:\n"
-${step(rows, all, load_weights, ", #%d" | format(lanes), load, multiply) | chomp}
-      "le lr, 3b\n"
-      "4:\n"
-      : ${operands(rows) | chomp}
-      : [turns] "r"(turns), [ones] "r"(ones)
-      : "lr", "memory", "q0", "q1", "q2", "q3"${', "q4"' if rows > 2});
+        "le lr, 1b\n"
+        : ${operands(rows) | chomp}
+        : [turns] "r"(${turns})
+        : "lr", "memory", "q0", "q1", "q2", "q3"${', "q4"' if rows > 2});
+  }
+//% endfor
   if (count % ${lanes} != 0) { /* the weights that there are, and zeros */
     __asm__ volatile(
         "vctp.${128 // lanes} %[rest]\n"
@@ -85,8 +82,8 @@ ${step(rows, all, load_weights[:5] ~ "t" ~ load_weights[5:], "", load, multiply)
 //% endfor
 //% endfor
 
-/* Up to 5 rows, side by side, times a panel: y [rows][16] = x times weights. */
-VEC_PRODUCTS void ${name}_products(const ${type} *x, int rows, const int8_t *w, int count, uint32_t *y) {
+/* Up to 5 rows, side by side, times a panel: y [rows][16] = x times weights. A copy for each length saves a tenth. */
+static __attribute__((noinline)) void ${name}_products(const ${type} *x, int rows, const int8_t *w, int count, uint32_t *y) {
   for (int output = 0; output < 16; output += 2) {
     switch (rows) {
 //% for all in range(1, [5, plan.max_rows] | min + 1)
@@ -160,7 +157,7 @@ ${add(r, k) | chomp}
  * Up to 5 rows of x, `stride` apart, times a panel of halves, by vectors: y [rows][16] = biases + x times weights. These
  * take denormal numbers for zero; compiler/arrange.py says why there are none.
  */
-VEC_PRODUCTS void f16_vector_products(const float *x, int stride, int rows, const float *biases, const uint16_t *w, int count, float *y) {
+static __attribute__((noinline)) void f16_vector_products(const float *x, int stride, int rows, const float *biases, const uint16_t *w, int count, float *y) {
   for (int output = 0; output < 16; output += 4) {
     switch (rows) {
 //% for rows in range(1, [5, plan.max_rows] | min + 1)

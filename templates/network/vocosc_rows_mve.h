@@ -13,7 +13,8 @@
 #define NO_MVE_FLOATS ".arch_extension nomve.fp\n.arch_extension mve\n"
 
 /*
- * GELU of 16 values, in place, for rows that are quantised then. As vec_gelu computes it, operation by operation, but
+ * A row's 16 sums of integers, finished (w8_finish; `header` is biases and scales), and their GELU to y, for rows that are
+ * quantised then. As vec_gelu computes it, operation by operation, but
  * for the division, which MVE has not: the reciprocal by three of Newton's steps, and one that rounds the quotient. It is
  * the same for every argument (tests/c/test_quotient.c).
  */
@@ -30,7 +31,7 @@
       "${text | replace("A", "q%d" % (4 * v)) | replace("B", "q%d" % (4 * v + 1)) | replace("C", "q%d" % (4 * v + 2)) | replace("D", "q%d" % (4 * v + 3))}\n"
 //% endfor
 //% endmacro
-static inline void gelu_panel(float *y) {
+static inline void gelu_panel(const uint32_t *sums, const float *header, uint32_t row_scale, float *y) {
   static const float constants[] = {${constants["SQRT_HALF"] | literal}, ${constants["LARGEST_ERF"] | literal}, -${constants["LARGEST_ERF"] | literal},
 //%- for c in numerator
  ${c}f,
@@ -40,13 +41,19 @@ static inline void gelu_panel(float *y) {
 //%- endfor
  0.5f};
   /* Of four values each, A (q0, q4): x, then its half; B: z, then z p, then what the quotient leaves; C: t, p, 1 / q; D: q. */
-  for (float *const end = y + 16; y < end; y += 8) {
+  for (float *const end = y + 16; y < end; y += 8, sums += 8, header += 8) {
     const float *table = constants;
     uint32_t c;
     __asm__ volatile(
         MVE_FLOATS
-        "vldrw.u32 q0, [%[y]]\n"
-        "vldrw.u32 q4, [%[y], #16]\n"
+//% for v in range(2)
+        "vldrw.u32 q${1 + 4 * v}, [%[header], #${64 + 16 * v}]\n"
+        "vldrw.u32 q${2 + 4 * v}, [%[sums], #${16 * v}]\n"
+        "vldrw.u32 q${4 * v}, [%[header], #${16 * v}]\n"
+//% endfor
+${both("vmul.f32 B, B, %[row]") | chomp}
+${both("vcvt.f32.s32 C, C") | chomp}
+${both("vfma.f32 A, C, B") | chomp}
         "ldr %[c], [%[table]], #4\n"
 ${both("vmul.f32 B, A, %[c]") | chomp}
         "ldr %[c], [%[table]], #4\n"
@@ -97,7 +104,7 @@ ${both("vfma.f32 C, B, A") | chomp}
         "vstrw.32 q6, [%[y], #16]\n"
         NO_MVE_FLOATS
         : [table] "+&r"(table), [c] "=&r"(c)
-        : [y] "r"(y)
+        : [y] "r"(y), [sums] "r"(sums), [header] "r"(header), [row] "r"(row_scale)
         : "memory"${", "}
 //%- for register in range(32)
 "s${register}"${", " if not loop.last}

@@ -27,6 +27,9 @@
 static vec centre(float *row, const vec sums[PANEL_VECTORS], vec *largest) {
   const vec mean = vec_set(panel_sum(sums) / (float)DIM);
   vec squares[PANEL_VECTORS];
+#ifdef VEC_CENTRES
+  *largest = vec_centre(row, mean, squares);
+#else
   for (int v = 0; v < PANEL_VECTORS; v++) squares[v] = vec_set(0.0f);
   *largest = vec_set(0.0f);
   for (int panel = 0; panel < DIM_PADDED; panel += PANEL) {
@@ -41,6 +44,7 @@ static vec centre(float *row, const vec sums[PANEL_VECTORS], vec *largest) {
       *largest = vec_max(vec_abs(centred), *largest);
     }
   }
+#endif
   const float variance = panel_sum(squares) / (float)DIM;
   return vec_div(vec_set(1.0f), vec_sqrt(vec_set(variance + NORM_EPSILON)));
 }

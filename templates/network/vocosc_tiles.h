@@ -191,11 +191,12 @@ static void ${product.name}_rows(${parameters(product)}const ${format.weight_typ
 //% endif
     for (int row = 0; row < rows; row++) {
       float *to = y + row * ${NAME}_OUTPUT_STRIDE;
-      for (int v = 0; v < PANEL; v++) {
-        epilogue_${"store" if product.name in gelu_by_vectors else product.epilogue}(to + v, ${f}_finish(sums[row * PANEL + v]${", %s_load_outputs(header + v)" % f if format.header_rows > 1}${", row_scales[row]" if format.is_integer}));
-      }
 //% if product.name in gelu_by_vectors
-      gelu_panel(to);
+      gelu_panel(sums + row * PANEL, header, vec_to_bits(row_scales[row].scale), to);
+//% else
+      for (int v = 0; v < PANEL; v++) {
+        epilogue_${product.epilogue}(to + v, ${f}_finish(sums[row * PANEL + v]${", %s_load_outputs(header + v)" % f if format.header_rows > 1}${", row_scales[row]" if format.is_integer}));
+      }
 //% endif
     }
     w += ${NAME}_PANEL;

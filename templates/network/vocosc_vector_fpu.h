@@ -2,9 +2,12 @@
 #ifndef VOCOSC_VECTOR_FPU_H
 #define VOCOSC_VECTOR_FPU_H
 
+#include <stdint.h>
+
 /* In line: the constants of a polynomial stay in registers for a whole panel. */
 #define VEC_FUNCTION static inline
 #define VEC_HAS_MIN
+#define VEC_HAS_SELECT
 
 /* One copy for all lengths of rows: GCC would make one of each. */
 #if defined(__GNUC__) && !defined(__clang__)
@@ -33,6 +36,11 @@ static inline float vec_max(float a, float b) {
   return b;
 }
 #endif
+/* Conditional instructions take their place in the count in any case. */
+static inline float vec_select(uint32_t chosen, float a, float b) {
+  __asm__("cmp %1, #0\n it ne\n vmovne.f32 %0, %2" : "+t"(b) : "r"(chosen), "t"(a) : "cc");
+  return b;
+}
 static inline float vec_abs(float a) { return __builtin_fabsf(a); }
 
 #include "vocosc_vector_portable.h"

@@ -62,11 +62,13 @@ static inline vec_bits vec_bits_and(vec_bits a, vec_bits b) { return a & b; }
 static inline vec_bits vec_bits_xor(vec_bits a, vec_bits b) { return a ^ b; }
 static inline vec_bits vec_bits_shift_left(vec_bits a, int count) { return a << count; }
 static inline vec_bits vec_bits_shift_right(vec_bits a, int count) { return a >> count; }
+#ifndef VEC_HAS_SELECT
 /* By masks: compilers would make branches of some. */
 static inline vec vec_select(vec_bits chosen, vec a, vec b) {
   const uint32_t mask = 0u - (uint32_t)(chosen != 0);
   return vec_from_bits((vec_to_bits(a) & mask) | (vec_to_bits(b) & ~mask));
 }
+#endif
 #ifndef VEC_HAS_MIN
 static inline vec vec_min(vec a, vec b) { return vec_select(a < b, a, b); }
 static inline vec vec_max(vec a, vec b) { return vec_select(a > b, a, b); }
