@@ -74,7 +74,7 @@ def conv_channels(plan: Plan, isa: Isa) -> int:
 
     It has a register for each tap's row.
     """
-    return 4 if isa.orders and plan.left + 1 <= 7 else 0
+    return 4 if isa.order("f32") and plan.left + 1 <= 7 else 0
 
 
 def gelu_by_vectors(plan: Plan, tables: Sequence[Table], isas: Sequence[Isa]) -> frozenset[str]:

@@ -104,6 +104,7 @@ class Isa:
     make_flags: str = ""  # more of them, as make works them out
     cpu: tuple[str, ...] = ()
     orders: tuple[Order, ...] = ()  # of the formats that it multiplies whole panels of
+    row_sums: bool = False  # its products of integers want the sums of rows
     vector_order: Order | None = None  # of halves that it multiplies by vectors without denormals: compiler/arrange.py
     headers: tuple[str, ...] = ()  # what its vectors' header includes, in templates/network/vocosc_....h
     integer_flags: tuple[str, ...] = ()
@@ -254,11 +255,26 @@ MVE = dataclasses.replace(
     vector_order=Order("f16", outputs=4, shuffle=(0, 1)),
     headers=("vector_portable", "vector_fpu", "products_fpu", "products_mve", "rows_mve"),
 )
+# Not measured: chosen by count. 32 registers of each kind hold 5 rows of 4 sums.
+RISCV = Isa(
+    name="riscv",
+    number=9,
+    text="RISC-V, RV32 or RV64, with M and F",
+    lanes=1,
+    tiles=tuple(Tile(rows, (4,)) for rows in range(1, 6)),
+    block_panels=4,
+    code_bytes=8_000,
+    stack_bytes=(1024, 1024, 1024),
+    flags=("-fno-tree-vectorize",),
+    orders=(Order("w8", outputs=8),),
+    row_sums=True,
+    headers=("vector_portable", "products_riscv"),
+)
 
 # OpenBLAS and FFTW3, in place of kernels of our own: alone in its build, and not bit for bit
 LIBS = Isa(name="libs", number=4, text="OpenBLAS and FFTW3 (--link libs): not bit for bit")
 
-ISAS = (PORTABLE, AVX2, AVX512, LIBS, NEON, DSP, MVE, SSE2)  # in C, by their numbers
+ISAS = (PORTABLE, AVX2, AVX512, LIBS, NEON, DSP, MVE, SSE2, RISCV)  # in C, by their numbers
 
 TARGETS = {
     "x86-64": (PORTABLE, SSE2, AVX2, AVX512),
@@ -266,6 +282,7 @@ TARGETS = {
     "aarch64-dotprod": (PORTABLE, NEON_DOT_PRODUCT),
     "armv7e-m": (DSP,),
     "armv8.1-m": (MVE,),
+    "riscv": (RISCV,),
     "portable": (PORTABLE,),
 }
 

@@ -21,8 +21,8 @@ CORES = {
     "cortex-m7": "armv7e-m",
     "cortex-m55": "armv8.1-m",
     "cortex-a53": "aarch64",
-    "rv32": "portable",
-    "rv64": "portable",
+    "rv32": "riscv",
+    "rv64": "riscv",
 }  # and the targets that they are compiled for
 INSTRUCTIONS_PER_CYCLE = 1.0  # an assumption, for want of hardware
 QSPI_BYTES_PER_SECOND = 80e6  # four lines at 80 MHz, both edges

@@ -34,8 +34,8 @@ BOARDS = {
     "cortex_m7": Board("arm-none-eabi-", "qemu-system-arm", "armv7e-m", ("dsp",)),
     "cortex_m55": Board("arm-none-eabi-", "qemu-system-arm", "armv8.1-m", ("mve",)),
     "cortex_a53": Board("aarch64-linux-gnu-", "qemu-system-aarch64", "aarch64", ("portable", "neon")),
-    "riscv32": Board("riscv64-unknown-elf-", "qemu-system-riscv32", "portable", ("portable",)),
-    "riscv64": Board("riscv64-unknown-elf-", "qemu-system-riscv64", "portable", ("portable",)),
+    "riscv32": Board("riscv64-unknown-elf-", "qemu-system-riscv32", "riscv", ("riscv",)),
+    "riscv64": Board("riscv64-unknown-elf-", "qemu-system-riscv64", "riscv", ("riscv",)),
 }
 
 
@@ -92,7 +92,7 @@ def test_the_desk_prints_the_crc_of_the_golden_audio(small: Vocoder, desk_line: 
 
 
 @pytest.mark.parametrize(
-    "case", [*(f"{name} f32" for name in BOARDS), "cortex_m7 w8", "cortex_m55 w8", "cortex_m55 w8a8", "cortex_m4 f16"]
+    "case", [*(f"{name} f32" for name in BOARDS), "cortex_m7 w8", "cortex_m55 w8", "cortex_m55 w8a8", "cortex_m4 f16", "riscv32 w8", "riscv64 w8"]
 )
 def test_a_board_gives_the_bits_of_the_desk(
     desk_line: Callable[[str], str], utterance: Path, tmp_path: Path, case: str

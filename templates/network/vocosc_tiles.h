@@ -181,11 +181,15 @@ ${accumulate(row, v) | chomp}
 /* ${text}: up to TILE_ROWS rows times `panels` panels. */
 static void ${product.name}_rows(${parameters(product)}const ${format.weight_type} *w, float *y, int rows, int panels, int ahead) {
   (void)ahead;
+//% if isa.row_sums and format.is_integer
+  int32_t row_sums[TILE_ROWS];
+  ${f}_row_sums(x, rows, ${NAME}_INPUTS, row_sums);
+//% endif
   for (; panels > 0; panels--) {
     const float *header = ${header};
     ${"vec_bits" if format.is_integer else "vec"} sums[TILE_ROWS * PANEL];
 //% if format.is_integer
-    ${f}_products(x, rows, w + ${NAME}_HEADER, ${NAME}_INPUTS, sums);
+    ${f}_products(x, rows, w + ${NAME}_HEADER, ${NAME}_INPUTS, ${"row_sums, " if isa.row_sums}sums);
 //% else
     ${f}${"_vector" if product.name in by_vectors}_products(x, ${NAME}_INPUT_STRIDE, rows, header, w + ${NAME}_HEADER, ${NAME}_INPUTS, sums);
 //% endif

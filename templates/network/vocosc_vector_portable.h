@@ -39,12 +39,14 @@ static inline vec vec_load(const float *p) {
   __builtin_memcpy(&value, __builtin_assume_aligned(p, sizeof *p), sizeof value);
   return value;
 }
+#ifndef VEC_HAS_HALF
 /* The half's exponent and fraction, moved to a float's place, are 2^112 times too small; that also holds for
  * subnormals. */
 static inline vec vec_load_half(const uint16_t *p) {
   const float size = vec_from_bits((uint32_t)(*p & 0x7fffu) << 13) * 0x1p112f;
   return vec_from_bits(vec_to_bits(size) | (uint32_t)(*p & 0x8000u) << 16);
 }
+#endif
 static inline void vec_store(float *p, vec a) { *p = a; }
 static inline vec vec_set(float a) { return a; }
 static inline vec vec_add(vec a, vec b) { return a + b; }

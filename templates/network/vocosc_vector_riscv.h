@@ -1,0 +1,49 @@
+/* RISC-V with M and F, one lane: see vocosc_vector.h. */
+#ifndef VOCOSC_VECTOR_RISCV_H
+#define VOCOSC_VECTOR_RISCV_H
+
+#include <stdint.h>
+
+#if !defined(__riscv_flen) || !defined(__riscv_mul)
+#error "this target is for RISC-V with M and F: say so, such as by -march=rv32imafc -mabi=ilp32f"
+#endif
+
+/* In line: the constants of a polynomial stay in registers for a whole panel. */
+#define VEC_FUNCTION static inline
+#define VEC_HAS_MIN
+#define VEC_HAS_HALF
+
+/* fmin.s and fmax.s take the number where one operand is NaN; none that can be -0 is compared with 0 as the second one. */
+static inline float vec_min(float a, float b) {
+  __asm__("fmin.s %0, %1, %2" : "=f"(a) : "f"(a), "f"(b));
+  return a;
+}
+static inline float vec_max(float a, float b) {
+  __asm__("fmax.s %0, %1, %2" : "=f"(a) : "f"(a), "f"(b));
+  return a;
+}
+static inline float vec_abs(float a) { return __builtin_fabsf(a); }
+
+/* As in vocosc_vector_portable.h, but that the sign comes along: bits between it and the exponent are masked out. */
+static inline float vec_load_half(const uint16_t *p) {
+#ifdef __riscv_zfh
+  float wide;
+  __asm__("flh %0, %1\n fcvt.s.h %0, %0" : "=f"(wide) : "m"(*p));
+  return wide;
+#else
+  union {
+    uint32_t bits;
+    float value;
+  } half = {.bits = (uint32_t)(int16_t)*p << 13 & 0x8fffffffu};
+  return half.value * 0x1p112f;
+#endif
+}
+
+#include "vocosc_vector_portable.h"
+//% if "w8" in formats | map(attribute="name")
+#include "vocosc_products_riscv.h"
+
+#define W8_SIDE_BY_SIDE 4 /* inputs of a row before those of the next row */
+//% endif
+
+#endif /* VOCOSC_VECTOR_RISCV_H */
