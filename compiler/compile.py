@@ -57,6 +57,7 @@ def compile_network(
         libraries=options.link == "libs",
         check=options.check,
         streams=options.streams,
+        wide_rows=options.isas[-1].wide_rows,
     )
     fed = None
     if log_mels:

@@ -252,8 +252,9 @@ def _values(plan: Plan, options: Options) -> dict[str, Any]:
         """The formats of the rows that steps of a kind write for operations of some kinds."""
         steps = [step for step in plan.steps if step.kind == kind and step.operation.kind in of]
         used = {step.format.name if step.format else "f32" for step in steps}
-        return [FORMATS[name] for name in FORMATS if name in used]
+        return [found.get(name, FORMATS[name]) for name in FORMATS if name in used]
 
+    found = {step.format.name: step.format for step in plan.steps if step.format}
     used = {kernel.format.name for kernel in plan.kernels}
     return {
         "options": options,
@@ -272,8 +273,8 @@ def _values(plan: Plan, options: Options) -> dict[str, Any]:
         "mel_text": describe(config),
         "power_floor": max(mel.power_floor, LEAST_POWER),
         "silent_mel": np.log(mel.floor),
-        "layers": FORMATS[options.precision],
-        "formats": [FORMATS[name] for name in FORMATS if name in used],
+        "layers": plan.layers,
+        "formats": [found[name] for name in FORMATS if name in used],
         "norm_formats": formats("conv_norm"),
         "quantised_formats": formats("quantise"),
         "window_formats": formats("quantise", ("conv",)),

@@ -104,6 +104,7 @@ class Isa:
     make_flags: str = ""  # more of them, as make works them out
     cpu: tuple[str, ...] = ()
     orders: tuple[Order, ...] = ()  # of the formats that it multiplies whole panels of
+    wide_rows: bool = False  # it multiplies no bytes: rows of them become int16
     row_sums: bool = False  # its products of integers want the sums of rows
     vector_order: Order | None = None  # of halves that it multiplies by vectors without denormals: compiler/arrange.py
     headers: tuple[str, ...] = ()  # what its vectors' header includes, in templates/network/vocosc_....h
@@ -232,6 +233,7 @@ NEON_DOT_PRODUCT = dataclasses.replace(
 # Cortex-M with the DSP extension and an FPU. An FPU of 32 registers holds 5 rows of 4 outputs beside their weights. Of
 # 14 integer registers, 5 rows take as many sums, 4 inputs of two rows, one word of weights and one to unpack it.
 _FPU_ORDERS = (Order("f32", outputs=4), Order("f16", outputs=4))
+_DSP_ORDERS = tuple(Order(name, outputs=2, shuffle=(0, 2, 1, 3)) for name in ("w8", "w8a8"))
 DSP = Isa(
     name="dsp",
     number=6,
@@ -243,7 +245,8 @@ DSP = Isa(
     stack_bytes=(1024, 1024, 1024),
     flags=("-fno-tree-vectorize",),
     make_flags="$(if $(filter -mcpu=cortex-m7% -mfpu=fpv5%,$(TARGET_CFLAGS)),-DVEC_FPV5)",
-    orders=(*_FPU_ORDERS, Order("w8", outputs=2, shuffle=(0, 2, 1, 3))),
+    orders=(*_FPU_ORDERS, *_DSP_ORDERS),
+    wide_rows=True,
     headers=("vector_portable", "vector_fpu", "products_fpu", "products_dsp"),
 )
 MVE = dataclasses.replace(
@@ -252,6 +255,7 @@ MVE = dataclasses.replace(
     number=7,
     text="Armv8.1-M with MVE: Cortex-M55, M85",
     orders=(*_FPU_ORDERS, Order("w8", outputs=1), Order("w8a8", outputs=1)),
+    wide_rows=False,
     vector_order=Order("f16", outputs=4, shuffle=(0, 1)),
     headers=("vector_portable", "vector_fpu", "products_fpu", "products_mve", "rows_mve"),
 )
@@ -266,7 +270,8 @@ RISCV = Isa(
     code_bytes=8_000,
     stack_bytes=(1024, 1024, 1024),
     flags=("-fno-tree-vectorize",),
-    orders=(Order("w8", outputs=8),),
+    orders=(Order("w8", outputs=8), Order("w8a8", outputs=8)),
+    wide_rows=True,
     row_sums=True,
     headers=("vector_portable", "products_riscv"),
 )

@@ -75,6 +75,7 @@ class Plan:
 
     network: Network
     precision: str
+    layers: Format  # of the precision, as the instruction set has its rows
     chunks: tuple[int, ...]
     max_frames: int  # of a stream in a call
     streams: int  # of a call, where each has max_frames
@@ -140,6 +141,7 @@ def plan(
     *,
     baked: bool = True,
     libraries: bool = False,
+    wide_rows: bool = False,
     check: bool = False,
     streams: int = 1,
 ) -> Plan:
@@ -157,7 +159,10 @@ def plan(
     frames, config = max(chunks), network.config
     dim = _only({op.inputs for op in network.operations if op.kind in ROWS}, "widths of normalised rows")
     fft = plan_real_fft(config.n_fft)
-    steps = steps_of(network, precision)
+    steps, layers = steps_of(network, precision), FORMATS[precision]
+    if wide_rows:
+        steps = tuple(replace(step, format=step.format and step.format.with_wide_rows()) for step in steps)
+        layers = layers.with_wide_rows()
     lookahead = sum(operation.right for operation in network.operations)
     counters = 8 if lookahead or is_divided(config) else 0
     if len(fft.passes) % 2 == 1 and not libraries:  # our passes go to and fro between two buffers, and end in the first
@@ -165,10 +170,11 @@ def plan(
     widths, state = _widths(network), _state(network)
     state_floats = max(1, sum(part.floats for part in state))  # C has no empty array
     strides = _strides(widths, fft, steps)
-    placed = _place(_buffers(network, steps, strides, frames * streams, FORMATS[precision], jobs=streams > 1))
+    placed = _place(_buffers(network, steps, strides, frames * streams, layers, jobs=streams > 1))
     return Plan(
         network=network,
         precision=precision,
+        layers=layers,
         chunks=tuple(sorted(set(chunks))),
         max_frames=frames,
         streams=streams,

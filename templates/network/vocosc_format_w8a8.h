@@ -7,6 +7,9 @@
 
 #include "vocosc_vector.h"
 
+#ifndef W8A8_WIDE_ROWS
+typedef uint8_t w8a8_element;
+#endif
 #ifndef W8A8_STEP
 #define W8A8_STEP 4
 #define W8A8_INPUT_OFFSET 0
@@ -50,7 +53,7 @@ static inline vec w8a8_finish(w8a8_sum sum, w8a8_outputs outputs, w8a8_row_scale
  * A row x * factor of `width` values as bytes, to nearest, where x lies between each lane's -minus_least and largest, and
  * these are not below 0. A row of zeros has a tiny scale. W8A8_TOGETHER values lie together, as in vocosc_format_w8.h.
  */
-static w8a8_row_scale w8a8_quantise(const float *x, int width, vec factor, vec minus_least, vec largest, uint8_t *y, int spread) {
+static w8a8_row_scale w8a8_quantise(const float *x, int width, vec factor, vec minus_least, vec largest, w8a8_element *y, int spread) {
   const vec below = vec_largest_lane(vec_mul(minus_least, factor));
   const vec above = vec_largest_lane(vec_mul(largest, factor));
   const vec span = vec_max(vec_add(above, below), vec_set(1e-30f));
@@ -69,13 +72,13 @@ static w8a8_row_scale w8a8_quantise(const float *x, int width, vec factor, vec m
 
 /* A row that lies as far below zero as above; `largest` is each lane's largest |x|. There is no limit to keep to. */
 static inline w8a8_row_scale w8a8_quantise_normalised(const float *x, int width, vec factor, vec largest, int limit,
-                                                      uint8_t *y, int spread) {
+                                                      w8a8_element *y, int spread) {
   (void)limit;
   return w8a8_quantise(x, width, factor, largest, largest, y, spread);
 }
 
 /* Any row of `width` values. */
-static inline w8a8_row_scale w8a8_quantise_row(const float *x, int width, int limit, uint8_t *y, int spread) {
+static inline w8a8_row_scale w8a8_quantise_row(const float *x, int width, int limit, w8a8_element *y, int spread) {
   (void)limit;
   vec largest = vec_set(0.0f);
   vec minus_least = vec_set(0.0f);

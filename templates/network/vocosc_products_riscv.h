@@ -24,7 +24,7 @@ static inline void w8_row_sums(const int16_t *x, int rows, int count, int32_t *s
     sums[row] = sum;
   }
 }
-//% for rows in range(1, [5, plan.max_frames] | min + 1)
+//% for rows in range(1, [5, plan.max_rows] | min + 1)
 
 #if __riscv_xlen == 64
 /* ${rows} rows times 8 outputs: y [rows][16]. */
@@ -111,7 +111,7 @@ static inline void w8_${rows}x8(const int16_t *x, const int8_t *w, int count, co
 static __attribute__((noinline)) void w8_products(const int16_t *x, int rows, const int8_t *w, int count, const int32_t *row_sums, uint32_t *y) {
   for (int output = 0; output < 16; output += 8) {
     switch (rows) {
-//% for rows in range(1, [5, plan.max_frames] | min + 1)
+//% for rows in range(1, [5, plan.max_rows] | min + 1)
       ${"case %d" | format(rows) if not loop.last else "default"}:
         w8_${rows}x8(x, w + output * count, count, row_sums, y + output);
         break;

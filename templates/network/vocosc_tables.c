@@ -43,7 +43,7 @@ ${architecture | c_numbers}
 //% endif
 //% if options.check or not options.baked
 
-/* The CRC-32 (IEEE 802.3) of each byte. */
+/* The CRC-32 (IEEE 802.3) of each byte, and of each with 1, 2 and 3 zeros behind it. */
 const uint32_t vocosc_crc32_tables[4 * 256] = {
 ${crc32_tables | c_numbers}
 };

@@ -12,6 +12,12 @@
 #define VEC_FUNCTION static inline
 #define VEC_HAS_MIN
 #define VEC_HAS_HALF
+//% if "w8a8" in formats | map(attribute="name")
+#define W8A8_STEP 4
+#define W8A8_INPUT_OFFSET 0
+#define W8A8_WIDE_ROWS
+typedef int16_t w8a8_element;
+//% endif
 
 /* fmin.s and fmax.s take the number where one operand is NaN; none that can be -0 is compared with 0 as the second one. */
 static inline float vec_min(float a, float b) {
@@ -40,10 +46,23 @@ static inline float vec_load_half(const uint16_t *p) {
 }
 
 #include "vocosc_vector_portable.h"
-//% if "w8" in formats | map(attribute="name")
+//% if formats | selectattr("is_integer") | list
 #include "vocosc_products_riscv.h"
 
 #define W8_SIDE_BY_SIDE 4 /* inputs of a row before those of the next row */
+//% endif
+//% if "w8a8" in formats | map(attribute="name")
+
+/* w8a8 is w8 with less in a row: bytes as int16. */
+#define W8A8_SIDE_BY_SIDE W8_SIDE_BY_SIDE
+#define w8a8_products w8_products
+#define w8a8_row_sums w8_row_sums
+//% endif
+//% if "w8a8" in formats | map(attribute="name")
+typedef vec_bits w8a8_sum;
+static inline vec_bits w8a8_total(w8a8_sum sum) { return sum; }
+static inline w8a8_sum w8a8_zero(void) { return 0; }
+static inline void w8a8_store(w8a8_element *p, vec a) { w8_store(p, a); }
 //% endif
 
 #endif /* VOCOSC_VECTOR_RISCV_H */
