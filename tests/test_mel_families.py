@@ -163,3 +163,13 @@ def test_the_tool_writes_all_frames(case: tuple[str, Vocoder], tmp_path: Path) -
         assert np.load(tmp_path / "a.npy").tobytes() == push(vocoder, audio(samples), [10**6]).tobytes()
     info = run_ok([vocoder.directory / "front", "info"])
     assert vocoder.report["mel"]["text"] in info
+
+
+def test_any_finite_audio_has_a_finite_log_mel(case: tuple[str, Vocoder]) -> None:
+    """Also where a power is too large for float32, or too small for a normal number."""
+    name, vocoder = case
+    floor = float(np.log(float(options(CASES[name]["mel"])["floor"])))
+    for level in (0.0, 1e-30, 1e-19, 1e-10, 1e10, 1e19, 1e30, 3e38):
+        found = push(vocoder, (audio(4 * vocoder.n_fft) * np.float32(level)).astype(np.float32), [10**6])
+        assert np.isfinite(found).all(), level
+        assert found.min() >= floor - 1e-5

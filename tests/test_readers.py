@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from compiler.errors import CompileError
 from compiler.mel import Mel, describe, mel_filters, parse_mel
 from compiler.yaml_config import parse_yaml
 from tests import make_checkpoint, make_vocos
+from tests.objects import GOLDEN, every, run_compiler
 
 HTK = Mel(scale="htk", norm="none", power_floor=0.0, floor=1e-7, padding="center")
 
@@ -54,6 +56,29 @@ def test_a_folder_in_every_format_is_the_same_model(tmp_path: Path, file: str) -
     assert config.mel is not None and config.mel.assumed == ()
     # The file itself is as good as its folder
     assert read_config(read_checkpoint(found.path), {}) == config
+
+
+def test_every_format_compiles_with_one_command(tmp_path: Path) -> None:
+    """To the same figures, whatever the file; and what had to be assumed is printed."""
+    folder = make_vocos.write_folder(tmp_path / "model", make_vocos.TINY)
+    found = []
+    files = ("pytorch_model.bin", "model.safetensors", "last.ckpt", "model.onnx")
+    for file in every(files, files[2:]):
+        for path in folder.glob("*.*[!l]"):
+            path.unlink()
+        if file.endswith(".onnx"):
+            (folder / file).write_bytes((GOLDEN / "vocos_opset17.onnx").read_bytes())
+        else:
+            make_vocos.write_file(folder / file, make_vocos.tensors(make_vocos.TINY))
+        done = run_compiler(folder, "--report", "--json", "--target", "portable")
+        assert done.returncode == 0, done.stderr
+        found.append({**json.loads(done.stdout), "checkpoint_sha256": ""})
+    assert all(figures == found[0] for figures in found)
+    assert found[0]["mel"]["assumed"] == [] and found[0]["mel"]["scale"] == "htk"
+    (folder / "config.yaml").unlink()
+    done = run_compiler(folder / "model.onnx", "--report", "--sample-rate", 8000, "--hop-length", 4)
+    assert done.returncode == 0, done.stderr
+    assert "assumed: scale, norm, power, power_floor, floor, padding" in done.stdout
 
 
 def test_folders_that_do_not_say_which(tmp_path: Path) -> None:
