@@ -23,7 +23,12 @@ _TAG = re.compile(r"!|tag:yaml\.org,2002:\w+")  # what a tag may be: YAML's own,
 
 
 def find_config(folder: Path) -> Path | None:
-    """The configuration in a folder; None where there is none. Raises CompileError where there are two."""
+    """The configuration in a folder; None where there is none. Raises CompileError where there are two.
+
+    A training run keeps its checkpoints in a folder of that name, below the one with the configuration.
+    """
+    if folder.name == "checkpoints" and not any((folder / name).is_file() for name in NAMES):
+        folder = folder.parent
     found = [folder / name for name in NAMES if (folder / name).is_file()]
     if len(found) > 1:
         raise CompileError(f"{folder}: holds both {NAMES[0]} and {NAMES[1]}: keep one")

@@ -17,6 +17,7 @@ from compiler.yaml_config import parse_yaml
 from tests import make_checkpoint, make_vocos
 from tests.objects import GOLDEN, every, run_compiler
 
+AUDIO = "padding of the audio"
 HTK = Mel(scale="htk", norm="none", power_floor=0.0, floor=1e-7, padding="center")
 
 
@@ -78,7 +79,7 @@ def test_every_format_compiles_with_one_command(tmp_path: Path) -> None:
     (folder / "config.yaml").unlink()
     done = run_compiler(folder / "model.onnx", "--report", "--sample-rate", 8000, "--hop-length", 4)
     assert done.returncode == 0, done.stderr
-    assert "assumed: scale, norm, power, power_floor, floor, padding" in done.stdout
+    assert "assumed: scale, norm, power, power_floor, floor, padding, padding of the audio" in done.stdout
 
 
 def test_folders_that_do_not_say_which(tmp_path: Path) -> None:
@@ -99,7 +100,7 @@ def test_without_a_configuration_options_say_it_and_the_mel_is_assumed(tmp_path:
     config = read_config(read_checkpoint(path), {"hop_length": 4, "sample_rate": 8000})
     assert (config.padding, config.mel) == ("center", HTK)
     assert config.mel is not None
-    assert config.mel.assumed == ("scale", "norm", "power", "power_floor", "floor", "padding")
+    assert config.mel.assumed == ("scale", "norm", "power", "power_floor", "floor", "padding", AUDIO)
     overrides: dict[str, Any] = {
         "hop_length": 4,
         "sample_rate": 8000,
@@ -120,6 +121,11 @@ def test_a_training_run_keeps_the_model_a_level_deeper(tmp_path: Path) -> None:
         f"seed_everything: 4\nmodel:\n  class_path: vocos.experiment.VocosExp\n  init_args:\n{inner}"
     )
     assert read_config(read_checkpoint(folder), {}).padding == "center"
+    # Lightning's folders: version_0/config.yaml, version_0/checkpoints/last.ckpt
+    (folder / "checkpoints").mkdir()
+    path = (folder / "last.ckpt").rename(folder / "checkpoints" / "last.ckpt")
+    assert read_config(read_checkpoint(path), {}).padding == "center"
+    assert read_config(read_checkpoint(path.parent), {}).padding == "center"
 
 
 def test_models_that_are_known_and_do_not_compile(tmp_path: Path) -> None:
@@ -205,7 +211,7 @@ def test_the_checkpoints_own_filters_tell_the_scale(tmp_path: Path) -> None:
             config = read_config(read_checkpoint(path), {"hop_length": 4, "sample_rate": 8000})
             assert config.mel is not None
             assert (config.mel.scale, config.mel.norm) == (scale, norm)
-            assert config.mel.assumed == ("power", "power_floor", "floor", "padding")
+            assert config.mel.assumed == ("power", "power_floor", "floor", "padding", AUDIO)
     path = make_vocos.write_file(tmp_path / "a.bin", {**state, MEL_FILTERS: np.ones((9, 5), np.float32)})
     refused(lambda: read_config(read_checkpoint(path), {"hop_length": 4, "sample_rate": 8000}), "--mel")
     folder = make_vocos.write_folder(
