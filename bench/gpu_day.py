@@ -66,12 +66,12 @@ class Variant:
     least_db: float = 95.0
     precision: str = "f16"
     chunks: tuple[int, ...] = (1, 5, 10)
-    streams: int = 1
+    streams: int = 1  # of a call: one, or as many as --batch says
 
     @property
     def words(self) -> list[str]:
         """The options of --target cuda."""
-        return ["--target", "cuda", "--batch", str(self.streams), *self.options]
+        return ["--target", "cuda", "--batch", "{batch}" if self.streams > 1 else "1", *self.options]
 
 
 # One stream, each tuning on and off; images of the chip's own architecture, and of the oldest (which it runs as PTX).
@@ -180,7 +180,7 @@ def ask_gpu() -> tuple[int, int, str]:
 
 def build(day: Day, name: str, variant: Variant) -> dict[str, Any]:
     """One variant."""
-    words = [word.format(processors=day.args.processors) for word in variant.words]
+    words = [word.format(processors=day.args.processors, batch=day.args.batch) for word in variant.words]
     gpu = [] if "--gpu" in variant.options else ["--gpu", str(day.args.gpu)]
     directory = day.work / "objects" / name
     more = [*words, *gpu]
@@ -282,7 +282,7 @@ def power_cases(day: Day) -> Cases:
     yield "at rest", partial(draw, None, 0)
     for name, variant in day.variants.items():
         if name in ("plain", "many"):
-            streams = min(variant.streams * 8, max(day.args.streams)) if variant.streams > 1 else 1
+            streams = min(day.args.batch * 8, max(day.args.streams)) if variant.streams > 1 else 1
             yield f"{name}, {streams} streams", partial(draw, name, streams)
 
 
@@ -438,6 +438,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--gpu", type=int, help="the chip's architecture (that of the GPU here, or 90)")
     parser.add_argument("--processors", type=int, help="its multiprocessors (likewise, or 132)")
     parser.add_argument("--streams", type=positive_list, default=[1, 10, 100, 1000, 3000, 10000], metavar="N,N")
+    parser.add_argument("--batch", type=int, default=128, help="streams of a call, for many (%(default)s)")
     parser.add_argument("--warmup", type=int, default=1000, help="milliseconds of untimed rounds (%(default)s)")
     parser.add_argument("--runs", type=int, default=2000, help="timed rounds a case (%(default)s)")
     parser.add_argument("--rounds", type=int, default=10000, help="of a micro-benchmark (%(default)s)")

@@ -22,7 +22,8 @@ from .mel import hann
 from .network import Operation
 from .plan import Area, Plan
 
-MAX_BATCH = 128  # the first kernel's parameter holds the jobs: 3 KB of the 4 KB that every driver takes
+MAX_BATCH = 1024  # the first kernel's parameter holds the jobs, 24 bytes each, in the 32 KB that there may be
+BATCH_OF_EVERY_DRIVER = 128  # those of CUDA 12.0 take 4 KB
 PROCESSORS = 132  # of the chip that grids are cut for, if not told otherwise (H100, H200); others take them in turn
 LANES = 32
 LANE_INPUTS = 8

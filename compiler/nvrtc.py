@@ -114,7 +114,7 @@ class Nvrtc:
         finally:
             self._library.nvrtcDestroyProgram(ctypes.byref(program))
         kernels = () if is_ptx else kernels_of(log)
-        return Image(architecture, is_ptx, code, kernels, least_driver=least_driver(self._number, architecture, is_ptx))
+        return Image(architecture, is_ptx, code, kernels, least_driver=driver_for(self._number, architecture, is_ptx))
 
     def _get(self, program: ctypes.c_void_p, what: str) -> bytes:
         size = ctypes.c_size_t()
@@ -133,7 +133,7 @@ class Nvrtc:
         return text.decode()
 
 
-def least_driver(toolkit: int, architecture: int, is_ptx: bool) -> int:
+def driver_for(toolkit: int, architecture: int, is_ptx: bool) -> int:
     """The driver, as cuDriverGetVersion counts, that takes what a toolkit's compiler (counted alike) makes.
 
     Machine code: any driver of the toolkit's major version that knows the architecture. PTX: one as new as the toolkit.
@@ -141,7 +141,9 @@ def least_driver(toolkit: int, architecture: int, is_ptx: bool) -> int:
     return toolkit if is_ptx else max(toolkit // 1000 * 1000, FIRST_TOOLKIT.get(architecture, 0))
 
 
-def compile_images(source: str, files: Mapping[str, str], architectures: Sequence[int]) -> tuple[Image, ...]:
+def compile_images(
+    source: str, files: Mapping[str, str], architectures: Sequence[int], *, least_driver: int = 0
+) -> tuple[Image, ...]:
     """A cubin for each architecture and PTX for later chips, each at a multiple of 64 bytes.
 
     PTX of the first architecture runs on every later one, but its kernels do not overlap: so there is PTX of the first
@@ -162,7 +164,7 @@ def compile_images(source: str, files: Mapping[str, str], architectures: Sequenc
         images = list(pool.map(lambda one: library.compile(source, files, one[0], is_ptx=one[1]), wanted))
     placed, offset = [], 0
     for image in images:
-        placed.append(replace(image, offset=offset))
+        placed.append(replace(image, offset=offset, least_driver=max(image.least_driver, least_driver)))
         offset += -(-len(image.code) // 64) * 64
     return tuple(placed)
 

@@ -166,7 +166,7 @@ def test_the_day_on_stand_ins(chain: Chain, tmp_path: Path) -> None:
 def test_the_whole_day_on_stand_ins(tmp_path: Path) -> None:
     """Every variant, compiled by the day itself: first what needs no GPU, then the rest."""
     day = Rehearsal(tmp_path, builds.checkpoint(SHAPES["tiny"]))
-    day.run("--steps", "build", "--processors", 5)
+    day.run("--steps", "build", "--processors", 5, "--batch", BATCH)
     built = sorted(path.name for path in (day.work / "objects").iterdir())
     assert built == sorted(VARIANTS)
     for name in [*built, "sanitized"]:
@@ -178,9 +178,11 @@ def test_the_whole_day_on_stand_ins(tmp_path: Path) -> None:
         }
         calls = [f"vocos_{kernel}" for kernel in ("embed", "chunk", "flush", "before_embed")]
         programs = [f"gpu_{name}", f"on_gpu_{name}", *(["vocos"] if name == "plain" else [])]
-        day.add(programs, build_shim(files, "vocos"), VARIANTS[name].streams if name in built else 1, calls)
+        day.add(
+            programs, build_shim(files, "vocos"), BATCH if VARIANTS.get(name, VARIANTS["f32"]).streams > 1 else 1, calls
+        )
     tool = day.work / "objects" / "plain" / "vocos"
     day.tool("torch", STAND_IN.format(python=sys.executable, tool=tool, metrics=METRICS))
     objects = [f"sanitized={day.work / 'objects' / 'f32'}"]
-    day.run("--objects", *objects, "--processors", 5, "--steps", ",".join(REHEARSED))
+    day.run("--objects", *objects, "--processors", 5, "--batch", BATCH, "--steps", ",".join(REHEARSED))
     check_result(day.result(), list(VARIANTS))

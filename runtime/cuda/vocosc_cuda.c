@@ -66,7 +66,8 @@ typedef struct {
 } core;
 
 _Static_assert(sizeof(core) <= sizeof(((vocosc_cuda *)0)->private_words), "private_words are too few");
-_Static_assert(sizeof(struct vocosc_cuda_call) <= 4096, "the most that every GPU takes as parameters");
+_Static_assert(sizeof(struct vocosc_cuda_call) <= (VOCOSC_CUDA_LEAST_DRIVER < 12010 ? 4096 : 32764),
+               "the most that a driver takes as parameters");
 _Static_assert(VOCOSC_CUDA_WEIGHT_BYTES % VOCOSC_CUDA_ALIGNMENT == 0, "alignment of what follows");
 _Static_assert(VOCOSC_CUDA_STATE_BYTES % VOCOSC_CUDA_ALIGNMENT == 0, "alignment of slots");
 _Static_assert(VOCOSC_CUDA_SCRATCH_BYTES % VOCOSC_CUDA_ALIGNMENT == 0, "alignment of what follows");
@@ -720,9 +721,7 @@ static uint64_t staged_audio(const core *core, int i) {
   return core->staging + VOCOSC_CUDA_BATCH * SLOT_MEL_BYTES + (uint64_t)i * SLOT_AUDIO_BYTES;
 }
 
-static float *array_of(const vocosc_cuda_chunk *chunk, int is_mel) {
-  return is_mel ? (float *)(uintptr_t)chunk->mel : chunk->audio;
-}
+static const float *array_of(const vocosc_cuda_chunk *chunk, int is_mel) { return is_mel ? chunk->mel : chunk->audio; }
 
 /* Bytes from each array of a call to the next one, if they are always as many and enough; else 0. */
 static size_t spacing(const request *request, int is_mel, size_t bytes) {

@@ -102,8 +102,8 @@ typedef uint64_t vocosc_cuda_address; /* CUdeviceptr */
 /* One side of CUDA_MEMCPY2D_v2, and that: rows of bytes, `pitch` apart. */
 typedef struct {
   size_t x, y;
-  int memory; /* CU_MEMORYTYPE_... */
-  void *host;
+  int memory;       /* CU_MEMORYTYPE_... */
+  const void *host; /* written to, where it is the other side's */
   vocosc_cuda_address device;
   void *array;
   size_t pitch;

@@ -13,9 +13,9 @@
 
 enum {
   MAX_DEPTH = 8,
-  MAX_OPERATIONS = 4096,
+  MAX_OPERATIONS = 2048,
   MAX_GRAPH = 512,
-  PARAMETER_BYTES = 4096,
+  PARAMETER_BYTES = 32764,
   INVALID_VALUE = 1,
   NOT_FOUND = 500
 };
@@ -375,7 +375,7 @@ int cuMemcpyDtoHAsync_v2(void *to, vocosc_cuda_address from, size_t bytes, struc
 
 static unsigned char *row_of(const vocosc_cuda_rows *rows, size_t row) {
   const int is_host = rows->memory == CU_MEMORYTYPE_HOST;
-  unsigned char *first = is_host ? rows->host : (void *)(uintptr_t)rows->device;
+  unsigned char *first = (void *)(is_host ? (uintptr_t)rows->host : (uintptr_t)rows->device);
   return first + rows->x + (rows->y + row) * rows->pitch;
 }
 
