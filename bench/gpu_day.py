@@ -41,6 +41,7 @@ from bench.gpu import (
 )
 from bench.peers import ROOT, PeerError, compile_object, last_line, read_report
 from bench.report import aligned, this_machine
+from compiler.cuda import PROCESSORS
 from compiler.nvrtc import Nvrtc
 
 Cases = Iterator[tuple[str, Callable[[], dict[str, Any]]]]
@@ -452,13 +453,15 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the steps; returns 0, or 1 if a case failed."""
     args, reason = arguments(argv), no_gpu()
-    found = (90, 132, "") if reason else ask_gpu()
+    found = (90, PROCESSORS, "") if reason else ask_gpu()
     args.gpu, args.processors = args.gpu or found[0], args.processors or found[1]
+    if args.processors == PROCESSORS:
+        args.variants = [name for name in args.variants if name != "fitted"]  # as plain is
     day = Day(args)
     for step in args.steps:
         if reason and step not in NEEDS_NO_GPU:
             continue
-        day.run(step, STEPS[step](day), workers=min(4, os.cpu_count() or 1) if step in NEEDS_NO_GPU else 1)
+        day.run(step, STEPS[step](day), workers=min(8, os.cpu_count() or 1) if step in NEEDS_NO_GPU else 1)
     if reason:
         print(f"gpu-day: no GPU: {reason}; nothing was measured")
         return 0

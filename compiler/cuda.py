@@ -31,6 +31,7 @@ MAX_COLUMNS = 4  # outputs of a lane: times the rows they must not be more than 
 MAX_ROWS = 8  # frames of a pass
 MAX_ROWS_WIDE = 4  # in a wide model, of more threads per block than these: a thread then has 64 to 96 registers
 WIDE_THREADS = 512
+MAX_ROWS_DATA = 5  # of a single kernel by data, which holds on to all that it looks at: with more it spills
 MAX_TILES = 8  # of streams: with the shards, as many thread blocks as a large chip holds at a time
 MAX_THREADS = 1024
 SHARED_BYTES = 48 * 1024  # of a thread block, without asking the driver for more
@@ -223,6 +224,7 @@ def plan_device(plan: Plan, batch: int, tuning: Tuning = Tuning()) -> Device:
     mels, dim = round_up(config.n_mels, 4), round_up(plan.dim, 4)
     most_warps = max(product.threads for product in products.values()) // LANES
     rows = min(plan.max_frames, MAX_ROWS_WIDE if LANES * most_warps > WIDE_THREADS else MAX_ROWS)
+    rows = min(rows, MAX_ROWS_DATA) if tuning.data else rows
     rows = min(rows, SHARED_BYTES * 3 // 4 // (4 * dim), SHARED_BYTES * 3 // 4 // (4 * mels) - left)
     if rows < 1:
         raise CompileError("--target cuda: too wide a layer for the shared memory of a thread block")
