@@ -103,7 +103,7 @@ class Rehearsal:
         where = ["--small", self.checkpoint, "--work", self.work, "--torch-python", self.tools / "torch"]
         words = [sys.executable, "-m", "bench.gpu_day", self.checkpoint, *where, *few, *options]
         line = list(map(str, words))
-        done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=900)
+        done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=3600)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
