@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from bench.gpu import no_gpu
 from bench.gpu_day import MACHINE, MICRO, STEPS, TOOLS, VARIANTS, WAYS
 from bench.metrics import METRICS
 from compiler.errors import CompileError
@@ -103,7 +104,9 @@ class Rehearsal:
         where = ["--small", self.checkpoint, "--work", self.work, "--torch-python", self.tools / "torch"]
         words = [sys.executable, "-m", "bench.gpu_day", self.checkpoint, *where, *few, *options]
         line = list(map(str, words))
-        done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=3600)
+        done = subprocess.run(
+            line, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=3600
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -139,6 +142,16 @@ def check_result(data: dict[str, Any], variants: Sequence[str]) -> None:
     assert steps["pytorch"]["pytorch"]["facts"]["snr_db"] > 50
     bars = {bar["text"]: bar["measured"] for bar in data["bars"]}
     assert bars["cases that failed"] == 0.0 and bars["chunk 5, us"] > 0 and bars["chunk 1, us"] > 0
+
+
+def test_without_a_gpu_it_says_so(tmp_path: Path) -> None:
+    if no_gpu() is None:
+        pytest.skip("there is a GPU here")
+    words = [sys.executable, "-m", "bench.gpu_day", "no.ckpt", "--small", "no.ckpt", "--work", tmp_path / "work"]
+    done = subprocess.run(list(map(str, words)), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and not done.stderr and not (tmp_path / "work").exists()
+    reason = "there is no CUDA driver (libcuda.so.1)"
+    assert done.stdout == f"gpu-day: no GPU: {reason}; nothing was measured (--steps build needs none)\n"
 
 
 def test_the_day_on_stand_ins(chain: Chain, tmp_path: Path) -> None:
