@@ -1,0 +1,162 @@
+"""The edges of the command, the host tool and the header: permissions, links, full disks, odd names, odd digits."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests import builds, vocoders
+from tests.objects import ROOT, TINY, run_compiler, run_ok
+from tests.test_compile import one_line
+from tests.test_tool import chunk, make_mel, make_samples, wav_bytes, wav_file
+
+
+@pytest.fixture
+def tool() -> Path:
+    return vocoders.directory("small") / "small"
+
+
+@pytest.fixture
+def checkpoint() -> Path:
+    return builds.checkpoint(TINY)
+
+
+def run(*command: object, **options: object) -> subprocess.CompletedProcess[str]:
+    words = [str(word) for word in command]
+    return subprocess.run(words, stderr=subprocess.PIPE, text=True, check=False, **options)  # type: ignore[call-overload, no-any-return]
+
+
+# ---- the host tool's output ----
+
+
+def test_an_output_keeps_its_permissions(tool: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "mel.npy", make_mel(3))
+    out = tmp_path / "out.npy"
+    for mode in (0o600, 0o640, 0o644):
+        out.write_bytes(b"older")
+        out.chmod(mode)
+        run_ok([tool, "decode", tmp_path / "mel.npy", out])
+        assert out.stat().st_mode & 0o777 == mode
+        assert np.load(out).size == 960
+
+
+def test_a_link_to_nothing_is_not_replaced(tool: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "mel.npy", make_mel(3))
+    link = tmp_path / "out.npy"
+    link.symlink_to(tmp_path / "nowhere.npy")
+    done = run(tool, "decode", tmp_path / "mel.npy", link)
+    assert done.returncode == 1 and "link" in done.stderr and done.stderr.count("\n") == 1
+    assert link.is_symlink() and sorted(path.name for path in tmp_path.iterdir()) == ["mel.npy", "out.npy"]
+
+
+def test_a_help_that_cannot_be_written_is_a_failure(tool: Path) -> None:
+    compiler = [ROOT / ".venv/bin/python", "-m", "compiler"]
+    with Path("/dev/full").open("w") as full:
+        for command in ([tool, "--help"], [tool, "decode", "--help"], [*compiler, "--help"]):
+            done = run(*command, stdout=full, cwd=ROOT)
+            assert done.returncode == 1, command
+            assert done.stderr.count("\n") == 1 and "No space left on device" in done.stderr, done.stderr
+
+
+def test_the_whole_identifier_of_an_extensible_wav_is_checked(tool: Path, tmp_path: Path) -> None:
+    samples = make_samples(700)
+    plain = wav_bytes(samples)
+    known = bytes.fromhex("0100000000001000800000aa00389b71")
+
+    def write(identifier: bytes) -> Path:
+        path = tmp_path / "in.wav"
+        head = plain[20:36]  # of the format chunk: kind, channels, rates, bits
+        body = b"\xfe\xff" + head[2:] + b"\x16\x00\x10\x00\x04\x00\x00\x00" + identifier
+        path.write_bytes(wav_file(chunk(b"fmt ", body), chunk(b"data", samples.tobytes())))
+        return path
+
+    run_ok([tool, "mel", write(known), tmp_path / "out.npy"])
+    for byte in range(16):
+        changed = bytearray(known)
+        changed[byte] ^= 1
+        done = run(tool, "mel", write(bytes(changed)), tmp_path / "no.npy")
+        assert done.returncode == 1 and "expected 16-bit PCM" in done.stderr, byte
+    short = run(tool, "mel", write(known[:6]), tmp_path / "no.npy")
+    assert short.returncode == 1
+
+
+def test_messages_show_no_control_characters(tool: Path, checkpoint: Path, tmp_path: Path) -> None:
+    name = "a\nb\x1b[31m\t.npy"
+    done = run(tool, "decode", tmp_path / name, tmp_path / "out.npy")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "a\\x0ab\\x1b[31m\\x09.npy" in done.stderr
+    one_line(run_compiler(tmp_path / name, "-o", tmp_path / "out"), "a\\nb\\x1b[31m\\t.npy")
+    one_line(run_compiler(checkpoint, "-o", tmp_path / "out", "--name", "a\nb"), "--name a\\nb")
+    out = tmp_path / "new\nline"
+    done = run_compiler(checkpoint, "-o", out, "--target", "portable", "--sources-only")
+    assert done.returncode == 0 and done.stdout.endswith("new\\nline\n")
+    undecodable = os.fsdecode(b"\xff\xfe.ckpt")
+    one_line(run_compiler(tmp_path / undecodable, "-o", tmp_path / "out"), "\\udcff")
+
+
+# ---- the command ----
+
+
+def test_a_full_disk_and_a_closed_pipe_are_named(checkpoint: Path) -> None:
+    command = f"{ROOT}/.venv/bin/python -m compiler {checkpoint} --report"
+    full = run("sh", "-c", f"{command} >/dev/full", cwd=ROOT)
+    assert full.returncode == 1 and full.stderr == "vocosc: error: standard output: No space left on device\n"
+    # The reader is gone before the writer starts
+    closed = run("bash", "-c", f"set -o pipefail; (sleep 0.2; {command}) | true", cwd=ROOT)
+    assert closed.returncode == 1
+    assert closed.stderr == "vocosc: error: standard output: closed before everything was written\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--batch", "-5"], ["--batch", "--target cuda"]),
+        (["--batch", "1"], ["--batch", "--target cuda"]),
+        (["--gpu", "90"], ["--gpu", "--target cuda"]),
+        (["--budget", "flash=4M,flash=5M"], ["--budget", "two limits for flash"]),
+        (["--budget", "flash=\u0664M"], ["--budget"]),
+        (["--chunk", "\uff15"], ["--chunk"]),
+        (["--chunk", "1_0"], ["--chunk 1_0"]),
+        (["--chunk", " 5"], ["--chunk"]),
+        (["--n-fft", "\u0661\u0662"], ["--n-fft"]),
+        (["--f-max", "4_000"], ["--f-max"]),
+        (["--name=--"], ["--name"]),
+        (["--target", "cuda", "--gpu", "\u0669\u0660"], ["--gpu"]),
+    ],
+    ids=lambda value: ascii(" ".join(value)) if isinstance(value, list) else None,
+)
+def test_odd_options(checkpoint: Path, tmp_path: Path, options: list[str], words: list[str]) -> None:
+    one_line(run_compiler(checkpoint, "-o", tmp_path / "out", "--sources-only", *options), *words)
+    assert not list(tmp_path.iterdir())
+
+
+# ---- the header and the object ----
+
+
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+def test_the_header_is_cpp_98(tmp_path: Path, compiler: str) -> None:
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no {compiler} here")
+    directory = builds.sources(builds.checkpoint(TINY), "tiny", "--target", "portable", "--check")
+    program = tmp_path / "main.cpp"
+    program.write_text('#include "tiny.h"\nint main() { return TINY_OK; }\n')
+    flags = ["-std=c++98", "-pedantic", "-Wall", "-Wextra", "-Werror", f"-I{directory}"]
+    run_ok([compiler, *flags, "-c", "-o", tmp_path / "main.o", program])
+
+
+@pytest.mark.parametrize("weights", ["incbin", "c", "blob"])
+def test_the_object_marks_its_branches(weights: str) -> None:
+    """Else a linker drops that protection (CET) for the whole program."""
+    if os.uname().machine != "x86_64":
+        pytest.skip("CET is x86's")
+    options = ("--target", "x86-64", "--chunk", "1", "--weights", weights, "--no-libc")
+    directory = builds.library(builds.checkpoint(TINY), "tiny", *options)
+    notes = run_ok(["readelf", "-n", directory / "tiny.o"])
+    assert re.search(r"x86 feature: IBT, SHSTK", notes), notes
+    code = run_ok(["objdump", "-d", "--no-show-raw-insn", directory / "tiny.o"])
+    functions = re.findall(r"<(tiny_\w+)>:\n\s*[0-9a-f]+:\s+(\w+)", code)
+    assert len(functions) > 15 and {first for _, first in functions} == {"endbr64"}
