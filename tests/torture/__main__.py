@@ -15,6 +15,7 @@ import operator
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -108,6 +109,8 @@ def _apart(campaign: Campaign, case: int, seed: int, folder: Path) -> tuple[dict
         signal.alarm(LONGEST)
         try:
             text = json.dumps([campaign(case, seed, work), ""])
+        except subprocess.TimeoutExpired as late:  # of a busy machine: neither a success nor a finding
+            text = json.dumps([{"cut_off_by_the_clock": 1, "late": {str(late.cmd)[:60]: 1}}, ""])
         except BaseException:
             text = json.dumps([{}, traceback.format_exc()])
         answer.write_text(text)
