@@ -2,10 +2,13 @@
 
 import re
 import shutil
+import struct
 import subprocess
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.objects import run_ok
 
 LOCAL = ("LDL", "STL")  # loads and stores of a thread's own memory, which is slow: spilled registers
 
@@ -41,6 +44,22 @@ def disassemble(cubin: bytes, folder: Path) -> dict[str, list[Instruction]]:
         if code:
             found.append(_instruction(code[1], code[2]))
     return kernels
+
+
+def registers(cubin: bytes, folder: Path) -> dict[str, int]:
+    """Each kernel's registers, from the file's own notes: section .nv.info, records 04 2f 08 00, symbol, count."""
+    path, notes = folder / "code.cubin", folder / "notes"
+    path.write_bytes(cubin)
+    run_ok(["objcopy", "-I", "elf64-little", f"--dump-section=.nv.info={notes}", path, folder / "ignored"])
+    names = dict(re.findall(r"^\s*(\d+): .* (\w+)$", run_ok(["readelf", "-sW", path]), re.MULTILINE))
+    found, data, at = {}, notes.read_bytes(), 0
+    while at < len(data):
+        kind, attribute, size = data[at], data[at + 1], int.from_bytes(data[at + 2 : at + 4], "little")
+        if (kind, attribute) == (4, 0x2F):
+            symbol, count = struct.unpack_from("<II", data, at + 4)
+            found[names[str(symbol)]] = count
+        at += 4 + (size if kind == 4 else 0)
+    return found
 
 
 def _instruction(operation: str, operands: str) -> Instruction:

@@ -33,7 +33,7 @@ from tests.objects import (
     sources,
     symbols,
 )
-from tests.sass import LOCAL, disassemble, disassembler, wide_loads_before_any_use
+from tests.sass import LOCAL, disassemble, disassembler, registers, wide_loads_before_any_use
 
 SHARED_BYTES = 48 * 1024  # what a thread block has on every GPU
 
@@ -113,6 +113,7 @@ def test_the_assemblers_code_loads_the_weights_first(nvrtc: Nvrtc, tmp_path: Pat
         for architecture in architectures:
             image = nvrtc.compile(f"model_{KERNELS}", files, architecture)
             code = disassemble(image.code, tmp_path)
+            assert registers(image.code, tmp_path) == {kernel.name: kernel.registers for kernel in image.kernels}
             assert set(code) == {kernel.name for kernel in image.kernels}
             for name, instructions in code.items():
                 assert not any(one.operation.startswith(LOCAL) for one in instructions), name
