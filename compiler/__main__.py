@@ -29,7 +29,7 @@ try:
     from .formats import FORMATS
     from .isa import TARGETS
     from .names import check_name
-    from .network import read_network
+    from .network import read_network, with_edges
     from .nvrtc import ARCHITECTURES
     from .report import to_json, to_text
     from .speech import calibration_mels
@@ -186,6 +186,7 @@ def _parser() -> _Parser:
     parser.add_argument("--name", default="vocos", help="prefix of files and symbols (default: vocos)")
     parser.add_argument("--chunk", default="5", metavar="N[,N...]", help="frames per call; the largest is the limit")
     parser.add_argument("--precision", default="f32", choices=list(FORMATS), help="of the weights (default: f32)")
+    parser.add_argument("--edges", choices=list(FORMATS), help="of the weights of embedding and head, if others")
     parser.add_argument("--calibrate", nargs="+", type=Path, metavar="MEL", help="integers: round for these log-mels")
     parser.add_argument(
         "--target",
@@ -243,6 +244,8 @@ def _compile(arguments: argparse.Namespace) -> str:
     overrides = {name: getattr(arguments, name) for name in OVERRIDES if getattr(arguments, name) is not None}
     checkpoint = _checkpoint(arguments.checkpoint, arguments.sha256)
     network = fold(read_network(checkpoint, overrides))
+    if options.edges:
+        network = with_edges(network, options.edges)
     figures = compile_network(
         network,
         checkpoint.sha256,
@@ -290,6 +293,7 @@ def _options(arguments: argparse.Namespace) -> Options:
     options = Options(
         name=check_name(arguments.name),
         precision=arguments.precision,
+        edges=arguments.edges or "",
         target=NATIVE_TARGET if is_cuda else arguments.target,
         link=arguments.link,
         weights=arguments.weights,
@@ -310,6 +314,8 @@ def _options(arguments: argparse.Namespace) -> Options:
         raise CompileError("--gpu-tune half: works with neither --link libs nor tensor, as these take floats")
     if options.link == "libs" and tuning.tensor:
         raise CompileError("--gpu-tune tensor: does not work with --link libs")
+    if options.edges and (is_cuda or options.link == "libs"):
+        raise CompileError("--edges: works with neither --target cuda nor --link libs")
     if options.link == "libs" and options.precision != "f32":
         raise CompileError(f"--link libs: works with --precision f32 only, not {options.precision}")
     if options.link == "libs" and not (options.baked and not options.no_libc):

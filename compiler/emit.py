@@ -56,6 +56,7 @@ class Options:
     weights: str = "incbin"  # or "c", or "blob": in a file of their own
     no_libc: bool = False
     check: bool = False  # NAME_check, and a checksum in each stream
+    edges: str = ""  # the number format of embedding and head, where it is not the one that the precision says
     calibration: str = ""  # sha256 of the log-mels that integer weights are rounded for
     gpus: tuple[int, ...] = ()  # architectures, with --target cuda; `target` then names the CPU's part
     batch: int = 1  # streams of a call on a GPU
@@ -80,10 +81,11 @@ class Options:
     @property
     def text(self) -> str:
         """The options as they are typed, but for the name and the chunk sizes."""
+        edges = f" --edges {self.edges}" if self.edges else ""
         cuda = f"cuda --gpu {','.join(map(str, self.gpus))} --batch {self.batch}"
         cuda += f" --gpu-tune {self.tuning}" if self.tuning else ""
         return (
-            f"--precision {self.precision} --target {cuda if self.gpus else self.target} --link {self.link} "
+            f"--precision {self.precision}{edges} --target {cuda if self.gpus else self.target} --link {self.link} "
             f"--weights {self.weights}{' --no-libc' if self.no_libc else ''}"
             f"{' --check' if self.check else ''}"
             f"{f' --streams {self.streams}' if self.streams > 1 else ''}"
@@ -238,7 +240,10 @@ def _network_sources(plan: Plan, options: Options) -> list[Path]:
     if options.link == "libs":
         return [*found, TEMPLATES / "libs/vocosc_network_libs.c"]
     names = ["chunk", "epilogues", "fft", "fma", "network", "steps", "vector", "vector_math"]
-    names += [f"format_{kernel}" for kernel in sorted({kernel.format.name for kernel in plan.kernels})]
+    formats = [kernel.format for kernel in plan.kernels]
+    names += [
+        f"format_{name}" for name in sorted({name for found in formats for name in (found.name, *found.includes)})
+    ]
     names += [header for isa in options.isas for header in (f"vector_{isa.name}", *isa.headers)]
     return [*found, *(network / f"vocosc_{name}.h" for name in names)]
 

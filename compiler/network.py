@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,7 @@ class Operation:
     left: int = 0  # frames of context that a convolution sees before the current one, and behind it
     right: int = 0
     is_precise: bool = False  # errors of its sums are heard more than others: integers will not do
+    weights: str = ""  # their number format, where it is not the one that the precision says
 
     @property
     def kernel(self) -> str:
@@ -113,6 +114,15 @@ class Network:
     def lookahead(self) -> int:
         """The frames that must have come before the first one is complete: the right contexts, added up."""
         return sum(operation.right for operation in self.operations)
+
+
+def with_edges(network: Network, number_format: str) -> Network:
+    """The network with the weights of what needs precision, embedding and head, in a number format of their own."""
+    edges = (op.is_product and op.is_precise for op in network.operations)
+    operations = zip(network.operations, edges, strict=True)
+    return replace(
+        network, operations=tuple(replace(op, weights=number_format) if edge else op for op, edge in operations)
+    )
 
 
 def readers(operations: Sequence[Operation], writer: int) -> list[int]:

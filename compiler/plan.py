@@ -296,10 +296,13 @@ def _buffers(
     if jobs:  # a job and a count of samples for each stream, and room to align them
         buffers.append(Buffer("jobs", "[streams], for int16", 8 * frames + 2, 0, end))
     if QUANTISED in strides:
-        row_floats = strides[QUANTISED] * layers.row_bytes // 4
+        used = [step.format for step in steps if step.is_product and step.format and step.x == QUANTISED]
+        row_floats = strides[QUANTISED] * max(found.row_bytes for found in used) // 4
+        row_types = " or ".join(sorted({found.row_type for found in used}))
+        scale_floats = max(found.scale_floats for found in used)
         buffers += [
-            Buffer(QUANTISED, f"[frames][channels] in {layers.row_type}", frames * row_floats, *alive(QUANTISED)),
-            Buffer("row_scales", "[frames]", layers.scale_floats * frames, *alive(QUANTISED)),
+            Buffer(QUANTISED, f"[frames][channels] in {row_types}", frames * row_floats, *alive(QUANTISED)),
+            Buffer("row_scales", "[frames]", scale_floats * frames, *alive(QUANTISED)),
         ]
     return buffers
 

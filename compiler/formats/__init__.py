@@ -8,17 +8,19 @@ templates/network/vocosc_format_NAME.h, which says in C what `multiply` says in 
 from __future__ import annotations
 
 from ..network import Operation
-from . import f16, f32, w4, w8, w8a8
+from . import f16, f32, w4, w8, w8a8, w16
 from .format import Format, Table
 
 FORMATS: dict[str, Format] = {
-    found.name: found for found in (f32.FORMAT, f16.FORMAT, w8.FORMAT, w8a8.FORMAT, w4.FORMAT)
+    found.name: found for found in (f32.FORMAT, f16.FORMAT, w16.FORMAT, w8.FORMAT, w8a8.FORMAT, w4.FORMAT)
 }
 
 __all__ = ["FORMATS", "Format", "Table", "format_of"]
 
 
 def format_of(operation: Operation, precision: str) -> Format:
-    """The format of a product's weights."""
+    """The format of a product's weights: its own, or what the precision says."""
+    if operation.weights:
+        return FORMATS[operation.weights]
     chosen = FORMATS[precision]
     return FORMATS[chosen.precise] if operation.is_precise else chosen

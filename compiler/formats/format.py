@@ -19,7 +19,7 @@ LARGEST_INPUT = 32639  # 256 * 127 + 127: two int8, for instructions that multip
 
 @dataclass(frozen=True)
 class Table:
-    """One named table of weights: `data` is float32, uint16 (halves) or int8, in whole 64-byte lines."""
+    """One named table of weights: `data` is float32, uint16 (halves), int16 or int8, in whole 64-byte lines."""
 
     name: str
     source: str  # the checkpoint's tensors that it comes from
@@ -30,7 +30,7 @@ class Table:
     @property
     def c_type(self) -> str:
         """The type of its elements in C."""
-        return {"float32": "float", "uint16": "uint16_t", "int8": "int8_t"}[self.data.dtype.name]
+        return {"float32": "float", "uint16": "uint16_t", "int8": "int8_t", "int16": "int16_t"}[self.data.dtype.name]
 
     @property
     def input_limit(self) -> int:
@@ -58,6 +58,7 @@ class Format(ABC):
     row_bytes: int = 4
     scale_floats: int = 0  # of a row's own scale: integers have one
     precise: str = "f32"  # the format of products that need precision
+    includes: tuple[str, ...] = ()  # the formats that its C builds upon
     calibrates: bool = False  # by the speech that comes along, where the user gives no log-mels
 
     @property

@@ -2,42 +2,50 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..arithmetic import PANEL, Floats, clamp
 from ..errors import CompileError
 from ..network import Operation
-from ..quantise import Moments, quantise
+from ..quantise import Int8Product, Moments, quantise
 from .format import Format, Table, join, panels, split
 
 
-class Int8Format(Format):
-    """[panel][16 biases, 16 scales in float, ...; groups of inputs, [16][neighbours] in int8]."""
+class IntegerFormat(Format):
+    """[panel][16 biases, 16 scales in float, ...; groups of inputs, [16][neighbours] in int8 or int16]."""
 
     header_text = "16 biases, 16 scales in float"
+    element: type[np.int8] | type[np.int16] = np.int8
+
+    def rounded(self, product: Operation, fed: Moments | None) -> Int8Product:
+        """A product's weights as whole numbers."""
+        return quantise(product, fed)
 
     def pack(self, product: Operation, fed: Moments | None = None) -> Table:
-        """Weights rounded to int8, for what the product is fed with, if that is known."""
+        """Weights rounded for what the product is fed with, if that is known."""
         inputs, outputs = product.weight.shape
-        rounded = quantise(product, fed)
-        rows = np.zeros((self.padded_inputs(inputs), outputs), np.int8)
+        rounded = self.rounded(product, fed)
+        rows = np.zeros((self.padded_inputs(inputs), outputs), self.element)
         rows[:inputs] = rounded.weights
         groups = len(rows) // self.neighbours
         header = panels(self.header_of(rounded.bias, rounded.scale, rows))
         body = panels(rows).reshape(-1, groups, self.neighbours, PANEL).transpose(0, 1, 3, 2)
-        data = join(header, body, np.int8)
-        sizes = f"{self.header_text}; input groups: {groups}, [outputs: {PANEL}][{self.neighbours}] in int8"
+        data = join(header, body, self.element)
+        element = np.dtype(self.element).name
+        sizes = f"{self.header_text}; input groups: {groups}, [outputs: {PANEL}][{self.neighbours}] in {element}"
         largest_sum = largest_sum_of(product, rounded.weights)
         return Table(product.name, product.source, f"[panels: {len(data)}][{sizes}]", data, largest_sum)
 
-    def header_of(self, bias: Floats, scale: Floats, rows: NDArray[np.int8]) -> Floats:
+    def header_of(self, bias: Floats, scale: Floats, rows: NDArray[Any]) -> Floats:
         """The header's rows [header_rows, outputs]; `rows` are the weights."""
         return np.stack([bias, scale])
 
     def integers(self, table: Table) -> tuple[Floats, Floats, NDArray[np.int64]]:
         """A table's biases, its scales, and its weights [padded inputs, padded outputs]."""
-        header, weights = split(table, self.header_rows, np.int8)
+        header, weights = split(table, self.header_rows, self.element)
         groups = weights.reshape(len(weights), -1, PANEL, self.neighbours)
         return header[0], header[1], groups.transpose(1, 3, 0, 2).reshape(-1, header[0].size).astype(np.int64)
 

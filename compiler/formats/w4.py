@@ -86,5 +86,6 @@ FORMAT = W4(
     row_bytes=2,
     scale_floats=1,
     precise="w8",
+    includes=("w8",),
     calibrates=True,
 )

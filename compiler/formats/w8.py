@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from ..arithmetic import Floats, fma
 from .format import Table
-from .integers import Int8Format, quantise_rows, sums
+from .integers import IntegerFormat, quantise_rows, sums
 
 
-class W8(Int8Format):
+class W8(IntegerFormat):
     """y = bias + row scale * scale * sum."""
 
     def multiply(self, table: Table, x: Floats, limit: int, is_normalised: bool) -> Floats:

@@ -9,20 +9,22 @@ weights, to take off zero point times. 255 * sum |weight| < 2^31.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..arithmetic import Floats, fma
 from .format import Table
-from .integers import Int8Format, sums
+from .integers import IntegerFormat, sums
 
 
-class W8A8(Int8Format):
+class W8A8(IntegerFormat):
     """y = bias + row scale * scale * (sum - zero point * sum of weights)."""
 
     header_text = "16 biases, 16 scales in float; 16 sums of weights in int32"
 
-    def header_of(self, bias: Floats, scale: Floats, rows: NDArray[np.int8]) -> Floats:
+    def header_of(self, bias: Floats, scale: Floats, rows: NDArray[Any]) -> Floats:
         """Sums of weights, too."""
         return np.stack([bias, scale, rows.sum(axis=0, dtype=np.int32).view(np.float32)])
 

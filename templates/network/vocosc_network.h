@@ -34,8 +34,10 @@ static void network(const vocosc_job *jobs, int count, vocosc_scratch *scratch, 
   float *${buffer.name} = scratch->values + SCRATCH_${buffer.name | upper};
 //% endfor
 //% if "quantised" in plan.strides
-  ${layers.row_type} *quantised = (${layers.row_type} *)(scratch->values + SCRATCH_QUANTISED);
-  ${layers.name}_row_scale *row_scales = (${layers.name}_row_scale *)(scratch->values + SCRATCH_ROW_SCALES);
+//% for format in formats if format.is_integer
+  ${format.row_type} *rows_${format.name} = (${format.row_type} *)(scratch->values + SCRATCH_QUANTISED);
+  ${format.name}_row_scale *scales_${format.name} = (${format.name}_row_scale *)(scratch->values + SCRATCH_ROW_SCALES);
+//% endfor
 //% endif
 //% set group = namespace(name="")
 //% for step in plan.steps
@@ -46,7 +48,7 @@ static void network(const vocosc_job *jobs, int count, vocosc_scratch *scratch, 
 
 //% set group.name = its_group
 //% endif
-//% set scales = "row_scales, " if step.x == "quantised" else ""
+//% set rows = "rows_%s, scales_%s" | format(step.format.name, step.format.name) if step.format and step.format.is_integer
 //% set right = ", %d" | format(step.operation.right) if plan.lookahead else ""
 //% set gathers = step.operation.kind == "conv" and (step.kind == "quantise" or step.x != "quantised")
 //% if plan.lookahead and (gathers or step.kind == "conv_norm")
@@ -59,19 +61,19 @@ static void network(const vocosc_job *jobs, int count, vocosc_scratch *scratch, 
   gather_windows(c, STATE_${NAME}, mel_windows);
 //% endif
 //% if gathers and step.kind == "quantise"
-  quantise_windows_${step.format.name}(c, mel_windows, ${step.product | upper}_LIMIT, quantised, row_scales);
+  quantise_windows_${step.format.name}(c, mel_windows, ${step.product | upper}_LIMIT, ${rows});
 //% elif gathers
   ${step.operation.kernel}(c, mel_windows, weights->${name}, ${step.y});
 //% elif step.kind in ("conv", "linear")
-  ${step.operation.kernel}(c, ${step.x}, ${scales}weights->${name}, ${step.y});
+  ${step.operation.kernel}(c, ${rows if step.x == "quantised" else step.x}, weights->${name}, ${step.y});
 //% elif step.kind == "layer_norm"
   layer_norm(c, ${step.x}, ${"weights->" ~ name if step.operation.tensors else "NULL"}, ${step.y});
 //% elif step.kind == "conv_norm" and step.product
-  conv_norm_${step.format.name}(c, ${step.x}, STATE_${NAME}, weights->${name}, ${step.operation.y}, ${step.product | upper}_LIMIT, quantised, row_scales${right});
+  conv_norm_${step.format.name}(c, ${step.x}, STATE_${NAME}, weights->${name}, ${step.operation.y}, ${step.product | upper}_LIMIT, ${rows}${right});
 //% elif step.kind == "conv_norm"
   conv_norm(c, ${step.x}, STATE_${NAME}, weights->${name}, ${step.y}${right});
 //% elif step.kind == "quantise"
-  quantise_${step.format.name}(c, ${step.x}, ${step.x | upper}_PADDED, ${step.x | upper}_STRIDE, ${step.product | upper}_LIMIT, quantised, row_scales);
+  quantise_${step.format.name}(c, ${step.x}, ${step.x | upper}_PADDED, ${step.x | upper}_STRIDE, ${step.product | upper}_LIMIT, ${rows});
 //% elif step.kind == "inverse_rfft"
   inverse_rfft(c, ${step.x}, ${step.y});
 //% else

@@ -44,6 +44,24 @@ static inline vec vec_select(vec_bits chosen, vec a, vec b) { return vbslq_f32(v
 static inline vec vec_abs(vec a) { return vabsq_f32(a); }
 static inline vec vec_from_int(vec_bits a) { return vcvtq_f32_s32(vreinterpretq_s32_u32(a)); }
 
+/* w16: the lanes' first weights of two inputs, and their second ones. */
+#define W16_STEP 2
+typedef int16x4x2_t w16_weights;
+typedef int16x4_t w16_inputs;
+typedef int32x4_t w16_sum;
+static inline w16_weights w16_load_weights(const int16_t *w) { return vld2_s16(w); }
+static inline w16_inputs w16_load_inputs(const int16_t *x) {
+  int32_t pair;
+  __builtin_memcpy(&pair, x, sizeof pair);
+  return vreinterpret_s16_s32(vdup_n_s32(pair));
+}
+static inline w16_sum w16_zero(void) { return vdupq_n_s32(0); }
+static inline w16_sum w16_accumulate(w16_sum sum, w16_weights weights, w16_inputs inputs) {
+  return vmlal_lane_s16(vmlal_lane_s16(sum, weights.val[0], inputs, 0), weights.val[1], inputs, 1);
+}
+static inline vec_bits w16_total(w16_sum sum) { return vreinterpretq_u32_s32(sum); }
+static inline void w16_store(int16_t *p, vec a) { vst1_s16(p, vmovn_s32(vcvtnq_s32_f32(a))); }
+
 /* w4: four bytes a lane. */
 typedef int8x16_t w4_packed;
 static inline w4_packed w4_load_packed(const int8_t *p) { return vld1q_s8(p); }
