@@ -127,7 +127,7 @@ lint-python:
 lint-c: build/odd.ckpt
 	@echo "lint: clang-format, clang-tidy, cppcheck$(if $(with_cuda),, (not of --target cuda, for want of NVRTC))"
 	@clang-format --dry-run -Werror $(c_files)
-	@only=; for options in "--precision f32 $(with_cuda)" "--precision w8" "--precision w8a8" "--precision w4"; do \
+	@only=; for options in "--precision f32 $(with_cuda)" "--precision w8" "--precision w8a8" "--precision w4" "--precision w8a8 --edges w16"; do \
 	  rm -rf build/lint && \
 	  $(python) -m compiler build/odd.ckpt -o build/lint --name odd --chunk 3 $$options --sources-only \
 	    >build/lint.log && .ci/lint-c build/lint $$only || exit 1; \

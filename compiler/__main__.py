@@ -26,10 +26,10 @@ try:
     from .emit import Options
     from .errors import CompileError, printable
     from .fold import fold
-    from .formats import FORMATS
+    from .formats import FORMATS, format_of
     from .isa import TARGETS
     from .names import check_name
-    from .network import read_network, with_edges
+    from .network import Network, read_network, with_edges
     from .nvrtc import ARCHITECTURES
     from .report import to_json, to_text
     from .speech import calibration_mels
@@ -42,6 +42,7 @@ except ModuleNotFoundError as missing:
 
 # The machine that compiles, unless --target names another.
 NATIVE_TARGET = {"x86_64": "x86-64", "aarch64": "aarch64"}.get(platform.machine(), "portable")
+EMULATED, EMULATED_WITHOUT_FPU = 30, 200  # instructions of a fused multiply-add, by count: vocosc_fma.h
 _ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
 
@@ -257,6 +258,8 @@ def _compile(arguments: argparse.Namespace) -> str:
         sources_only=arguments.sources_only,
         wheel=arguments.wheel,
     )
+    if options.target == "portable":
+        print(f"vocosc: warning: {_emulation(network, options)}", file=sys.stderr)
     text = to_json(figures).rstrip("\n") if arguments.json else to_text(figures)
     if arguments.report:
         return text
@@ -278,6 +281,18 @@ def _insist(path: Path, found: str, wanted: str | None) -> None:
         raise CompileError(
             f"{path}: its sha256 is {found}, not the one given by --sha256: it is another file, or damaged"
         )
+
+
+def _emulation(network: Network, options: Options) -> str:
+    """What plain C costs a CPU that has no fused multiply-add."""
+    products = (op for op in network.operations if op.is_product and format_of(op, options.precision).is_integer)
+    floats = sum(op.macs for op in network.operations) - sum(op.macs for op in products)
+    instructions = [f"{floats * each / 1e6:.0f} M" for each in (EMULATED, EMULATED_WITHOUT_FPU)]
+    return (
+        f"plain C: a CPU without a fused multiply-add emulates {floats / 1e6:.2f} M of them a frame, besides those of "
+        f"functions such as GELU: {instructions[0]} instructions a frame, or {instructions[1]} without an FPU"
+        + ("; --precision w8 --edges w16 leaves few" if floats > 100_000 else "")
+    )
 
 
 def _log_mels(arguments: argparse.Namespace, config: Config) -> list[Any]:

@@ -127,7 +127,7 @@ def test_the_sentences_log_mel_has_the_bits_of_x86(
         *(("f32", "aarch64", CLANG), ("f16", "aarch64", GCC), ("w8", "aarch64", GCC)),
         *(("f32", "aarch64-dotprod", GCC), ("w8", "aarch64-dotprod", CLANG)),
         *(("w8a8", "aarch64", GCC), ("w8a8", "aarch64-dotprod", GCC)),
-        *(("w4", "aarch64", CLANG), ("w4", "aarch64-dotprod", GCC)),
+        *(("w4", "aarch64", CLANG), ("w4", "aarch64-dotprod", GCC), ("w16", "aarch64", GCC)),
     ],
 )
 def test_precisions_and_compilers(odd_checkpoint: Path, precision: str, target: str, compiler: str) -> None:

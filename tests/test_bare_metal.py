@@ -139,3 +139,20 @@ def test_an_image_that_faults_says_so(utterance: Path, tmp_path: Path) -> None:
     main.write_text(main.read_text().replace("crc = 0;", "crc = *(volatile uint32_t *)0xfffffff0;"))
     with pytest.raises(AssertionError, match=r"(?s)exit code 2.*\nfault\n.*Error 2"):
         run_board("cortex_m7", sources("portable", "f32"), utterance, tmp_path / "out", example)
+
+
+def test_without_an_fpu_neither_libm_nor_doubles_are_needed(tmp_path: Path) -> None:
+    """A Cortex-M3: floats are the compiler's own routines, fused multiply-adds and roots integers."""
+    if shutil.which("arm-none-eabi-gcc") is None:
+        pytest.skip("no arm-none-eabi-gcc here")
+    options = ("--chunk", 2, "--target", "portable", "--precision", "w8")
+    model = builds.sources(builds.checkpoint({**TINY, "dim": 19}), "tiny", *options)
+    flags = "-std=c11 -O2 -Wall -Wextra -Wconversion -Werror -ffreestanding -ffp-contract=off -fno-math-errno"
+    machine = "-fno-trapping-math -mthumb -mcpu=cortex-m3"
+    folders = [f"-I{folder}" for folder in (model, model / "network", EXAMPLE)]
+    built = tmp_path / "network.o"
+    source = model / "network" / "tiny_network_portable.c"
+    run_ok(["arm-none-eabi-gcc", *flags.split(), *machine.split(), *folders, "-c", "-o", built, source])
+    needed = set(run_ok(["arm-none-eabi-nm", "--undefined-only", "--format=just-symbols", built]).split())
+    others = {name for name in needed if not name.startswith(("tiny_", "__aeabi_f", "__aeabi_i2f", "__aeabi_ui2f"))}
+    assert others <= {"memcpy", "memset", "memmove"}

@@ -25,11 +25,12 @@ def need(vocoder: Vocoder, isa: str) -> None:
 
 @pytest.fixture(scope="session")
 def math_results(odd: Vocoder, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """The results' hashes of each instruction set that this CPU has. The portable fma is tested in both its forms."""
+    """The results' hashes of each instruction set that this CPU has. The portable fma is tested in all its forms."""
     results = {}
     variants: dict[str, tuple[str, list[str]]] = {isa: (isa, []) for isa in ISA_FLAGS if isa in odd.targets}
     if "avx2" in odd.targets:
         variants["portable with fma"] = ("portable", ["-mfma"])
+    variants["portable without FPU"] = ("portable", ["-DVEC_SOFT_FLOAT"])
     for variant, (isa, flags) in variants.items():
         build = tmp_path_factory.mktemp("math")
         program = build_c("test_math.c", build, odd.directory, odd.name, isa=isa, flags=["-O2", *flags])

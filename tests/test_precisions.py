@@ -12,7 +12,7 @@ from compiler.formats import FORMATS
 from compiler.formats.f16 import half_scales
 from compiler.formats.format import LARGEST_INPUT
 from compiler.forward import decode
-from compiler.network import Operation
+from compiler.network import Operation, with_edges
 from compiler.pack import pack
 from compiler.quantise import int8_scales, quantise
 from tests import builds
@@ -56,15 +56,18 @@ def test_audio_depends_on_neither_split_nor_target(precise: Vocoder) -> None:
 def test_uneven_sizes() -> None:
     audio: dict[str, Floats] = {}
     mel = some_mel(29, 7)
-    for precision in ("f32", "w8", "w8a8", "w4"):
-        options = ("--chunk", "7", "--precision", precision)
+    for precision in ("f32", "w8", "w8a8", "w4", "w16", "w8a8 --edges w16"):
+        options = ("--chunk", "7", "--precision", *precision.split())
         vocoder = Vocoder(builds.library(builds.checkpoint(UNEVEN), "uneven", *options), "uneven")
         for target in vocoder.targets:
             got = vocoder.decode(mel, random_splits(len(mel), 7, 1), target)
+            assert vocoder.selftest(target) == 0, f"{precision} on {target}"
             assert got.tobytes() == audio.setdefault(precision, got).tobytes(), f"{precision} on {target}"
     assert snr_db(audio["f32"].astype(np.float64), audio["w8"]) >= 25.0
     assert snr_db(audio["f32"].astype(np.float64), audio["w8a8"]) >= 20.0
     assert snr_db(audio["f32"].astype(np.float64), audio["w4"]) >= 10.0
+    assert snr_db(audio["f32"].astype(np.float64), audio["w16"]) >= 45.0
+    assert snr_db(audio["w8a8"].astype(np.float64), audio["w8a8 --edges w16"]) >= 35.0
 
 
 def test_extreme_mels_are_as_harmless_as_in_float32(precise: Vocoder) -> None:
@@ -100,6 +103,30 @@ def test_clipping_never_raises_the_error() -> None:
     plain = error(np.abs(weight).max(axis=0) / np.float32(127))
     assert (clipped <= plain).all()
     assert (clipped < plain).any()
+
+
+@pytest.mark.parametrize("inputs", [16, 560, 4096])
+def test_no_sum_of_int16_can_overflow(inputs: int) -> None:
+    """Weights and inputs share the 31 bits."""
+    rng = np.random.default_rng(0)
+    product = linear(rng.standard_normal((inputs, PANEL)).astype(np.float32), np.zeros(PANEL, np.float32))
+    table = FORMATS["w16"].pack(product)
+    assert table.input_limit * table.largest_sum < 2**31
+    assert min(table.input_limit, int(np.abs(table.data[0, 128:]).max())) >= 1000
+
+
+def test_embedding_and_head_may_have_a_format_of_their_own(small_checkpoint: Path) -> None:
+    network = with_edges(folded(small_checkpoint), "w16")
+    types = {table.name: table.c_type for table in pack(network, "w8")}
+    assert {name for name, kind in types.items() if kind == "int16_t"} == {"embed", "magnitude", "phase"}
+    assert types["block0_expand"] == "int8_t"
+
+
+@pytest.mark.parametrize("option", [("--link", "libs"), ("--target", "cuda")])
+def test_edges_are_for_the_cpus_own_kernels(small_checkpoint: Path, tmp_path: Path, option: tuple[str, str]) -> None:
+    done = run_compiler(small_checkpoint, "-o", tmp_path / "out", "--edges", "w16", *option)
+    assert done.returncode == 1
+    assert done.stderr == "vocosc: error: --edges: works with neither --target cuda nor --link libs\n"
 
 
 def test_no_input_can_overflow() -> None:

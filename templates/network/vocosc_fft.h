@@ -89,7 +89,9 @@ ${one_pass("forward", "-", loop.index, step) | chomp}
 
 //% if mel.power == 1
 /* The magnitude that the model was trained on: a small term keeps its gradient finite, or denormal numbers away. */
-static float magnitude_of(float re, float im) { return __builtin_sqrtf(fma_float(re, re, fma_float(im, im, POWER_FLOOR))); }
+static float magnitude_of(float re, float im) {
+  return float_sqrt(fma_float(re, re, fma_float(im, im, POWER_FLOOR)));
+}
 //% else
 /* The power that the model was trained on; a small term keeps denormal numbers away. */
 static float magnitude_of(float re, float im) { return fma_float(re, re, fma_float(im, im, POWER_FLOOR)); }

@@ -45,6 +45,12 @@ ${"#if" if loop.first else "#elif"} defined(VOCOSC_ISA_${isa | upper})
 
 enum { PANEL = ${PANEL}, PANEL_VECTORS = PANEL / VEC_LANES };
 
+#ifdef VEC_SOFT_FLOAT
+static inline float float_sqrt(float a) { return sqrt_float(a); }
+#elif !defined(VOCOSC_ISA_CUDA)
+static inline float float_sqrt(float a) { return __builtin_sqrtf(a); } /* an instruction, with -fno-math-errno */
+#endif
+
 #if defined(__clang__)
 #define UNROLL_4 _Pragma("clang loop unroll_count(4)")
 #define UNROLL_NONE _Pragma("clang loop unroll(disable)")

@@ -53,7 +53,11 @@ static inline vec vec_add(vec a, vec b) { return a + b; }
 static inline vec vec_sub(vec a, vec b) { return a - b; }
 static inline vec vec_mul(vec a, vec b) { return a * b; }
 static inline vec vec_div(vec a, vec b) { return a / b; }
+#ifdef VEC_SOFT_FLOAT
+static inline vec vec_sqrt(vec a) { return sqrt_float(a); }
+#else
 static inline vec vec_sqrt(vec a) { return __builtin_sqrtf(a); } /* an instruction, with -fno-math-errno */
+#endif
 static inline vec vec_fma(vec a, vec b, vec c) { return fma_float(a, b, c); }
 
 static inline vec_bits vec_bits_set(uint32_t a) { return a; }
