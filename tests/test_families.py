@@ -388,7 +388,7 @@ def test_memory_threads_and_the_macros(tmp_path: Path) -> None:
     """A program in C: teams of threads, arrays of the sizes that the macros say, under the sanitizers."""
     for name in every(("vocos_center", "divided", "streaming"), ("vocos_center",)):
         case = CASES[name]
-        options = ("--chunk", 5, "--weights", "c", *case.options)
+        options = ("--chunk", 5, *every((), ("--target", "portable")), *case.options)
         folder = builds.library(case.checkpoint, "ahead", *options, make=SANITIZED)
         inputs = team_and_library(folder, "ahead")
         run_c(build_c("test_lookahead.c", tmp_path / name, folder, "ahead", flags=SANITIZERS, inputs=inputs))
@@ -460,7 +460,8 @@ def test_the_bench_measures_ours_and_names_what_is_missing(
 @pytest.mark.parametrize("name", every(list(CASES), ["vocos_center"]))
 def test_the_tool_decodes_whole_utterances(name: str, tmp_path: Path) -> None:
     vocoder, mel = vocoder_of(name), mel_of(name, 33)
-    folder = builds.model(CASES[name].checkpoint, "ahead", "--chunk", 5, *CASES[name].options)
+    options = ("--target", "portable", *CASES[name].options)
+    folder = builds.model(CASES[name].checkpoint, "ahead", "--chunk", 5, *options)
     tool, path, out = folder / "ahead", tmp_path / "mel.npy", tmp_path / "out.npy"
     np.save(path, mel)
     expected = vocoder.utterance(mel)
