@@ -31,8 +31,8 @@ quoted = '$(subst ','\'',$(1))'
 # C as it is written: what the compiler renders is formatted when it is emitted.
 c_files = $(shell find runtime tests bench examples \( -name '*.[ch]' -o -name '*.cpp' \) -not -path '*/build/*' | xargs grep -LE '^ *//%|\$$\{')
 
-.PHONY: help demo test test-all mutations torture test-gpu fuzz lint lint-python lint-c object bench bench-families bench-firmware bench-gpu gpu-day tiles quality \
-  corpus train test-train clean setup-build setup-test setup-bench setup-quality setup-train setup-corpus
+.PHONY: help demo test test-all test-doors mutations torture test-gpu fuzz lint lint-python lint-c object bench bench-families bench-firmware bench-gpu gpu-day tiles quality \
+  corpus train test-train clean setup-build setup-test setup-doors setup-bench setup-quality setup-train setup-corpus
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -47,6 +47,9 @@ test: setup-test lint ## lint, then the tests, on all cores
 
 test-all: setup-test lint ## the same, with every case of every test
 	@VOCOSC_TEST_ALL=1 $(pytest) tests
+
+test-doors: setup-doors ## Windows under Wine, macOS objects, pipes of sox, ffmpeg and ALSA: brings packages of its own
+	@VOCOSC_TEST_DOORS=1 $(python) -m pytest -q -rs tests/test_foreign.py
 
 fuzz: setup-test ## [SECONDS=3600]: run each fuzzer for so long
 	@$(python) -m tests.fuzz --seconds $(call quoted,$(SECONDS))
@@ -113,7 +116,7 @@ clean: ## remove all that was built; .venv stays
 	@find generated -mindepth 1 ! -name README.md -delete
 	@find . -name __pycache__ -not -path './.venv*' -exec rm -rf {} +
 
-setup-build setup-test setup-bench setup-quality setup-train setup-corpus: setup-%:
+setup-build setup-test setup-doors setup-bench setup-quality setup-train setup-corpus: setup-%:
 	@.ci/setup $*
 
 lint-python:

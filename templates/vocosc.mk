@@ -55,9 +55,11 @@ tool = ${tool | wrap}
 all: vocosc.o libvocosc.a $(if $(BARE),,vocosc)
 
 # One object: everything but the public functions becomes local to it.
+# (An object of Windows has no hidden symbols: there the others stay visible, and have the prefix.)
+windows = $(findstring mingw,$(CC))
 vocosc.o: $(code) $(data)
-	$(CC) $(TARGET_CFLAGS) -r -nostdlib -Wl,-z,noexecstack -o network/all.o $(code) $(data)
-	$(OBJCOPY) --localize-hidden network/all.o $@
+	$(CC) $(TARGET_CFLAGS) -r -nostdlib $(if $(windows),,-Wl,-z,noexecstack) -o network/all.o $(code) $(data)
+	$(if $(windows),cp network/all.o $@,$(OBJCOPY) --localize-hidden network/all.o $@)
 
 libvocosc.a: vocosc.o
 	rm -f $@

@@ -1,4 +1,5 @@
 /* The weights, baked from ${options.name}_weights.bin, little-endian: a weights_file of vocosc_model.h. */
+#if defined(__ELF__)
         .section .rodata.vocosc.weights, "a", %progbits
         .balign 64
         .globl vocosc_weights
@@ -11,3 +12,17 @@ vocosc_weights:
 #include "vocosc_branches.h"
 
         .section .note.GNU-stack, "", %progbits
+#elif defined(__APPLE__)
+        .const
+        .balign 64
+        .globl _vocosc_weights
+        .private_extern _vocosc_weights
+_vocosc_weights:
+        .incbin "network/vocosc_weights.bin"
+#else /* Windows */
+        .section .rdata, "dr"
+        .balign 64
+        .globl vocosc_weights
+vocosc_weights:
+        .incbin "network/vocosc_weights.bin"
+#endif

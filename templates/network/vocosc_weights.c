@@ -1,7 +1,10 @@
 /* The weights as C arrays: the same bytes as .incbin would bake. */
 #include "vocosc_model.h"
 
-__attribute__((aligned(64), section(".rodata.vocosc.weights"))) const weights_file vocosc_weights = {
+#if defined(__ELF__)
+__attribute__((section(".rodata.vocosc.weights")))
+#endif
+__attribute__((aligned(64))) const weights_file vocosc_weights = {
     .magic = WEIGHTS_MAGIC,
     .version = WEIGHTS_VERSION,
     .byte_order = BYTE_ORDER_MARK,
