@@ -398,8 +398,8 @@ MUTATIONS = (
     Mutation(
         "baked weights are not aligned to lines of the cache",
         "templates/network/vocosc_weights.S",
-        ".balign 64",
-        ".balign 16",
+        "%progbits\n        .balign 64",
+        "%progbits\n        .balign 16",
         ("test_linking.py::test_nothing_is_writable[portable_w8]",),
     ),
     # ---- runtime ----
