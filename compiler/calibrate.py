@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import CompileError
+from .errors import CompileError, one_line
 from .formats import format_of
 from .forward import decode
 from .interpret import windows_of
@@ -44,15 +44,25 @@ def calibrate(network: Network, log_mels: Sequence[NDArray[np.float32]], precisi
 
 
 def _read_mel(path: Path, mels: int) -> NDArray[np.float32]:
-    try:
-        log_mel = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise CompileError(f"--calibrate {path}: not a .npy file of numbers ({error})") from None
-    shape = "x".join(map(str, log_mel.shape))
-    if log_mel.ndim != 2 or log_mel.shape[1] != mels or len(log_mel) == 0:
-        raise CompileError(f"--calibrate {path}: is {shape}; a log-mel of this model is frames x {mels}")
-    if log_mel.dtype.kind != "f":
-        raise CompileError(f"--calibrate {path}: holds {log_mel.dtype}; a log-mel is of floats")
-    if not np.isfinite(log_mel).all() or np.abs(log_mel).max() > LARGEST_LOG_MEL:
-        raise CompileError(f"--calibrate {path}: no log-mel's: NaN, or beyond +-{LARGEST_LOG_MEL:g}")
+    """Reads no more than the header before it is known that the rest is there, and is what it should be."""
+    with path.open("rb") as file:
+        try:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(file, max_header_size=10_000)
+        except (ValueError, EOFError, TypeError, MemoryError, RecursionError, SyntaxError) as error:
+            raise CompileError(f"--calibrate {path}: not a .npy file of numbers ({one_line(error)})") from None
+        text = one_line("x".join(map(str, shape)))
+        if len(shape) != 2 or shape[1] != mels or shape[0] <= 0:
+            raise CompileError(f"--calibrate {path}: is {text}; a log-mel of this model is frames x {mels}")
+        if dtype.kind != "f":
+            raise CompileError(f"--calibrate {path}: holds {one_line(str(dtype))}; a log-mel is of floats")
+        there = path.stat().st_size - file.tell()
+        if there < shape[0] * shape[1] * dtype.itemsize:
+            raise CompileError(f"--calibrate {path}: is cut off: {text} values do not fit into {there} bytes")
+        file.seek(0)
+        log_mel = np.load(file, allow_pickle=False)
+    with np.errstate(invalid="ignore"):
+        if not np.isfinite(log_mel).all() or np.abs(log_mel).max() > LARGEST_LOG_MEL:
+            raise CompileError(f"--calibrate {path}: no log-mel's: NaN, or beyond +-{LARGEST_LOG_MEL:g}")
     return np.asarray(log_mel, np.float32)

@@ -160,3 +160,35 @@ def test_the_object_marks_its_branches(weights: str) -> None:
     code = run_ok(["objdump", "-d", "--no-show-raw-insn", directory / "tiny.o"])
     functions = re.findall(r"<(tiny_\w+)>:\n\s*[0-9a-f]+:\s+(\w+)", code)
     assert len(functions) > 15 and {first for _, first in functions} == {"endbr64"}
+
+
+# ---- files that claim too much ----
+
+
+def test_log_mels_that_claim_too_much_are_refused_in_one_line(checkpoint: Path, tmp_path: Path) -> None:
+    """Before anything of that size is allocated."""
+
+    def npy(header: str, body: bytes = b"") -> bytes:
+        text = header.encode().ljust(118) + b"\n"
+        return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + body
+
+    np.savez(tmp_path / "zip.npz", a=np.zeros((3, 5), np.float32))
+    files = {
+        "huge": npy("{'descr': '<f4', 'fortran_order': False, 'shape': (900000000000, 5), }"),
+        "cut off": npy("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 5), }", bytes(59)),
+        "not a literal": npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1e400, 5), }"),
+        "digits": npy("{'descr': '<f4', 'fortran_order': False, 'shape': (" + "9" * 40 + ", 5), }"),
+        "objects": npy("{'descr': '|O', 'fortran_order': False, 'shape': (3, 5), }", bytes(120)),
+        "a long header": b"\x93NUMPY\x02\x00" + (1 << 30).to_bytes(4, "little") + b"(" * 100_000,
+        "a zip": (tmp_path / "zip.npz").read_bytes(),
+        "empty": b"",
+    }
+    (tmp_path / "zip.npz").unlink()
+    path = tmp_path / "mel.npy"
+    for name, data in files.items():
+        path.write_bytes(data)
+        command = [ROOT / ".venv/bin/python", "-m", "compiler", checkpoint, "-o", tmp_path / "out", "--precision", "w8"]
+        limited = run("sh", "-c", 'ulimit -v 4000000; "$@"', "sh", *command, "--calibrate", path, cwd=ROOT)
+        assert limited.returncode == 1 and limited.stderr.count("\n") == 1, f"{name}: {limited.stderr}"
+        assert "mel.npy" in limited.stderr, name
+        assert list(tmp_path.iterdir()) == [path]
