@@ -36,7 +36,20 @@ static uint32_t checksum_of(const vocosc_stream *stream) {
 }
 #endif
 
-static const vocosc_team alone = {0, 1, NULL, NULL};
+/* A team of one, made where it is used: as a constant in memory, a flipped bit would make another team of it. */
+static vocosc_team *only_worker(vocosc_team *team) {
+  *(volatile int *)&team->worker = 0;
+  *(volatile int *)&team->workers = 1;
+  team->barrier = NULL;
+  team->context = NULL;
+  return team;
+}
+
+/* A decode, by the caller alone, of arguments that were checked. */
+static void run_alone(const vocosc_job *job, vocosc_scratch *scratch, int frames) {
+  vocosc_team one;
+  vocosc_run_network(job, 1, scratch, frames, only_worker(&one));
+}
 
 size_t vocosc_stream_bytes(void) { return sizeof(vocosc_stream); }
 size_t vocosc_mel_stream_bytes(void) { return sizeof(vocosc_mel_stream); }
@@ -251,7 +264,8 @@ static int is_team(const vocosc_team *team) {
 
 int vocosc_decode_batch(const vocosc_job *jobs, int count, vocosc_scratch *scratch, int frames,
                         const vocosc_team *team) {
-  if (team == NULL) team = &alone;
+  vocosc_team one;
+  if (team == NULL) team = only_worker(&one);
   if (!is_team(team)) return VOCOSC_BAD_ARGUMENT;
   if (jobs == NULL || count < 1 || count > VOCOSC_MAX_ROWS) return VOCOSC_BAD_ARGUMENT;
   for (int i = 0; i < count; i++) {
@@ -287,7 +301,8 @@ _Static_assert(sizeof(vocosc_job) == sizeof(vocosc_job_int16) &&
 
 int vocosc_decode_batch_int16(const vocosc_job_int16 *jobs, int count, vocosc_scratch *scratch, int frames,
                               const vocosc_team *team) {
-  if (team == NULL) team = &alone;
+  vocosc_team one;
+  if (team == NULL) team = only_worker(&one);
   if (!is_team(team)) return VOCOSC_BAD_ARGUMENT;
   if (jobs == NULL || count < 1 || count > VOCOSC_MAX_ROWS) return VOCOSC_BAD_ARGUMENT;
   for (int i = 0; i < count; i++) {
@@ -336,7 +351,8 @@ int vocosc_decode_team(vocosc_stream *stream, vocosc_scratch *scratch, const flo
 }
 
 int vocosc_decode(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, float *audio) {
-  return vocosc_decode_team(stream, scratch, mel, frames, audio, &alone);
+  vocosc_team one;
+  return vocosc_decode_team(stream, scratch, mel, frames, audio, only_worker(&one));
 }
 
 int vocosc_decode_int16(vocosc_stream *stream, vocosc_scratch *scratch, const float *mel, int frames, int16_t *audio) {
@@ -351,7 +367,7 @@ int vocosc_decode_int16(vocosc_stream *stream, vocosc_scratch *scratch, const fl
 //% if plan.counts_frames
   const int samples = samples_of(stream, frames);
 //% endif
-  vocosc_run_network(&job, 1, scratch, frames, &alone);
+  run_alone(&job, scratch, frames);
   seal(stream);
 //% set samples = "samples" if plan.counts_frames else "frames * HOP"
   for (int i = 0; i < ${samples}; i++) audio[i] = to_int16(job.audio[i]);
@@ -458,7 +474,7 @@ static void finish(vocosc_stream *stream, vocosc_scratch *scratch, output *to) {
     const int left = LOOKAHEAD - (int)stream->flushed;
     const int frames = left < VOCOSC_MAX_FRAMES ? left : VOCOSC_MAX_FRAMES;
     const int samples = samples_out(frames_seen(stream) + frames) - samples_out(frames_seen(stream));
-    vocosc_run_network(&job, 1, scratch, frames, &alone);
+    run_alone(&job, scratch, frames);
     put(to, job.audio, samples);
   }
   if (stream->frames > 0) put_overlap(stream, to);
@@ -506,7 +522,7 @@ int vocosc_selftest(vocosc_stream *stream, vocosc_scratch *scratch) {
   output to = {.hash = 14695981039346656037u};
   for (int frame = 0; frame < GOLDEN_FRAMES; frame++) {
     const int samples = samples_of(stream, 1);
-    vocosc_run_network(&job, 1, scratch, 1, &alone);
+    run_alone(&job, scratch, 1);
     put(&to, job.audio, samples);
   }
   finish(stream, scratch, &to);
@@ -550,7 +566,7 @@ int vocosc_selftest(vocosc_stream *stream, vocosc_scratch *scratch) {
   const vocosc_job job = {stream, vocosc_golden_mel, audio};
   uint64_t hash = 14695981039346656037u;
   for (int frame = 0; frame < GOLDEN_FRAMES; frame++) {
-    vocosc_run_network(&job, 1, scratch, 1, &alone);
+    run_alone(&job, scratch, 1);
     hash = hash_floats(hash, audio, HOP);
   }
   hash = hash_floats(hash, stream->values + STATE_OVERLAP, OVERLAP);

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import functools
-import itertools
 import json
 import mmap
 import random
 import re
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +15,7 @@ from numpy.typing import NDArray
 
 from compiler.formats import FORMATS
 from tests import builds
-from tests.objects import TINY, Floats, Vocoder, build_c, run_c, run_ok, some_mel, weights_file
+from tests.objects import TINY, Floats, Vocoder, build_c, copy_programs, run_c, run_ok, some_mel, weights_file
 from tests.reference import snr_db
 
 SIZES: dict[str, dict[str, Any]] = {"tiny": TINY, "uneven": {**TINY, "dim": 19, "num_layers": 2}}
@@ -69,19 +65,7 @@ def day(case: int, seed: int, folder: Path) -> dict[str, Any]:
 FLIPS = 2000  # of a case
 LOUD = 60.0  # dB: a change below that is heard by nobody
 Bytes = NDArray[np.uint8]
-Barrier = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-class Team(ctypes.Structure):
-    """vocosc_team, of the header."""
-
-    _fields_ = [
-        ("worker", ctypes.c_int),
-        ("workers", ctypes.c_int),
-        ("barrier", Barrier),
-        ("context", ctypes.c_void_p),
-    ]
 
 
 def guarded(size: int, *, behind: bool) -> Bytes:
@@ -113,8 +97,9 @@ class Patient:
 
     def __init__(self, directory: Path, folder: Path, *, behind: bool) -> None:
         library = folder / "tiny.so"
+        program = copy_programs(folder / "c", "tiny") / "flips.c"
         whole = ["-Wl,--whole-archive", directory / "libtiny.a", "-Wl,--no-whole-archive"]
-        run_ok(["cc", "-shared", "-o", library, *whole])
+        run_ok(["cc", "-shared", "-fPIC", "-O1", "-I", directory, "-o", library, program, *whole])
         self.library = ctypes.CDLL(str(library))
         self.sizes = json.loads((directory / "tiny.json").read_text())
         model = self.sizes["model"]
@@ -130,26 +115,13 @@ class Patient:
         values = [ctypes.c_void_p(a.ctypes.data) if isinstance(a, np.ndarray) else a for a in arguments]
         return int(getattr(self.library, f"tiny_{function}")(*values))
 
-    def decode(self, mel: Floats, interrupt: Callable[[int], None]) -> tuple[int, Floats]:
-        """By a team of two; `interrupt` is called at each barrier, with how many there were, while both wait."""
-        count = itertools.count()
-        meet = threading.Barrier(2, action=lambda: interrupt(next(count)), timeout=60)
-        barrier = Barrier(lambda _: meet.wait() and None)
+    def decode(self, mel: Floats, at: int, memory: Bytes, byte: int, bit: int) -> tuple[int, Floats]:
+        """By a team of two; at barrier `at` of it a bit of a memory is flipped."""
         self.mel[: mel.size] = mel.ravel()
         self.audio[:] = np.nan
-        results = [0, 0]
-
-        def work(worker: int) -> None:
-            team = Team(worker, 2, barrier, None)
-            arguments = (self.stream, self.scratch, self.mel, len(mel), self.audio, ctypes.byref(team))
-            results[worker] = self.call("decode_team", *arguments)
-
-        other = threading.Thread(target=work, args=(1,))
-        other.start()
-        work(0)
-        other.join()
-        assert results[0] == results[1]
-        return results[0], self.audio[: len(mel) * self.hop].copy()
+        where = ctypes.c_void_p(memory.ctypes.data + byte)
+        status = self.call("flip", self.stream, self.scratch, self.mel, len(mel), self.audio, at, where, bit)
+        return status, self.audio[: len(mel) * self.hop].copy()
 
 
 def flips(case: int, seed: int, folder: Path) -> dict[str, Any]:
@@ -168,18 +140,20 @@ def flips(case: int, seed: int, folder: Path) -> dict[str, Any]:
     patient = Patient(directory, folder, behind=bool(case % 2))
     mel = some_mel(12, patient.mels, seed=case)
 
-    def utterance(interrupt: Callable[[int, int], None]) -> tuple[int, Floats]:
+    def utterance(call: int, at: int, memory: Bytes, byte: int, bit: int) -> tuple[int, Floats]:
+        """The flip is in one of its calls."""
         parts, worst = [], 0
         for number, start in enumerate(range(0, len(mel), patient.frames)):
-            status, audio = patient.decode(mel[start : start + patient.frames], functools.partial(interrupt, number))
+            when = at if number == call else -1
+            status, audio = patient.decode(mel[start : start + patient.frames], when, memory, byte, bit)
             parts.append(audio)
             worst = min(worst, status)
         return worst, np.concatenate(parts)
 
     assert patient.call("init", patient.stream) == 0
-    barriers: list[int] = []
-    _, expected = utterance(lambda number, barrier: barriers.append(barrier))
-    steps, calls = max(barriers) + 1, -(-len(mel) // patient.frames)
+    _, expected = utterance(-1, -1, patient.scratch, 0, 0)
+    steps, calls = patient.call("flip_barriers"), -(-len(mel) // patient.frames)
+    assert steps > 10
     file = weights_file(directory, "tiny")
     assert file is not None
     at = patient.tables.tobytes().find(file.read_bytes())
@@ -193,16 +167,8 @@ def flips(case: int, seed: int, folder: Path) -> dict[str, Any]:
         byte, bit = rng.randrange(places[place]), 1 << rng.randrange(8)
         memory = {"state": patient.stream, "scratch": patient.scratch}.get(place, patient.tables)
         byte += at if place == "weights" else size if place == "tables" and byte >= at else 0
-        when = (rng.randrange(calls), rng.randrange(steps))
-
-        def flip(
-            number: int, barrier: int, *, when: Any = when, memory: Bytes = memory, byte: int = byte, bit: int = bit
-        ) -> None:
-            if (number, barrier) == when:
-                memory[byte] ^= bit
-
         assert patient.call("init", patient.stream) == 0
-        status, audio = utterance(flip)
+        status, audio = utterance(rng.randrange(calls), rng.randrange(steps), memory, byte, bit)
         if status < 0:
             outcome = "refused"
         elif audio.tobytes() == expected.tobytes():
