@@ -110,8 +110,8 @@ def shell(line: str, folder: Path) -> bytes:
 @doors
 def test_between_two_of_sox(tool: Path, tmp_path: Path) -> None:
     needs("sox")
-    shell(f"sox {SENTENCE} -r 8k -c 1 -b 16 -t wav - | {tool} copy - - | sox -t wav - piped.wav", tmp_path)
-    shell(f"sox {SENTENCE} -r 8k -c 1 -b 16 in.wav && {tool} copy in.wav whole.wav", tmp_path)
+    shell(f"sox -D {SENTENCE} -r 8k -c 1 -b 16 -t wav - | {tool} copy - - | sox -t wav - piped.wav", tmp_path)
+    shell(f"sox -D {SENTENCE} -r 8k -c 1 -b 16 in.wav && {tool} copy in.wav whole.wav", tmp_path)
     samples = []
     for name in ("piped.wav", "whole.wav"):
         with wave.open(str(tmp_path / name)) as file:
