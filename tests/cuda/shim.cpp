@@ -26,7 +26,7 @@ namespace {
 typedef void kernel_function(const void *parameter);
 
 enum { MAX_THREADS = 1024, MAX_BLOCKS = 160, LANES = 32, STACK_BYTES = 256 * 1024 };
-enum { MOST_LOOKS = 16, MOST_IDLE = 100 }; /* of a thread in a turn, with nothing new to see; turns of that kind */
+enum { MOST_LOOKS = 16, MOST_IDLE = 1000 }; /* of a thread in a turn, with nothing new to see; turns of that kind */
 enum state { READY, AT_BARRIER, AT_EXCHANGE, AT_WAIT, AT_FLAG, DONE };
 
 struct fiber {
@@ -337,6 +337,7 @@ void shim_look(const uint32_t *) {
   if (self.seen == publications && ++self.looks >= MOST_LOOKS) {
     self.flag = nullptr;
     yield(AT_FLAG);
+    self.looks = 0;
   }
   if (self.seen != publications) self.looks = 0;
   self.seen = publications;
