@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -98,9 +99,17 @@ def build_counter(folder: Path) -> Path:
     return folder / "count.so"
 
 
-@functools.cache
+COMPILING = threading.Lock()  # cores that share a target share its sources
+
+
 def sources(checkpoint: Path, precision: str, target: str, chunk: int, folder: Path) -> Path:
     """The folder of a model's sources."""
+    with COMPILING:
+        return _sources(checkpoint, precision, target, chunk, folder)
+
+
+@functools.cache
+def _sources(checkpoint: Path, precision: str, target: str, chunk: int, folder: Path) -> Path:
     out = folder / f"sources-{checkpoint.stem}-{precision}-{target}-{chunk}"
     options = ["--precision", precision, "--target", target, "--chunk", chunk, "--sources-only"]
     run(sys.executable, "-m", "compiler", checkpoint, "-o", out, "--name", "vocos", *options)

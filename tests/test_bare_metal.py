@@ -3,19 +3,21 @@
 import json
 import re
 import shutil
+import subprocess
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from compiler.build import stack_bytes
 from compiler.formats import FORMATS
 from tests import builds
 from tests.counts import build_counter, check_equal, counted
-from tests.objects import ROOT, TINY, Vocoder, copy_programs, every, golden, run_ok
+from tests.objects import PROGRAMS, ROOT, TINY, Vocoder, copy_programs, every, golden, run_ok
 
 EXAMPLE = ROOT / "examples" / "bare_metal"
 
@@ -156,3 +158,44 @@ def test_without_an_fpu_neither_libm_nor_doubles_are_needed(tmp_path: Path) -> N
     needed = set(run_ok(["arm-none-eabi-nm", "--undefined-only", "--format=just-symbols", built]).split())
     others = {name for name in needed if not name.startswith(("tiny_", "__aeabi_f", "__aeabi_i2f", "__aeabi_ui2f"))}
     assert others <= {"memcpy", "memset", "memmove"}
+
+
+def test_audio_out_by_dma_is_never_late_at_a_stated_clock(small: Vocoder, utterance: Path, tmp_path: Path) -> None:
+    """At 250 million instructions a second; at 8 million it is, so that the count can tell."""
+    need(BOARDS["cortex_m7"])
+    flags = ("PROGRAM=audio_out.c", "FLAGS=-DCHUNK=5")
+    model = sources("armv7e-m", "f32")
+    mel = golden("small", "mel")
+    mel = mel[: len(mel) // 5 * 5]
+    audio = small.continue_decode(small.stream(), mel)
+    pcm = np.clip(np.rint(audio * np.float32(32768)), -32768, 32767).astype(np.int16)
+    for shift, is_late in ((2, False), (7, True)):
+        counted_time = f"EMULATOR_FLAGS=-icount shift={shift}"
+        printed = run_ok(build_board("cortex_m7", model, utterance, tmp_path, *flags, counted_time))
+        assert printed.startswith(f"{len(pcm)} samples, crc32 {zlib.crc32(pcm.tobytes()):08x}, halves played ")
+        assert printed.endswith(", late 0\n") != is_late
+
+
+def test_weights_in_flash_are_checked_once(tmp_path: Path) -> None:
+    """At an address of their own, as the linker script says; where there are others, they are refused."""
+    need(BOARDS["cortex_m7"])
+    options = ("--chunk", 1, "--target", "armv7e-m", "--precision", "w8", "--weights", "blob")
+    model = builds.sources(builds.checkpoint(TINY), "vocos", *options)
+    (tmp_path / "none.f32").touch()
+    for file, printed in ((model / "vocos_weights.bin", "ok, self-test passed\n"), (model / "vocos.h", "bad weights")):
+        loader = f"EMULATOR_FLAGS=-device loader,file={file},addr=0x60000000,force-raw=on"
+        flags = ("PROGRAM=weights_in_flash.c", f"FLAGS=-I {PROGRAMS}", loader)
+        command = build_board("cortex_m7", model, tmp_path / "none.f32", tmp_path / "out", *flags)
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+        assert done.stdout.startswith(printed), done.stderr
+
+
+def test_the_makefile_needs_neither_flags_nor_a_c_library(tmp_path: Path) -> None:
+    """The default goal for a microcontroller is the library; its functions are its own."""
+    need(BOARDS["cortex_m4"])
+    options = ("--chunk", 1, "--target", "armv7e-m", "--precision", "w8", "--no-libc")
+    model = tmp_path / "model"
+    shutil.copytree(builds.sources(builds.checkpoint(TINY), "vocos", *options), model)
+    run_ok(["make", "-s", "-C", model, "-f", "vocos.mk"])
+    assert (model / "libvocos.a").exists() and not (model / "vocos").exists()
+    assert not re.findall(r"^ +U (\S+)$", run_ok(["arm-none-eabi-nm", model / "vocos.o"]), re.MULTILINE)

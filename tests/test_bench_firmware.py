@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from bench import firmware
+from compiler import microcontrollers
 from tests import builds
+from tests.objects import ROOT
 
 
 def test_a_row_tells_what_a_frame_takes(tmp_path: Path) -> None:
@@ -29,3 +31,17 @@ def test_a_row_tells_what_a_frame_takes(tmp_path: Path) -> None:
     assert {"core", "model", "precision", "chunk", "instructions_per_frame", "flash_bytes", "ram_bytes"} <= {
         *results["rows"][0]
     }
+
+
+def test_the_readme_has_the_results() -> None:
+    results = json.loads((ROOT / "bench/results/firmware.json").read_text())
+    rows = [firmware.Row(**row) for row in results["rows"]]
+    readme = (ROOT / "README.md").read_text()
+    assert "\n".join(firmware.table(rows)).strip() in readme
+    # One estimate for each core, precision and chunk that both models were counted for, and it is what they take.
+    estimates = firmware.estimates(rows)
+    assert {key: list(value) for key, value in estimates.items()} == microcontrollers.counts()
+    for row in rows:
+        product, value = estimates[f"{row.core} {row.precision} {row.chunk}"]
+        told = product * row.macs_per_frame + value * row.values_per_frame
+        assert told == pytest.approx(row.instructions_per_frame, rel=0.01)

@@ -9,6 +9,10 @@ extern uint32_t stack_top[]; /* from the linker script */
 #define COPROCESSOR_ACCESS (*(volatile uint32_t *)0xe000ed88)
 
 void start(void);
+void tick(void);
+
+/* The timer's interrupt: a program that starts the timer has its own. */
+__attribute__((weak)) void tick(void) { fault(); }
 
 void start(void) {
   COPROCESSOR_ACCESS |= 0xfu << 20;
@@ -23,10 +27,8 @@ typedef union {
 } vector;
 
 /* The hardware reads the first two entries at reset. Faults escalate to HardFault; no interrupt is enabled. */
-enum { STACK, RESET, NMI, HARD_FAULT, VECTORS = 16 };
+enum { STACK, RESET, NMI, HARD_FAULT, SYSTICK = 15, VECTORS = 16 };
 __attribute__((section(".vectors"), used)) static const vector vectors[VECTORS] = {
-    [STACK] = {.stack = stack_top},
-    [RESET] = {.handler = start},
-    [NMI] = {.handler = fault},
-    [HARD_FAULT] = {.handler = fault},
+    [STACK] = {.stack = stack_top},    [RESET] = {.handler = start},  [NMI] = {.handler = fault},
+    [HARD_FAULT] = {.handler = fault}, [SYSTICK] = {.handler = tick},
 };
