@@ -17,7 +17,7 @@ from compiler import __main__ as compiler
 
 
 def command(*words: object) -> tuple[int, str, str]:
-    """Runs the compiler's command here: its exit code, and what it wrote to standard output and error."""
+    """Runs the compiler's command here: its exit code, its standard output, and its standard error but for warnings."""
     out, errors = io.StringIO(), io.StringIO()
     handlers = {
         number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
@@ -31,7 +31,8 @@ def command(*words: object) -> tuple[int, str, str]:
         sys.argv = before
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    return code, out.getvalue(), errors.getvalue()
+    lines = [line for line in errors.getvalue().splitlines(keepends=True) if not line.startswith("vocosc: warning: ")]
+    return code, out.getvalue(), "".join(lines)
 
 
 def compile_here(*words: object) -> str:
