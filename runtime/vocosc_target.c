@@ -22,15 +22,15 @@ static int x86_has(uint32_t ecx_1, uint32_t ebx_7, uint32_t ecx_7, uint32_t stat
 //% endif
 static int runs(vocosc_target target) {
   switch (target) {
-//% for isa in isas
+//% for isa in isas if isa.cpu
     case VOCOSC_${isa.name | upper}:
-//% if isa.cpu
       /* ${isa.cpu | join(", ")} */
       return x86_has(${isa.cpuid("1_ecx")}, ${isa.cpuid("7_ebx")}, ${isa.cpuid("7_ecx")}, ${isa.saved_state});
-//% else
-      return 1; /* where it is built, it is there */
-//% endif
 //% endfor
+//% for isa in isas if not isa.cpu
+    case VOCOSC_${isa.name | upper}:
+//% endfor
+      return 1; /* where they are built, they are there */
     default:
       return 0;
   }
