@@ -268,7 +268,7 @@ RISCV = Isa(
     tiles=tuple(Tile(rows, (4,)) for rows in range(1, 6)),
     block_panels=4,
     code_bytes=8_000,
-    stack_bytes=(1024, 1024, 1024),
+    stack_bytes=(1024, 1024, 2048),
     flags=("-fno-tree-vectorize",),
     orders=(Order("w8", outputs=8), Order("w8a8", outputs=8)),
     wide_rows=True,
