@@ -362,7 +362,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the emulated fused multiply-add does not round to odd",
-        "templates/network/vocosc_vector_portable.h",
+        "templates/network/vocosc_fma.h",
         "odd.bits = (odd.bits - away) | inexact;",
         "odd.bits = odd.bits + 0 * away;",
         (MATH,),
