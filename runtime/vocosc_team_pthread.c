@@ -135,6 +135,7 @@ int vocosc_team_pthread_decode_batch(vocosc_team_pthread *team, const vocosc_job
 
 int vocosc_team_pthread_decode(vocosc_team_pthread *team, vocosc_stream *stream, vocosc_scratch *scratch,
                                const float *mel, int frames, float *audio) {
-  const vocosc_job job = {stream, mel, audio};
+  vocosc_job job = {stream, mel, NULL};
+  job.audio = audio;
   return vocosc_team_pthread_decode_batch(team, &job, 1, scratch, frames);
 }
