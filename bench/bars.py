@@ -67,6 +67,8 @@ BARS: Sequence[Bar] = (
     *_quiet_bars("vocosc w8"),
     *(Bar("vocosc w8a8", row, "vocosc w8", 1.3) for row in (Row(5, 1), Row(None, 1), Row(5, 1, streams=16))),
     *_quiet_bars("vocosc w8a8"),
+    Bar("vocosc w4", Row(1, 1), "vocosc w8", 1.5),
+    *_quiet_bars("vocosc w4"),
 )
 
 

@@ -42,7 +42,9 @@ BRANCH_CFLAGS = $(if $(filter x86_64-%,$(MACHINE)),-fcf-protection)$(if $(filter
 
 # What the bits and the promises rest on: these come last, and no variable changes them. No contraction: which products are
 # fused with which sums is written out, so that all targets give the same bits.
-override MANDATORY_CFLAGS := -std=c11 -fno-trapping-math -fno-fast-math -fno-unsafe-math-optimizations \
+# Clang has no name for -fno-unsafe-math-optimizations but the parts that follow: it would bring strict exceptions back.
+override CLANG := $(findstring clang,$(shell $(CC) --version 2>&1))
+override MANDATORY_CFLAGS := -std=c11 -fno-trapping-math -fno-fast-math $(if $(CLANG),-fno-approx-func,-fno-unsafe-math-optimizations) \
   -fno-associative-math -fno-reciprocal-math -fno-finite-math-only -fsigned-zeros -fno-math-errno \
   -fno-strict-aliasing -fno-jump-tables -fno-stack-protector -U_FORTIFY_SOURCE -fno-lto -ffp-contract=off${" $(if $(BARE),-ffreestanding -fbuiltin)" if options.no_libc}
 

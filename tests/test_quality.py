@@ -24,7 +24,7 @@ def results(w8: float, pesq: float) -> dict[str, dict[str, dict[str, float]]]:
     return {
         name: {
             **{MODEL: row(2.0), "f32": row(2.0, 100), "f16": row(2.0, 60)},
-            **{"w8": row(pesq, w8 + off), "w8a8": row(2.0, 32)},
+            **{"w8": row(pesq, w8 + off), "w8a8": row(2.0, 32), "w4": row(2.0, 30)},
         }
         for name, off in (("a", 1.0), ("b", -1.0))
     }
@@ -72,8 +72,8 @@ def test_distances_see_time_and_frequency() -> None:
 
 def test_bars() -> None:
     assert all(verdict["passed"] for verdict in verdicts(means(results(35.0, 2.015))))
-    assert [v["passed"] for v in verdicts(means(results(34.9, 2.0)))] == [True, True, False, True, True]
-    assert [v["passed"] for v in verdicts(means(results(36.0, 1.97)))] == [True, True, True, True, False]
+    assert [v["passed"] for v in verdicts(means(results(34.9, 2.0)))] == [True, True, False, True, True, True]
+    assert [v["passed"] for v in verdicts(means(results(36.0, 1.97)))] == [True, True, True, True, True, False]
 
 
 def test_the_table_has_means_bars_and_sentences() -> None:

@@ -32,7 +32,7 @@ typedef struct {
 } benchmark;
 
 /* An utterance of a fixed sequence of values between -11 and 2, like log-mel. The caller frees it. */
-static float *make_mel(int frames) {
+static float *noise_mel(int frames) {
   const size_t count = (size_t)frames * VOCOSC_MELS;
   float *mel = malloc(count * sizeof *mel);
   uint32_t state = 1;
@@ -196,7 +196,7 @@ static bool measure_frames(const command_options *options) {
     ok = mel_open(&in, options->mel);
   } else {
     in.frames = options->frames == 0 ? DEFAULT_FRAMES : options->frames;
-    in.matrix = make_mel((int)in.frames);
+    in.matrix = noise_mel((int)in.frames);
     ok = in.matrix != NULL || fail_errno("bench", "cannot make an utterance");
   }
   if (ok) {
