@@ -363,7 +363,8 @@ class Vocoder:
             assert np.isnan(frames[count:]).all(), "more was written than the count says"
             parts.append(frames[:count])
             start += len(piece)
-        frames = np.full((self.max_frames + 8, self.mels), np.nan, np.float32)  # mels that mirror their end give several
+        # Mels that mirror their end give several
+        frames = np.full((self.max_frames + 8, self.mels), np.nan, np.float32)
         count = self.call("mel_flush", stream, self._scratch, frames)
         assert 0 <= count <= len(frames)
         assert np.isnan(frames[count:]).all(), "more was written than the count says"
