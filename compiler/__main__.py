@@ -338,8 +338,8 @@ def _options(arguments: argparse.Namespace) -> Options:
     if options.check and options.link == "libs":
         raise CompileError("--check: is not there with --link libs")
     if arguments.calibrate and not FORMATS[options.precision].is_integer:
-        integers = " and ".join(name for name, found in FORMATS.items() if found.is_integer)
-        raise CompileError(f"--calibrate: only --precision {integers} round by it, not {options.precision}")
+        integers = ", ".join(name for name, found in FORMATS.items() if found.is_integer)
+        raise CompileError(f"--calibrate: only --precision {integers} are rounded by it, not {options.precision}")
     if arguments.json and not arguments.report:
         raise CompileError("--json: goes with --report; NAME.json is written in any case")
     if arguments.wheel:

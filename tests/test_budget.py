@@ -40,7 +40,8 @@ def test_the_report_needs_no_build_and_writes_nothing(checkpoint: Path, built: d
         assert work["weight_bytes_per_second"] == pytest.approx(figures["weight_bytes"] * rate / int(chunk), abs=1)
 
     table = run_compiler(checkpoint, "--report", *PORTABLE, env=environment)
-    assert table.returncode == 0 and not table.stderr
+    assert table.returncode == 0
+    assert all(line.startswith("vocosc: warning: plain C:") for line in table.stderr.splitlines())
     for word in ("flash", "weights", "state", "scratch", "stack", "MACs/s", "weights read"):
         assert word in table.stdout
     for figure in ("flash_bytes_estimate", "state_bytes", "stack_bytes_bound"):

@@ -121,7 +121,7 @@ def test_a_bad_log_mel_gets_one_line(
 def test_only_int8_is_calibrated(small_checkpoint: Path, tmp_path: Path) -> None:
     done = run_compiler(small_checkpoint, "-o", tmp_path / "out", "--precision", "f16", "--calibrate", "mel.npy")
     assert done.returncode == 1
-    assert done.stderr == "vocosc: error: --calibrate: only --precision w8 and w8a8 and w4 round by it, not f16\n"
+    assert done.stderr == "vocosc: error: --calibrate: only --precision w16, w8, w8a8, w4 are rounded by it, not f16\n"
 
 
 def test_the_report_states_the_accuracy(calibrated: Vocoder, small: Vocoder) -> None:
