@@ -21,7 +21,7 @@ try:
     from .calibrate import read_mels
     from .checkpoint import Checkpoint, read_checkpoint
     from .compile import compile_network
-    from .config import Config
+    from .config import Config, Overrides
     from .cuda import parse_tuning
     from .emit import Options
     from .errors import CompileError, printable
@@ -242,7 +242,7 @@ def _compile(arguments: argparse.Namespace) -> str:
     budget = parse_budget(arguments.budget) if arguments.budget is not None else {}
     chunks = _chunks(arguments.chunk)
     options = _options(arguments)
-    overrides = {name: getattr(arguments, name) for name in OVERRIDES if getattr(arguments, name) is not None}
+    overrides = _overrides(arguments)
     checkpoint = _checkpoint(arguments.checkpoint, arguments.sha256)
     network = fold(read_network(checkpoint, overrides))
     if options.edges:
@@ -264,6 +264,11 @@ def _compile(arguments: argparse.Namespace) -> str:
     if arguments.report:
         return text
     return f"{text}\n\ncheckpoint sha256 {checkpoint.sha256}\nwritten to {printable(str(arguments.output))}"
+
+
+def _overrides(arguments: argparse.Namespace) -> Overrides:
+    """What the user says of the model, in place of the checkpoint."""
+    return {name: getattr(arguments, name) for name in OVERRIDES if getattr(arguments, name) is not None}
 
 
 def _checkpoint(path: Path, sha256: str | None) -> Checkpoint:
@@ -318,6 +323,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         batch=1 if arguments.batch is None else arguments.batch,
         tuning=arguments.gpu_tune or "",
         streams=arguments.streams,
+        overrides=" ".join(f"--{name.replace('_', '-')} {value}" for name, value in _overrides(arguments).items()),
     )
     for option in ("gpu", "batch", "gpu_tune"):
         if getattr(arguments, option) is not None and not is_cuda:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from compiler.checkpoint import CODEBOOKS
 from tests import make_vocos
 from tests.objects import BAD_ARGUMENT, BAD_INPUT, BAD_STREAM, Floats, Separate, Vocoder, compile_model, run_compiler
+from tests.wheels import install, load
 
 FEATURES, ROWS, BOOKS = 13, 32, 6
 SIZES = {
@@ -142,6 +143,33 @@ def test_a_model_of_codes_has_no_mel(vocoder: Vocoder, tmp_path: Path) -> None:
     assert (frames == 7).all()
     tables = (vocoder.directory / "network" / "enc_tables.c").read_text()
     assert "mel_weights" not in tables and "analysis_window" not in tables
+
+
+def test_the_wheel_takes_codes(folder: Path, books: Floats, tmp_path: Path) -> None:
+    """Whole and as a stream, the bits of the features that the codes stand for."""
+    options = ("--bandwidth-id", 3, "--chunk", 3, "--target", "portable", "--padding", "center", "--wheel")
+    output = compile_model(folder, tmp_path / "out", "encpy", *options)
+    for file in ("encpy.h", "encpy.sbom.json"):
+        words = re.sub(r"[\s*]+", " ", (output / file).read_text())  # clang-format breaks long lines
+        assert "--padding center --bandwidth-id 3" in words, "what was asked for"
+    module = load(install(next(output.glob("*.whl")), tmp_path / "site"), "encpy")
+    codes = some_codes(17)
+    wanted = module.decode(features(books, codes), flush=True)
+    assert np.array_equal(module.decode_codes(codes.astype(np.int64), flush=True), wanted)
+    stream = module.Stream()
+    parts = [stream.decode_codes(codes[:4]), stream.decode_codes(codes[4:]), stream.flush()]
+    assert np.array_equal(np.concatenate(parts), wanted)
+    assert np.array_equal(module.decode_codes(codes, "int16"), module.decode(features(books, codes), "int16"))
+    for wrong, words in (
+        (codes.T, "transposed"),
+        (codes + ROWS, f"go from 0 to {ROWS - 1}"),
+        (codes.astype(np.int32) - ROWS, "go from"),
+        (codes[:, :0], "1 to 4 codebooks"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            module.decode_codes(wrong)
+    with pytest.raises(TypeError, match="whole numbers"):
+        module.decode_codes(codes.astype(np.float32))
 
 
 def test_bandwidths_choose_norms(folder: Path, tmp_path: Path) -> None:

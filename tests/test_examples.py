@@ -14,7 +14,7 @@ import pytest
 
 from tests import builds
 from tests.objects import ROOT, Vocoder, config, golden, run_ok, some_audio
-from tests.test_wheel import MODEL, site_of
+from tests.wheels import MODEL, site_of
 
 EXAMPLES = ROOT / "examples"
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-pedantic", "-Werror"]

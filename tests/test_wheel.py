@@ -26,25 +26,7 @@ from compiler.wheel import check_module_name, platforms
 from tests import builds
 from tests.objects import ALL, ROOT, SENTENCE, TINY, Vocoder, every, golden, run_compiler, run_ok, some_audio, some_mel
 from tests.test_families import CASES
-
-MODEL = ("--chunk", "3,16", "--target", "portable", "--wheel")
-
-
-def install(wheel: Path, site: Path) -> Path:
-    """Into a folder of its own, by pip, which checks every file against RECORD; numpy is there already."""
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--disable-pip-version-check"]
-    run_ok([*pip, "--target", site, wheel])
-    return site
-
-
-def site_of(directory: Path) -> Path:
-    """A folder where a model's wheel is installed."""
-    return builds.once(("site", wheel_of(directory).name), lambda folder: install(wheel_of(directory), folder))
-
-
-def wheel_of(directory: Path) -> Path:
-    (wheel,) = directory.glob("*.whl")
-    return wheel
+from tests.wheels import MODEL, install, load, site_of, wheel_of
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +37,6 @@ def directory() -> Path:
 @pytest.fixture(scope="module")
 def site(directory: Path) -> Path:
     return site_of(directory)
-
-
-def load(site: Path, name: str) -> ModuleType:
-    sys.path.insert(0, str(site))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(site))
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,7 @@ __all__ = [
     "VocoderError",
     "Vocos",
     "decode",
+    "decode_codes",
     "info",
     "mel",
     "selftest",
@@ -63,6 +64,8 @@ _LN_10 = float(np.log(10.0))
 _ENOUGH_FRAMES = 40  # to tell a scale by
 _LINE = 64  # bytes of a cache line
 _BAD_INPUT = -2
+_CODEBOOKS: int = _SIZES.get("CODEBOOKS", 0)
+_CODES: int = _SIZES.get("CODES", 0)  # of a codebook
 _SNAPSHOT = struct.Struct("<8s4s16sI")  # magic, kind, which weights and layout, checksum of the values that follow
 _MAGIC = b"vocosc\x00\x01"
 
@@ -96,6 +99,11 @@ _status_text.restype = ctypes.c_char_p
 _target_name = _LIBRARY[f"{_NAME}_target_name"]
 _target_name.restype = ctypes.c_char_p
 _DECODE = {"f": _function("decode", _P, _P, _P, _I, _P), "h": _function("decode_int16", _P, _P, _P, _I, _P)}
+_DECODE_CODES = {
+    kind: _function(f"decode_codes{suffix}", _P, _P, _P, _I, _I, _P)
+    for kind, suffix in (("f", ""), ("h", "_int16"))
+    if _CODEBOOKS
+}
 _LOOKS_AHEAD = bool(_SIZES.get("LATENCY_LOOKAHEAD_FRAMES", 0))  # then flush computes, and takes a scratch
 _COUNTS_FRAMES = bool(_SIZES.get("COUNTS_FRAMES", 0))  # then streams that are not in step give unequal samples
 _flush_arguments = (_P, _P, _P) if _LOOKS_AHEAD else (_P, _P)
@@ -178,6 +186,23 @@ def _shape_hint(shape: tuple[int, ...]) -> str:
     if len(shape) == 2:
         return f": this model has {MELS} mels"
     return ""
+
+
+def _codes(given: Any) -> np.ndarray:
+    """Codebook indices, contiguous, as the library takes them."""
+    if not _CODEBOOKS:
+        raise VocoderError("this model has no codebooks: pass its features to decode")
+    codes = _array(given, "codes")
+    if codes.dtype.kind not in "iu":
+        raise TypeError(f"codes: are {codes.dtype}, must be whole numbers")
+    if codes.ndim != 2 or not 1 <= codes.shape[1] <= _CODEBOOKS:
+        hint = ": they are transposed, pass codes.T" if codes.ndim == 2 and codes.shape[0] <= _CODEBOOKS else ""
+        raise ValueError(
+            f"codes: have the shape {codes.shape}, must be (frames, codebooks), of 1 to {_CODEBOOKS} codebooks{hint}"
+        )
+    if codes.size and not 0 <= codes.min() <= codes.max() < _CODES:
+        raise ValueError(f"codes: go from {codes.min()} to {codes.max()}; this model's go from 0 to {_CODES - 1}")
+    return np.ascontiguousarray(codes, np.uint16)
 
 
 def _audio(given: Any) -> np.ndarray:
@@ -364,13 +389,21 @@ class Stream(_State):
         with self._lock:
             return self._decode(frames, kind)
 
+    def decode_codes(self, codes: Any, dtype: Any = np.float32) -> np.ndarray:
+        """As `decode`, of codebook indices, whole numbers [frames, codebooks], of a model that has codebooks."""
+        rows, kind = _codes(codes), _kind(dtype)
+        with self._lock:
+            return self._decode(rows, kind)
+
     def _decode(self, frames: np.ndarray, kind: np.dtype) -> np.ndarray:
+        """Of log-mel frames, or, if they are uint16, of codes."""
         audio = np.empty(len(frames) * HOP, kind)
-        function, scratch, count = _DECODE[kind.char], _scratches.address, 0
+        functions, width = (_DECODE, ()) if frames.dtype == np.float32 else (_DECODE_CODES, frames.shape[1:])
+        function, scratch, count = functions[kind.char], _scratches.address, 0
         for start in range(0, len(frames), MAX_FRAMES):
             part = frames[start : start + MAX_FRAMES]
             room = audio[count:]
-            count += _checked(function(self._address, scratch, _address(part), len(part), _address(room)))
+            count += _checked(function(self._address, scratch, _address(part), *width, len(part), _address(room)))
         return audio if count == audio.size else audio[:count]
 
     def flush(self, dtype: Any = np.float32) -> np.ndarray:
@@ -532,6 +565,15 @@ def decode(mel: Any, dtype: Any = np.float32, *, flush: bool = False, check: boo
     fault = _fault(frames) if check else None
     if fault:
         raise ValueError(f"mel: {fault} (check=False decodes it all the same)")
+    return _whole(frames, kind, flush)
+
+
+def decode_codes(codes: Any, dtype: Any = np.float32, *, flush: bool = False) -> np.ndarray:
+    """An utterance's audio from codebook indices, whole numbers [frames, codebooks]; otherwise as `decode`."""
+    return _whole(_codes(codes), _kind(dtype), flush)
+
+
+def _whole(frames: np.ndarray, kind: np.dtype, flush: bool) -> np.ndarray:
     stream = Stream()
     audio = np.concatenate([stream._decode(frames, kind), stream.flush(kind)])
     return audio if flush else audio[: len(frames) * HOP]
