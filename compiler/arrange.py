@@ -39,7 +39,7 @@ def arrange(plan: Plan, tables: Sequence[Table], isas: Sequence[Isa]) -> tuple[T
         order = None
         if kernel is not None:
             order = isa.vector_order if kernel.name in vectors else isa.order(kernel.format.name)
-        found.append(_arranged(table, kernel.format, order) if kernel and order else table)
+        found.append(_arranged(table, kernel, order) if kernel and order else table)
     return tuple(found)
 
 
@@ -78,18 +78,20 @@ def conv_channels(plan: Plan, isa: Isa) -> int:
 
 
 def gelu_by_vectors(plan: Plan, tables: Sequence[Table], isas: Sequence[Isa]) -> frozenset[str]:
-    """The kernels of w8 whose sums such vectors can finish, GELU included.
+    """The kernels of w8 and w4 whose sums such vectors can finish, GELU included.
 
     Integers are made of the result, and what is denormal is 0 there. A bias must not be denormal, nor an output's scale
-    times a row's, which is 1e-30 / 32639 at least.
+    times a row's, which is 1e-30 / 32639 at least; or else that must not count: times a sum of 32 bits it is below 2^-95,
+    which a bias of 2^-69 or more loses in rounding.
     """
     isa, found, kernels = isas[-1], set(), _kernels(plan)
-    good = {kernel.name for kernel in plan.kernels if kernel.format.name == "w8"}
+    good = {kernel.name for kernel in plan.kernels if kernel.format.name in ("w8", "w4")}
     for table in tables:
         kernel = kernels.get(table.name)
         if kernel is not None and kernel.name in good:
             (bias, scale, *_), _weights = split(table, kernel.format.header_rows, np.int8)
-            if ((bias != 0) & (np.abs(bias) < 2.0**-126)).any() or ((scale != 0) & (scale < 4e-4)).any():
+            is_small = (scale != 0) & (scale < 4e-4) & (np.abs(bias) < 2.0**-69)
+            if ((bias != 0) & (np.abs(bias) < 2.0**-126)).any() or is_small.any():
                 good.remove(kernel.name)
     for step, after in itertools.pairwise(plan.steps):
         if step.is_product and step.operation.epilogue == "gelu" and isa.vector_order and step.format:
@@ -115,13 +117,14 @@ def _kernels(plan: Plan) -> dict[str, Kernel]:
     return {step.name: by_name[step.operation.kernel] for step in plan.steps if step.is_product}
 
 
-def _arranged(table: Table, used: Format, order: Order) -> Table:
-    panels = len(table.data)
+def _arranged(table: Table, kernel: Kernel, order: Order) -> Table:
+    used, panels = kernel.format, len(table.data)
     data = table.data.reshape(panels, -1)
-    header, body = data[:, : used.header], data[:, used.header :]
-    by_input = body.reshape(panels, -1, PANEL, used.neighbours).transpose(0, 2, 1, 3).reshape(panels, PANEL, -1)
+    first = used.header + used.scales(kernel.inputs)
+    header, body = data[:, :first], data[:, first:]
     step, shuffle = len(order.shuffle), list(order.shuffle)
-    groups = by_input.reshape(panels, PANEL // order.outputs, order.outputs, -1, step)[..., shuffle]
+    by_input = used.by_input(body).reshape(panels, PANEL // order.outputs, order.outputs, -1, step)
+    groups = used.together(by_input[..., shuffle])
     body = groups.transpose(0, 1, 3, 2, 4).reshape(panels, -1)
     layout = f"{used.name}, [panels: {panels}][header][{PANEL // order.outputs}][inputs / {step}: {groups.shape[3]}]"
     layout += f"[outputs: {order.outputs}][inputs {', '.join(map(str, shuffle))}]"

@@ -233,7 +233,11 @@ NEON_DOT_PRODUCT = dataclasses.replace(
 # Cortex-M with the DSP extension and an FPU. An FPU of 32 registers holds 5 rows of 4 outputs beside their weights. Of
 # 14 integer registers, 5 rows take as many sums, 4 inputs of two rows, one word of weights and one to unpack it.
 _FPU_ORDERS = (Order("f32", outputs=4), Order("f16", outputs=4))
-_DSP_ORDERS = tuple(Order(name, outputs=2, shuffle=(0, 2, 1, 3)) for name in ("w8", "w8a8"))
+_DSP_ORDERS = (
+    *(Order(name, outputs=2, shuffle=(0, 2, 1, 3)) for name in ("w8", "w8a8")),
+    Order("w16", outputs=2, shuffle=(0, 1, 2, 3)),
+    Order("w4", outputs=2, shuffle=(0, 2, 1, 3, 4, 6, 5, 7)),
+)
 DSP = Isa(
     name="dsp",
     number=6,
@@ -254,7 +258,11 @@ MVE = dataclasses.replace(
     name="mve",
     number=7,
     text="Armv8.1-M with MVE: Cortex-M55, M85",
-    orders=(*_FPU_ORDERS, Order("w8", outputs=1), Order("w8a8", outputs=1)),
+    orders=(
+        *_FPU_ORDERS,
+        *(Order(name, outputs=1) for name in ("w8", "w8a8", "w16")),
+        Order("w4", outputs=1, shuffle=tuple(range(16))),
+    ),
     wide_rows=False,
     vector_order=Order("f16", outputs=4, shuffle=(0, 1)),
     headers=("vector_portable", "vector_fpu", "products_fpu", "products_mve", "rows_mve"),

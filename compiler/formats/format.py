@@ -93,6 +93,15 @@ class Format(ABC):
         """The same with rows of int16 in place of bytes, for instruction sets that multiply no bytes."""
         return replace(self, row_type="int16_t", row_bytes=2) if self.row_bytes == 1 else self
 
+    def by_input(self, body: NDArray[Any]) -> NDArray[Any]:
+        """Panels' weights [panels, elements] as [panels, 16, inputs], one an element."""
+        panels = len(body)
+        return body.reshape(panels, -1, PANEL, self.neighbours).transpose(0, 2, 1, 3).reshape(panels, PANEL, -1)
+
+    def together(self, weights: NDArray[Any]) -> NDArray[Any]:
+        """The elements of weights [..., inputs] of an output that lie side by side."""
+        return weights
+
     @abstractmethod
     def pack(self, product: Operation, fed: Moments | None = None) -> Table:
         """The table of a folded product. `fed` tells what it is fed with: integers are then rounded for that."""

@@ -69,6 +69,17 @@ class W4(Format):
         found = (weights * scales).reshape(len(rest), -1, PANEL).transpose(1, 0, 2)
         return bias, scale, np.asarray(found.reshape(groups * GROUP, -1), np.int64)
 
+    def by_input(self, body: NDArray[Any]) -> NDArray[Any]:
+        """Unsigned, 0 to 15."""
+        steps = body.reshape(len(body), -1, PANEL, STEP // 2)[..., ORDER]
+        halves = np.concatenate([steps & 15, steps >> 4 & 15], axis=-1)
+        return halves.transpose(0, 2, 1, 3).reshape(len(body), PANEL, -1)
+
+    def together(self, weights: NDArray[Any]) -> NDArray[Any]:
+        """The first half of them in the lower halves of bytes."""
+        half = weights.shape[-1] // 2
+        return np.asarray(weights[..., :half] | weights[..., half:] << 4, np.int8)
+
     def _groups(self, size: int) -> int:
         """The groups of a panel whose scales and weights take so many bytes."""
         return next(n for n in range(size) if self.panel(n * GROUP) - self.header == size)

@@ -37,15 +37,20 @@ static inline vec w16_finish(w16_sum sum, w16_outputs outputs, w16_row_scale row
   return vec_fma(vec_from_int(w16_total(sum)), vec_mul(vec_set(row.scale), outputs.scale), outputs.bias);
 }
 
+#ifdef W16_SIDE_BY_SIDE
+enum { W16_TOGETHER = W16_SIDE_BY_SIDE };
+#else
+enum { W16_TOGETHER = VEC_LANES };
+#endif
+
 /* See w8_quantise_normalised. */
 static w16_row_scale w16_quantise_normalised(const float *x, int width, vec factor, vec largest, int limit, int16_t *y, int spread) {
-  return quantise_int16(x, width, factor, largest, limit, y, VEC_LANES, spread, w16_store);
+  return quantise_int16(x, width, factor, largest, limit, y, W16_TOGETHER, spread, w16_store);
 }
 
 /* A row of `width` values, likewise. */
 static inline w16_row_scale w16_quantise_row(const float *x, int width, int limit, int16_t *y, int spread) {
-  vec largest = vec_set(0.0f);
-  for (int c = 0; c < width; c += VEC_LANES) largest = vec_max(vec_abs(vec_load(x + c)), largest);
+  const vec largest = largest_of(x, width);
   return w16_quantise_normalised(x, width, vec_set(1.0f), largest, limit, y, spread);
 }
 

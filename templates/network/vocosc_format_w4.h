@@ -53,16 +53,24 @@ static inline vec w4_finish(w4_sum sum, w4_outputs outputs, w4_row_scale row) {
   return vec_fma(total, vec_mul(vec_set(row.scale), outputs.scale), outputs.bias);
 }
 
+#ifdef W4_SIDE_BY_SIDE
+enum { W4_TOGETHER = W4_SIDE_BY_SIDE };
+#else
+enum { W4_TOGETHER = VEC_LANES };
+#endif
+
 /* See w8_quantise_normalised. The row is filled up to whole groups with zeros. */
 static w4_row_scale w4_quantise_normalised(const float *x, int width, vec factor, vec largest, int limit, int16_t *y, int spread) {
-  for (int c = width; c % W4_GROUP != 0; c += VEC_LANES) w4_store(y + c, vec_set(0.0f));
-  return quantise_int16(x, width, factor, largest, limit, y, VEC_LANES, spread, w4_store);
+  for (int c = width; c % W4_GROUP != 0; c += VEC_LANES) {
+    const int inside = c % W4_TOGETHER;
+    w4_store(y + (c - inside) * spread + inside, vec_set(0.0f));
+  }
+  return quantise_int16(x, width, factor, largest, limit, y, W4_TOGETHER, spread, w4_store);
 }
 
 /* A row of `width` values, likewise. */
 static inline w4_row_scale w4_quantise_row(const float *x, int width, int limit, int16_t *y, int spread) {
-  vec largest = vec_set(0.0f);
-  for (int c = 0; c < width; c += VEC_LANES) largest = vec_max(vec_abs(vec_load(x + c)), largest);
+  const vec largest = largest_of(x, width);
   return w4_quantise_normalised(x, width, vec_set(1.0f), largest, limit, y, spread);
 }
 

@@ -67,18 +67,24 @@ static inline w8_row_scale quantise_int16(const float *x, int width, vec factor,
   return (w8_row_scale){vec_first_lane(range) / (float)limit};
 }
 
+/* Each lane's largest |x|, of `width` values. */
+static inline vec largest_of(const float *x, int width) {
+#ifdef W8_ROWS_BY_VECTORS
+  return w8_largest(x, width);
+#else
+  vec largest = vec_set(0.0f);
+  for (int c = 0; c < width; c += VEC_LANES) largest = vec_max(vec_abs(vec_load(x + c)), largest);
+  return largest;
+#endif
+}
+
 static w8_row_scale w8_quantise_normalised(const float *x, int width, vec factor, vec largest, int limit, int16_t *y, int spread) {
   return quantise_int16(x, width, factor, largest, limit, y, W8_TOGETHER, spread, w8_store);
 }
 
 /* A row of `width` values, likewise. */
 static inline w8_row_scale w8_quantise_row(const float *x, int width, int limit, int16_t *y, int spread) {
-#ifdef W8_ROWS_BY_VECTORS
-  const vec largest = w8_largest(x, width);
-#else
-  vec largest = vec_set(0.0f);
-  for (int c = 0; c < width; c += VEC_LANES) largest = vec_max(vec_abs(vec_load(x + c)), largest);
-#endif
+  const vec largest = largest_of(x, width);
   return w8_quantise_normalised(x, width, vec_set(1.0f), largest, limit, y, spread);
 }
 

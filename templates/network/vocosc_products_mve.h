@@ -1,6 +1,6 @@
 /*
- * Products of int8 weights by the integers of MVE (Armv8.1-M): up to 5 rows of int16 (w8) or int8 (w8a8) times a panel,
- * as exact 32-bit sums.
+ * Products of integer weights by the integers of MVE (Armv8.1-M): up to 5 rows of int16 (w8, w16, w4) or int8 (w8a8) times a
+ * panel, as exact 32-bit sums.
  *
  * A step takes as many inputs as a vector holds, 8 or 16, of two outputs and up to three rows: sums stand in even
  * registers, of which there are seven. The rows lie side by side, one vector of each and then the next ones, so that one
@@ -37,14 +37,14 @@ ${load_rows(load, rows, all, row) | chomp}
 //%- endfor
 
 //% endmacro
-//% for name, type, lanes, load_weights, load, multiply in (("w8", "int16_t", 8, "vldrb.s16", "vldrh.u16", "vmladava.s16"), ("w8a8", "uint8_t", 16, "vldrb.u8", "vldrb.u8", "vmladava.s8")) if name in formats | map(attribute="name")
+//% for name, type, lanes, load, multiply, weight, load_weights, bytes in (("w8", "int16_t", 8, "vldrh.u16", "vmladava.s16", "int8_t", "vldrb.s16", 8), ("w16", "int16_t", 8, "vldrh.u16", "vmladava.s16", "int16_t", "vldrh.u16", 16), ("w8a8", "uint8_t", 16, "vldrb.u8", "vmladava.s8", "int8_t", "vldrb.u8", 16)) if name in formats | map(attribute="name")
 //% for all in range(1, [5, plan.max_rows] | min + 1)
 //% for first, rows in ([(0, all)] if all <= 3 else [(0, all - 2), (all - 2, 2)])
 
 /* Rows ${first} to ${first + rows - 1} of ${all} times two outputs: y [rows][16]. */
-static inline void ${name}_${all}_${first}(const ${type} *x, const int8_t *w, int count, uint32_t *y) {
-  const int8_t *w0 = w;
-  const int8_t *w1 = w + count;
+static inline void ${name}_${all}_${first}(const ${type} *x, const ${weight} *w, int count, uint32_t *y) {
+  const ${weight} *w0 = w;
+  const ${weight} *w1 = w + count;
   x += ${(first + rows - 1) * lanes}; /* the last of these rows */
 //% for row in range(rows)
   uint32_t sum${row}_0 = 0;
@@ -56,7 +56,7 @@ static inline void ${name}_${all}_${first}(const ${type} *x, const int8_t *w, in
         "dls lr, %[turns]\n"
         "1:\n"
 //% for turn in range(steps)
-${step(rows, all, load_weights, ", #%d" | format(lanes), load, multiply) | chomp}
+${step(rows, all, load_weights, ", #%d" | format(bytes), load, multiply) | chomp}
 //% endfor
         "le lr, 1b\n"
         : ${operands(rows) | chomp}
@@ -83,7 +83,7 @@ ${step(rows, all, load_weights[:5] ~ "t" ~ load_weights[5:], "", load, multiply)
 //% endfor
 
 /* Up to 5 rows, side by side, times a panel: y [rows][16] = x times weights. A copy for each length saves a tenth. */
-static __attribute__((noinline)) void ${name}_products(const ${type} *x, int rows, const int8_t *w, int count, uint32_t *y) {
+static __attribute__((noinline)) void ${name}_products(const ${type} *x, int rows, const ${weight} *w, int count, uint32_t *y) {
   for (int output = 0; output < 16; output += 2) {
     switch (rows) {
 //% for all in range(1, [5, plan.max_rows] | min + 1)
@@ -97,6 +97,67 @@ static __attribute__((noinline)) void ${name}_products(const ${type} *x, int row
   }
 }
 //% endfor
+//% if "w4" in formats | map(attribute="name")
+<# 8 inputs' weights stand in q0. #>
+//% macro eight(rows)
+//% for row in range(rows)
+      "vldrh.u16 q2, [%[x]], #16\n"
+      "vmladava.s16 %[sum${row}], q0, q2\n"
+//% endfor
+//% endmacro
+//% for rows in range(1, [5, plan.max_rows] | min + 1)
+
+/*
+ * ${rows} rows times an output of w4: y [rows][16]. Of 16 inputs the first 8 are the lower halves of bytes. Each weight is
+ * multiplied by its group's scale, which takes 11 bits: the halves' 4096 * w by 8 * scale, doubled, has it in its upper
+ * half. A group's scales are 16 bytes after those of the one before it.
+ */
+static inline void w4_${rows}(const int16_t *x, const int8_t *scales, const int8_t *w, int count, uint32_t *y) {
+//% for row in range(rows)
+  uint32_t sum${row} = 0;
+//% endfor
+  int32_t scale, scale_by_8;
+  __asm__ volatile(
+      "dls lr, %[groups]\n"
+      "1:\n"
+      "ldrsb %[scale], [%[scales]], #16\n"
+      "lsl %[scale_by_8], %[scale], #3\n"
+//% for half in range(2)
+      "vldrb.s16 q1, [%[w]], #8\n"
+      "vshl.i16 q0, q1, #12\n"
+      "vqdmulh.s16 q0, q0, %[scale_by_8]\n"
+${eight(rows) | chomp}
+      "vshr.s16 q1, q1, #4\n"
+      "vmul.i16 q0, q1, %[scale]\n"
+${eight(rows) | chomp}
+//% endfor
+      "le lr, 1b\n"
+      : [w] "+&l"(w), [x] "+&r"(x), [scales] "+&r"(scales), [scale] "=&r"(scale), [scale_by_8] "=&r"(scale_by_8)
+//%- for row in range(rows)
+, [sum${row}] "+&Te"(sum${row})
+//%- endfor
+
+      : [groups] "r"(count / 32)
+      : "lr", "memory", "q0", "q1", "q2");
+//% for row in range(rows)
+  y[${16 * row}] = sum${row};
+//% endfor
+}
+//% endfor
+
+/* Up to 5 rows, side by side, times a panel: y [rows][16] = x times scales times weights. */
+static __attribute__((noinline)) void w4_products(const int16_t *x, int rows, const int8_t *scales, const int8_t *w, int count, uint32_t *y) {
+  for (int output = 0; output < 16; output++) {
+    switch (rows) {
+//% for rows in range(1, [5, plan.max_rows] | min + 1)
+      ${"case %d" | format(rows) if not loop.last else "default"}:
+        w4_${rows}(x, scales + output, w + output * count / 2, count, y + output);
+        break;
+//% endfor
+    }
+  }
+}
+//% endif
 //% if by_vectors
 //% macro add(row, k)
       "vfma.f32 q${row}, ${("q5", "q7")[k]}, ${("%[a", "%[b")[row % 2]}${k}]\n"

@@ -112,7 +112,7 @@ ${both("vfma.f32 C, B, A") | chomp}
 );
   }
 }
-//% if "w8" in formats | map(attribute="name")
+//% if formats | selectattr("is_integer") | rejectattr("name", "eq", "w8a8") | list
 
 #define W8_ROWS_BY_VECTORS
 

@@ -189,7 +189,7 @@ static void ${product.name}_rows(${parameters(product)}const ${format.weight_typ
     const float *header = ${header};
     ${"vec_bits" if format.is_integer else "vec"} sums[TILE_ROWS * PANEL];
 //% if format.is_integer
-    ${f}_products(x, rows, w + ${NAME}_HEADER, ${NAME}_INPUTS, ${"row_sums, " if isa.row_sums}sums);
+    ${f}_products(x, rows, ${scales ~ ", " if scales}${weights}, ${NAME}_INPUTS, ${"row_sums, " if isa.row_sums}sums);
 //% else
     ${f}${"_vector" if product.name in by_vectors}_products(x, ${NAME}_INPUT_STRIDE, rows, header, w + ${NAME}_HEADER, ${NAME}_INPUTS, sums);
 //% endif

@@ -20,6 +20,8 @@ typedef int16_t w8a8_element;
 #include "vocosc_products_dsp.h"
 
 #define W8_SIDE_BY_SIDE 4 /* inputs of a row before those of the next row */
+#define W16_SIDE_BY_SIDE W8_SIDE_BY_SIDE
+#define W4_SIDE_BY_SIDE W8_SIDE_BY_SIDE
 //% endif
 //% if "w8a8" in formats | map(attribute="name")
 

@@ -25,9 +25,9 @@ static inline void w8a8_store(uint8_t *p, vec a) {
   *p = (uint8_t)(vec_to_bits(a + 0x1.8p23f) - W8A8_INPUT_OFFSET);
 }
 //% endif
-//% if "w8" in formats | map(attribute="name")
-#define W8_SIDE_BY_SIDE 8
-//% endif
+#define W8_SIDE_BY_SIDE 8 /* inputs of a row of int16 before those of the next row */
+#define W16_SIDE_BY_SIDE W8_SIDE_BY_SIDE
+#define W4_SIDE_BY_SIDE W8_SIDE_BY_SIDE
 #include "vocosc_products_fpu.h"
 //% if by_vectors or formats | selectattr("is_integer") | list
 #include "vocosc_products_mve.h"
