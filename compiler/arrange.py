@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from .arithmetic import PANEL
-from .formats import Format, Table
+from .formats import Table
 from .formats.format import split
 from .isa import Isa, Order
 from .plan import Kernel, Plan

@@ -14,6 +14,8 @@ sets that hold rows as bytes with an offset.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 

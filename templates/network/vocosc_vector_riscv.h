@@ -46,7 +46,7 @@ static inline float vec_load_half(const uint16_t *p) {
 }
 
 #include "vocosc_vector_portable.h"
-//% if formats | selectattr("is_integer") | list
+//% if ["w8", "w8a8"] | select("in", formats | map(attribute="name") | list) | list
 #include "vocosc_products_riscv.h"
 
 #define W8_SIDE_BY_SIDE 4 /* inputs of a row before those of the next row */
