@@ -81,8 +81,8 @@ def gelu_by_vectors(plan: Plan, tables: Sequence[Table], isas: Sequence[Isa]) ->
     """The kernels of w8 and w4 whose sums such vectors can finish, GELU included.
 
     Integers are made of the result, and what is denormal is 0 there. A bias must not be denormal, nor an output's scale
-    times a row's, which is 1e-30 / 32639 at least; or else that must not count: times a sum of 32 bits it is below 2^-95,
-    which a bias of 2^-69 or more loses in rounding.
+    times a row's, which is 1e-30 / 32639 at least; or else that must not count: times a sum of 32 bits it is below
+    2^-95, which a bias of 2^-69 or more loses in rounding.
     """
     isa, found, kernels = isas[-1], set(), _kernels(plan)
     good = {kernel.name for kernel in plan.kernels if kernel.format.name in ("w8", "w4")}
