@@ -4,6 +4,7 @@ python := .venv/bin/python
 # PyTorch comes from Debian, so the bench runs in Debian's Python.
 bench_python := /usr/bin/python3
 train_python := .venv-train/bin/python
+fleet_python := .venv-fleet/bin/python
 quality_python := .venv-quality/bin/python
 demo_model := examples/model/demo.ckpt
 pytest := $(python) -m pytest -q -n auto --dist worksteal
@@ -31,8 +32,8 @@ quoted = '$(subst ','\'',$(1))'
 # C as it is written: what the compiler renders is formatted when it is emitted.
 c_files = $(shell find runtime tests bench examples \( -name '*.[ch]' -o -name '*.cpp' \) -not -path '*/build/*' | xargs grep -LE '^ *//%|\$$\{')
 
-.PHONY: help demo test test-all test-doors mutations torture test-gpu fuzz lint lint-python lint-c object bench bench-families bench-firmware bench-gpu gpu-day tiles quality \
-  corpus train test-train clean setup-build setup-test setup-doors setup-bench setup-quality setup-train setup-corpus
+.PHONY: help demo test test-all test-doors test-fleet fleet mutations torture test-gpu fuzz lint lint-python lint-c object bench bench-families bench-firmware bench-gpu gpu-day tiles quality \
+  corpus train test-train clean setup-build setup-test setup-doors setup-fleet setup-bench setup-quality setup-train setup-corpus
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -50,6 +51,12 @@ test-all: setup-test lint ## the same, with every case of every test
 
 test-doors: setup-doors ## Windows under Wine, macOS objects, pipes of sox, ffmpeg and ALSA: brings packages of its own
 	@VOCOSC_TEST_DOORS=1 $(python) -m pytest -q -rs tests/test_foreign.py
+
+test-fleet: setup-fleet ## Triton servers behind HAProxy, one of them killed: brings a tritonserver and packages of its own
+	@VOCOSC_TEST_FLEET=1 $(fleet_python) -m pytest -q -rs tests/test_fleet.py
+
+fleet: setup-fleet ## [ARGS="--streams 100 --seconds 120"]: a fleet of Triton servers, one killed, one drained; its chart, into build/fleet
+	@$(fleet_python) -m examples.fleet.demo $(ARGS)
 
 fuzz: setup-test ## [SECONDS=3600]: run each fuzzer for so long
 	@$(python) -m tests.fuzz --seconds $(call quoted,$(SECONDS))
@@ -116,7 +123,7 @@ clean: ## remove all that was built; .venv stays
 	@find generated -mindepth 1 ! -name README.md -delete
 	@find . -name __pycache__ -not -path './.venv*' -exec rm -rf {} +
 
-setup-build setup-test setup-doors setup-bench setup-quality setup-train setup-corpus: setup-%:
+setup-build setup-test setup-doors setup-fleet setup-bench setup-quality setup-train setup-corpus: setup-%:
 	@.ci/setup $*
 
 lint-python:

@@ -9,6 +9,7 @@ import platform
 import re
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,12 +28,13 @@ try:
     from .errors import CompileError, printable
     from .fold import fold
     from .formats import FORMATS, format_of
-    from .isa import TARGETS
+    from .isa import BARE_TARGETS, TARGETS
     from .names import check_name
     from .network import Network, read_network, with_edges
     from .nvrtc import ARCHITECTURES
     from .report import to_json, to_text
     from .speech import calibration_mels
+    from .triton import BATCH, STREAMS
     from .wheel import check_module_name
 except ModuleNotFoundError as missing:
     raise SystemExit(
@@ -201,7 +203,9 @@ def _parser() -> _Parser:
         help="with --target cuda: architectures (90 is sm_90) to compile for; later ones take PTX "
         f"(default: {','.join(map(str, ARCHITECTURES))})",
     )
-    parser.add_argument("--streams", type=_whole, default=1, metavar="N", help="of a call of decode_batch (default: 1)")
+    parser.add_argument(
+        "--streams", type=_whole, metavar="N", help=f"of a call of decode_batch (default: 1; --triton: {STREAMS})"
+    )
     parser.add_argument("--batch", type=_whole, metavar="N", help="with --target cuda: streams of a call")
     parser.add_argument(
         "--gpu-tune",
@@ -225,6 +229,9 @@ def _parser() -> _Parser:
         "--check", action="store_true", help="add NAME_check: whether a bit has flipped in stream or weights"
     )
     parser.add_argument("--wheel", action="store_true", help="add a Python wheel: a module NAME that needs only numpy")
+    parser.add_argument(
+        "--triton", type=Path, metavar="DIR", help="add the model to a repository of Triton's: DIR/NAME"
+    )
     parser.add_argument("--sources-only", action="store_true", help="write the sources and the report, build nothing")
     parser.add_argument("--report", action="store_true", help="print what it will take, and build and write nothing")
     parser.add_argument("--json", action="store_true", help="with --report: as JSON")
@@ -247,23 +254,30 @@ def _compile(arguments: argparse.Namespace) -> str:
     network = fold(read_network(checkpoint, overrides))
     if options.edges:
         network = with_edges(network, options.edges)
-    figures = compile_network(
-        network,
-        checkpoint.sha256,
-        chunks,
-        options,
-        None if arguments.report else arguments.output,
-        log_mels=_log_mels(arguments, network.config),
-        budget=budget,
-        sources_only=arguments.sources_only,
-        wheel=arguments.wheel,
-    )
+    with contextlib.ExitStack() as stack:
+        output = arguments.output
+        if output is None and arguments.triton:  # only the repository is asked for
+            output = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vocosc-")))
+        figures = compile_network(
+            network,
+            checkpoint.sha256,
+            chunks,
+            options,
+            None if arguments.report else output,
+            log_mels=_log_mels(arguments, network.config),
+            budget=budget,
+            sources_only=arguments.sources_only,
+            wheel=arguments.wheel,
+            triton=arguments.triton,
+        )
     if options.target == "portable":
         print(f"vocosc: warning: {_emulation(network, options)}", file=sys.stderr)
     text = to_json(figures).rstrip("\n") if arguments.json else to_text(figures)
     if arguments.report:
         return text
-    return f"{text}\n\ncheckpoint sha256 {checkpoint.sha256}\nwritten to {printable(str(arguments.output))}"
+    written = [arguments.output, arguments.triton / options.name if arguments.triton else None]
+    places = " and ".join(printable(str(path)) for path in written if path is not None)
+    return f"{text}\n\ncheckpoint sha256 {checkpoint.sha256}\nwritten to {places}"
 
 
 def _overrides(arguments: argparse.Namespace) -> Overrides:
@@ -320,10 +334,10 @@ def _options(arguments: argparse.Namespace) -> Options:
         no_libc=arguments.no_libc,
         check=arguments.check,
         gpus=(ARCHITECTURES if arguments.gpu is None else _gpus(arguments.gpu)) if is_cuda else (),
-        batch=1 if arguments.batch is None else arguments.batch,
+        batch=(BATCH if arguments.triton and is_cuda else 1) if arguments.batch is None else arguments.batch,
         tuning=arguments.gpu_tune or "",
-        streams=arguments.streams,
         overrides=" ".join(f"--{name.replace('_', '-')} {value}" for name, value in _overrides(arguments).items()),
+        streams=(STREAMS if arguments.triton else 1) if arguments.streams is None else arguments.streams,
     )
     for option in ("gpu", "batch", "gpu_tune"):
         if getattr(arguments, option) is not None and not is_cuda:
@@ -353,9 +367,25 @@ def _options(arguments: argparse.Namespace) -> Options:
         if arguments.sources_only or arguments.report:
             raise CompileError("--wheel: works with neither --sources-only nor --report, as it takes a build")
         arguments.output = arguments.output or Path(options.name)
-    if arguments.output is None and not arguments.report:
+    if arguments.triton:
+        _check_triton(arguments, options)
+    elif arguments.output is None and not arguments.report:
         raise CompileError("-o DIR: say where to write, or ask for a --report")
     return options
+
+
+def _check_triton(arguments: argparse.Namespace, options: Options) -> None:
+    if arguments.sources_only or arguments.report:
+        raise CompileError("--triton: works with neither --sources-only nor --report, as it takes a build")
+    if options.target in BARE_TARGETS or options.link == "libs" or not options.baked:
+        raise CompileError(
+            "--triton: takes a target with an operating system, and neither --link libs nor --weights blob"
+        )
+    model = arguments.triton / options.name
+    if arguments.output is not None and arguments.output.resolve() == model.resolve():
+        raise CompileError(
+            f"--triton {arguments.triton}: the model goes to {model}, which -o names, too: choose another -o"
+        )
 
 
 def _chunks(text: str) -> list[int]:

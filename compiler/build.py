@@ -66,6 +66,23 @@ def build_shared(directory: Path, options: Options) -> None:
     _make(directory, options.name, f"lib{options.name}.so", tools_of(options.target))
 
 
+def build_backend(directory: Path, options: Options, library: Path, source: Path) -> None:
+    """Links `library`, a backend of Triton's, from its C++ source and from what `build` has left in `directory`."""
+    cross = tools_of(options.target)["cc"][0].startswith(CROSS)
+    compiler = [f"{CROSS}g++"] if cross else shlex.split(os.environ.get("CXX", "")) or ["g++"]
+    if shutil.which(compiler[0]) is None:
+        raise CompileError(f"{compiler[0]}: not found; apt-get install {compiler[0] if cross else 'g++'}")
+    flags = ["-std=c++17", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wconversion", "-iquote", "."]
+    # The C++ library comes along, unseen: the server has its own. What the server lacks shows when it loads this.
+    link = ["-shared", "-static-libstdc++", "-static-libgcc", f"-Wl,--version-script={source.with_suffix('.map')}"]
+    link += ["-Wl,-z,now", "-Wl,-z,noexecstack", "-Wl,--build-id=none"]
+    libraries = [f"lib{options.name}.a", *(["-ldl", "-lpthread"] if options.gpus else [])]
+    done = _run([*compiler, *flags, *link, "-o", library, source, *libraries], directory)
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.splitlines() if "error" in line.lower()] or done.stderr.splitlines()
+        raise CompileError(f"building {library.name} failed: {lines[0] if lines else 'no message'}")
+
+
 def tools_of(target: str) -> dict[str, list[str]]:
     """The commands that build for a target.
 

@@ -13,7 +13,7 @@ from .accuracy import measure
 from .arrange import arrange
 from .bounds import check_bounds
 from .budget import check_budget
-from .build import build, build_shared, tools_of
+from .build import build, build_backend, build_shared, tools_of
 from .calibrate import calibrate
 from .cuda import BATCH_OF_EVERY_DRIVER, parse_tuning, plan_device
 from .cuda_libs import add_libraries
@@ -27,6 +27,7 @@ from .package import package
 from .plan import plan
 from .report import report, to_json
 from .sbom import sbom
+from .triton import FOLDER, backend, library_name, write_repository
 from .weights import build_weights
 from .wheel import write_wheel
 
@@ -42,11 +43,13 @@ def compile_network(
     budget: Mapping[str, int] | None = None,
     sources_only: bool = False,
     wheel: bool = False,
+    triton: Path | None = None,
 ) -> dict[str, Any]:
     """Compiles a folded network, whose checkpoint has this sha256, into a folder; returns the report's figures.
 
     Without a folder nothing is written and nothing built. Integer weights are rounded for `log_mels`; `wheel` adds a
-    Python wheel to what is built. Raises CompileError, also where the figures exceed the budget.
+    Python wheel to what is built, `triton` is a repository of models that this one is added to. Raises CompileError,
+    also where the figures exceed the budget.
     """
     check_bounds(network)
     layout = plan(
@@ -87,6 +90,8 @@ def compile_network(
     figures = functools.partial(figures, images=images)
     sources = emit(layout, tables, weights, sha256, options, device=device, images=images)
     sources |= package(layout, sha256, options)
+    if triton is not None:
+        sources |= backend(layout, sha256, options)
 
     with replacing(output, options.name) as work:
         for file, data in sources.items():
@@ -103,4 +108,9 @@ def compile_network(
         if wheel:
             build_shared(work, options)
             write_wheel(work, options.name, built, weights.file)
+        if triton is not None:
+            library, source = library_name(options.name), f"{options.name}_triton.cpp"
+            build_backend(work, options, Path(FOLDER, library), Path(FOLDER, source))
+            with replacing(triton / options.name, options.name) as model:
+                write_repository(work, model, options.name)
     return built

@@ -302,7 +302,7 @@ def banner(name: str, sha256: str, plan: Plan, options: Options) -> str:
         f"Checkpoint: sha256 {sha256}",
         f"Options: --name {options.name} --chunk {','.join(map(str, plan.chunks))} {options.text}",
     ]
-    if name.endswith((".mk", ".cmake", ".pc")):
+    if name.endswith((".mk", ".cmake", ".pc", ".pbtxt")):
         return "".join(f"# {line}\n" for line in lines) + "\n"
     return "/*\n" + "".join(f" * {line}\n" for line in lines) + " */\n"
 

@@ -109,6 +109,11 @@ class Plan:
         return self.max_frames * self.streams
 
     @property
+    def receptive_field(self) -> int:
+        """Frames that a sample depends on: a stream that was fed the last so many goes on with another's very bits."""
+        return sum(op.left + op.right for op in self.network.operations) + self.cover
+
+    @property
     def counts_frames(self) -> bool:
         """Whether a stream counts frames, because not every call gives a hop of samples for each."""
         return self.lookahead > 0 or self.is_divided

@@ -54,6 +54,7 @@ def report(
         "max_frames": plan.max_frames,
         "streams": plan.streams,
         **_latency(plan),
+        "receptive_field_frames": plan.receptive_field,
         "flash_bytes": measured.flash_bytes if measured else None,
         "flash_bytes_estimate": _flash_estimate(plan, weight_bytes, options),
         "weight_bytes": weight_bytes,

@@ -14,6 +14,7 @@ from tests.objects import ROOT, TINY, compile_sources, run_compiler, run_ok
 from tests.test_compile import one_line
 
 LISTS = ["requirements", "requirements-cuda", "train/requirements", "bench/requirements", "bench/quality-requirements"]
+LISTS += ["examples/fleet/requirements", "examples/fleet/server-requirements"]
 
 
 def pins(text: str) -> set[str]:

@@ -1,0 +1,200 @@
+"""Streams of audio from a fleet of Triton servers, each of which may go away at any time.
+
+    async with Fleet("localhost:8001", "demo") as fleet:
+        async with await fleet.open() as stream:
+            async for mel in frames:                 # float32 [frames, mels], any number of frames
+                play(await stream.decode(mel))       # float32 or int16 [samples]
+            play(await stream.flush())
+
+A stream is one gRPC call, so it stays with one server. The client keeps the last frames that a sample can depend on,
+58 for the published model. Where the server is lost, refuses, or does not answer in time, it opens a new sequence,
+wherever the balancer sends it, has these frames decoded again, drops their audio, and goes on: the audio is the same,
+bit for bit, and nothing is lost or doubled.
+
+Needs numpy and tritonclient[grpc].
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal
+
+import grpc
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from tritonclient.grpc import service_pb2 as messages
+from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
+
+HEADER = "vocosc-stream"
+"""The request header that balancers may route by: the same in all requests of a sequence."""
+
+_CHANNEL = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.keepalive_time_ms", 10_000),
+)
+_OUTPUTS = {"float32": "audio", "int16": "audio_int16"}
+
+DType = Literal["float32", "int16"]
+
+
+class ServerError(Exception):
+    """What a server answered instead of audio."""
+
+
+class FleetError(Exception):
+    """A stream that no server took up again, however often it was tried."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """What the servers say of the model."""
+
+    name: str
+    mels: int
+    hop: int
+    sample_rate: int
+    replay_frames: int
+    request_frames: int
+
+
+class Fleet:
+    """A model behind an address, with one connection for all its streams.
+
+    `patience` is the seconds that an answer may take before the stream goes elsewhere, `attempts` how often in a row.
+    """
+
+    def __init__(self, address: str, model: str, *, patience: float = 2.0, attempts: int = 12) -> None:
+        self.patience, self.attempts = patience, attempts
+        self._channel = grpc.aio.insecure_channel(address, options=_CHANNEL)
+        self.stub = GRPCInferenceServiceStub(self._channel)
+        self._name = model
+        self._model: Model | None = None
+
+    async def __aenter__(self) -> Fleet:
+        """Itself."""
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        """Ends the connection."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Ends the connection, and all streams with it."""
+        await self._channel.close()
+
+    async def model(self) -> Model:
+        """What the model's configuration says; asked for once."""
+        if self._model is None:
+            request = messages.ModelConfigRequest(name=self._name)
+            config = (await self.stub.ModelConfig(request, timeout=30, wait_for_ready=True)).config
+            values = {key: value.string_value for key, value in config.parameters.items()}
+            numbers = {key: int(values[key]) for key in ("hop", "sample_rate", "replay_frames", "request_frames")}
+            self._model = Model(self._name, mels=int(config.input[0].dims[-1]), **numbers)
+        return self._model
+
+    async def open(self, dtype: DType = "float32") -> Stream:
+        """A new stream, in silence."""
+        return Stream(self, await self.model(), dtype)
+
+
+class Stream:
+    """An utterance whose frames come bit by bit. One call at a time."""
+
+    def __init__(self, fleet: Fleet, model: Model, dtype: DType) -> None:
+        self.model, self.dtype = model, np.dtype(dtype)
+        self.moves = 0
+        """How often it has gone to another server, or to another sequence of the same one."""
+        self._fleet, self._output = fleet, _OUTPUTS[dtype]
+        self._kept = np.zeros((0, model.mels), np.float32)  # the last frames that were decoded
+        self._frames = self._samples = 0  # decoded so far, and received
+        self._call: Any = None
+        self._sequence = 0
+
+    async def __aenter__(self) -> Stream:
+        """Itself."""
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        """Leaves the server."""
+        self.close()
+
+    def close(self) -> None:
+        """Leaves the server. Without a flush before, that ends the sequence once it has been idle for a while."""
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    async def decode(self, mel: ArrayLike) -> NDArray[Any]:
+        """The audio [samples] of some frames [frames, mels]. Raises ValueError for what no server would take."""
+        frames = np.ascontiguousarray(mel, np.float32)
+        if frames.ndim != 2 or frames.shape[1] != self.model.mels:
+            raise ValueError(f"mel is {list(frames.shape)}; it must be [frames, {self.model.mels}]")
+        if not np.isfinite(frames).all():
+            frame, band = np.argwhere(~np.isfinite(frames))[0]
+            raise ValueError(f"mel is NaN or infinite in frame {frame}, band {band}")
+        size = self.model.request_frames - self.model.replay_frames or 1
+        parts = [frames[start : start + size] for start in range(0, len(frames), size)]
+        return np.concatenate([np.zeros(0, self.dtype), *[await self._decoded(part) for part in parts]])
+
+    async def flush(self) -> NDArray[Any]:
+        """The end of the utterance: the samples that are left. The next decode begins another."""
+        audio = await self._decoded(np.zeros((0, self.model.mels), np.float32), ends=True)
+        self.close()
+        self._kept, self._frames, self._samples = self._kept[:0], 0, 0
+        return audio
+
+    def move(self) -> None:
+        """Goes to another server with the next call, as after a failure."""
+        self.close()
+
+    async def _decoded(self, part: NDArray[np.float32], *, ends: bool = False) -> NDArray[Any]:
+        """The audio of these frames alone, from this server or the next."""
+        problem: Exception = FleetError("no attempt")
+        for attempt in range(self._fleet.attempts):
+            if attempt > 0:
+                await asyncio.sleep(min(0.02 * 2**attempt, 1.0))
+            try:
+                audio = await asyncio.wait_for(self._exchange(part, ends), self._fleet.patience)
+                break
+            except (grpc.aio.AioRpcError, ServerError, TimeoutError, asyncio.InvalidStateError) as error:
+                problem = error
+                self.close()
+        else:
+            raise FleetError(f"{self._fleet.attempts} attempts in a row have failed, the last one: {problem}")
+        self._kept = np.concatenate([self._kept, part])[-self.model.replay_frames :]
+        self._frames += len(part)
+        self._samples += len(audio)
+        return audio
+
+    async def _exchange(self, part: NDArray[np.float32], ends: bool) -> NDArray[Any]:
+        """One request and its answer. The first of a sequence begins with the frames that are decoded again."""
+        starts, skipped = self._call is None, 0
+        if starts:
+            self.moves += self._frames > 0
+            # What these frames gave the first time; a model that looks ahead gives less than a hop for some.
+            skipped = self._samples - (self._frames - len(self._kept)) * self.model.hop
+            part = np.concatenate([self._kept, part])
+            self._sequence = secrets.randbelow(2**63 - 1) + 1
+            self._call = self._fleet.stub.ModelStreamInfer(metadata=((HEADER, str(self._sequence)),))
+        await self._call.write(self._request(part, starts, ends))
+        answer = await self._call.read()
+        if answer is grpc.aio.EOF:
+            raise ServerError(f"the server has ended the call: {await self._call.details()}")
+        if answer.error_message:
+            raise ServerError(answer.error_message)
+        return np.frombuffer(answer.infer_response.raw_output_contents[0], self.dtype)[skipped:]
+
+    def _request(self, part: NDArray[np.float32], starts: bool, ends: bool) -> Any:
+        request = messages.ModelInferRequest(model_name=self.model.name)
+        request.parameters["sequence_id"].int64_param = self._sequence
+        request.parameters["sequence_start"].bool_param = starts
+        request.parameters["sequence_end"].bool_param = ends
+        mel = request.inputs.add(name="mel", datatype="FP32", shape=[1, *part.shape])
+        assert mel is not None
+        request.outputs.add(name=self._output)
+        request.raw_input_contents.append(part.tobytes())
+        return request
