@@ -1,10 +1,12 @@
 """The measures of sound, and the bench that takes them."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bench import lookahead
 from bench.measures import log_spectral_distance, magnitudes, mel_distance, pitch_errors, stft_distance
 from bench.peers import PeerError
 from bench.quality import MODEL, Sentence, draw, means, read_wav, table, verdicts, write_wav
@@ -19,12 +21,12 @@ def row(pesq: float, snr: float | None = None) -> dict[str, float]:
     return values if snr is None else {**values, "snr_db": snr}
 
 
-def results(w8: float, pesq: float) -> dict[str, dict[str, dict[str, float]]]:
-    """Two sentences; `w8` and `pesq` are means."""
+def results(f16: float, pesq: float) -> dict[str, dict[str, dict[str, float]]]:
+    """Two sentences; `f16`, in dB, and `pesq`, of w8, are means."""
     return {
         name: {
-            **{MODEL: row(2.0), "f32": row(2.0, 100), "f16": row(2.0, 60)},
-            **{"w8": row(pesq, w8 + off), "w8a8": row(2.0, 32), "w4": row(2.0, 30)},
+            **{MODEL: row(2.0), "f32": row(2.0, 100), "f16": row(2.0, f16 + off)},
+            **{"w8": row(pesq, 36 + off), "w8a8": row(2.0, 32), "w4": row(2.0, 30)},
         }
         for name, off in (("a", 1.0), ("b", -1.0))
     }
@@ -71,16 +73,19 @@ def test_distances_see_time_and_frequency() -> None:
 
 
 def test_bars() -> None:
-    assert all(verdict["passed"] for verdict in verdicts(means(results(35.0, 2.015))))
-    assert [v["passed"] for v in verdicts(means(results(34.9, 2.0)))] == [True, True, False, True, True, True]
-    assert [v["passed"] for v in verdicts(means(results(36.0, 1.97)))] == [True, True, True, True, True, False]
+    def failed(f16: float, pesq: float) -> list[str]:
+        return [verdict["what"] for verdict in verdicts(means(results(f16, pesq))) if not verdict["passed"]]
+
+    assert not failed(50.0, 2.09)
+    assert failed(49.9, 2.0) == ["f16, dB from PyTorch"]
+    assert failed(60.0, 1.89) == ["w8, PESQ off f32's"]
 
 
 def test_the_table_has_means_bars_and_sentences() -> None:
-    data = results(36.0, 1.95)
+    data = results(60.0, 1.85)
     text = table(data, verdicts(means(data)))
-    assert "| w8 | 36.0 | 1.500 | 9.00 | 1.950 | 0.900 | 0.300 | 30.0 | 0.0500 |" in text
-    assert "| w8, PESQ off f32's | 0.02 | 0.05 | NO |" in text
+    assert "| w8 | 36.0 | 1.500 | 9.00 | 1.850 | 0.900 | 0.300 | 30.0 | 0.0500 |" in text
+    assert "| w8, PESQ off f32's | 0.1 | 0.15 | NO |" in text
     assert "| b, w8 | 35.0 |" in text
     widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
     assert widths == {10, 5}
@@ -91,6 +96,18 @@ def test_the_picture(tmp_path: Path) -> None:
     sentence = Sentence("a", audio, dict.fromkeys((MODEL, "f32", "f16", "w8"), audio))
     draw(sentence, RATE, tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_lookahead_buys(tmp_path: Path) -> None:
+    judged = [{"latency_ms": ms, "mean": means({"a": {"f32": row(pesq)}})} for ms, pesq in ((42.0, 2.5), (22.0, 2.0))]
+    rows = lookahead.points(judged)
+    assert [(point["latency_ms"], point["pesq_wb"]) for point in rows] == [(22.0, 2.0), (42.0, 2.5)]
+    for number, one in enumerate(judged):
+        (tmp_path / f"{number}.json").write_text(json.dumps(one))
+    files = [str(tmp_path / name) for name in ("all.json", "all.png", "0.json", "1.json")]
+    lookahead.main(files)
+    assert json.loads((tmp_path / "all.json").read_text()) == {"rows": rows}
+    assert (tmp_path / "all.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_wav_files(tmp_path: Path) -> None:
