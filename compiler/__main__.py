@@ -331,7 +331,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         target=NATIVE_TARGET if is_cuda else arguments.target,
         link=arguments.link,
         weights=arguments.weights,
-        no_libc=arguments.no_libc,
+        no_libc=arguments.no_libc or arguments.target == "wasm",
         check=arguments.check,
         gpus=(ARCHITECTURES if arguments.gpu is None else _gpus(arguments.gpu)) if is_cuda else (),
         batch=(BATCH if arguments.triton and is_cuda else 1) if arguments.batch is None else arguments.batch,
@@ -351,6 +351,8 @@ def _options(arguments: argparse.Namespace) -> Options:
         raise CompileError("--gpu-tune tensor: does not work with --link libs")
     if options.edges and (is_cuda or options.link == "libs"):
         raise CompileError("--edges: works with neither --target cuda nor --link libs")
+    if options.is_wasm and options.link == "libs":
+        raise CompileError("--target wasm: does not work with --link libs")
     if options.link == "libs" and options.precision != "f32":
         raise CompileError(f"--link libs: works with --precision f32 only, not {options.precision}")
     if options.link == "libs" and not (options.baked and not options.no_libc):
@@ -364,6 +366,8 @@ def _options(arguments: argparse.Namespace) -> Options:
         raise CompileError("--json: goes with --report; NAME.json is written in any case")
     if arguments.wheel:
         check_module_name(options.name)
+        if options.is_wasm:
+            raise CompileError("--wheel: is not for --target wasm, whose NAME.js is the module")
         if arguments.sources_only or arguments.report:
             raise CompileError("--wheel: works with neither --sources-only nor --report, as it takes a build")
         arguments.output = arguments.output or Path(options.name)

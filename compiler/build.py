@@ -19,6 +19,15 @@ from .isa import BARE_TARGETS
 
 TOOLS = ("cc", "ar", "objcopy", "size")
 CROSS = "aarch64-linux-gnu-"
+WASM_CLANGS = (
+    19,
+    20,
+    21,
+    18,
+    17,
+    16,
+)  # that know the numbers that relaxed instructions have had since they are a standard
+WASM_PACKAGES = f"clang-{WASM_CLANGS[0]} lld-{WASM_CLANGS[0]}"
 RED_ZONE = 128  # of x86-64: what a function that calls none may use below its frame, which the compiler does not count
 
 
@@ -37,14 +46,14 @@ def build(directory: Path, options: Options) -> Measured:
     """
     name = options.name
     tools = tools_of(options.target)
+    if options.is_wasm:
+        return _build_wasm(directory, name, tools)
     cross = any(command[0].startswith(CROSS) for command in tools.values())
     is_bare = options.target in BARE_TARGETS
     packages = f"gcc-{CROSS[:-1]} libc6-dev-arm64-cross" if cross else "gcc libc6-dev binutils"
     if is_bare:
         packages = "gcc-arm-none-eabi libnewlib-arm-none-eabi"
-    for tool in ("make", *(command[0] for command in tools.values())):
-        if shutil.which(tool) is None:
-            raise CompileError(f"{tool}: not found; apt-get install {packages} make, or use --sources-only")
+    _insist_on(tools, packages)
     _make(directory, name, f"lib{name}.a", tools)
     flash = flash_bytes(directory / f"{name}.o", *tools["size"])
     stack = stack_bytes(directory, name)
@@ -59,6 +68,27 @@ def build(directory: Path, options: Options) -> Measured:
         for path in directory.glob(pattern):
             path.unlink()
     return measured
+
+
+def _build_wasm(directory: Path, name: str, tools: dict[str, list[str]]) -> Measured:
+    """Builds NAME.wasm and NAME_relaxed.wasm. Where Node.js is here, both have passed the self-test then."""
+    _insist_on(tools, WASM_PACKAGES)
+    _make(directory, name, f"{name}.o", tools)
+    for module in (f"{name}.wasm", f"{name}_relaxed.wasm"):
+        _make(directory, name, module, tools)
+        _selftest_wasm(directory, name, module)
+    for path in directory.glob("network/*.o"):
+        path.unlink()
+    measured = Measured(flash_bytes=(directory / f"{name}.wasm").stat().st_size, stack_bytes=0)
+    _state(directory / f"{name}.h", name, measured)
+    return measured
+
+
+def _insist_on(tools: dict[str, list[str]], packages: str) -> None:
+    """Raises CompileError unless make and the tools are there."""
+    for tool in ("make", *(command[0] for command in tools.values())):
+        if shutil.which(tool) is None:
+            raise CompileError(f"{tool}: not found; apt-get install {packages} make, or use --sources-only")
 
 
 def build_shared(directory: Path, options: Options) -> None:
@@ -89,6 +119,11 @@ def tools_of(target: str) -> dict[str, list[str]]:
     Debian's cross compiler's, where the target is another machine; else the usual ones, or those that the variables
     CC, AR, OBJCOPY and SIZE name.
     """
+    if target == "wasm":
+        version = next(
+            (v for v in WASM_CLANGS if shutil.which(f"clang-{v}") and shutil.which(f"wasm-ld-{v}")), WASM_CLANGS[0]
+        )
+        return {"cc": [f"clang-{version}"], "ld": [f"wasm-ld-{version}"]}
     cross = CROSS if target.startswith("aarch64") and platform.machine() != "aarch64" else ""
     if target in BARE_TARGETS:
         cross = "arm-none-eabi-"
@@ -109,7 +144,7 @@ def _state(header: Path, name: str, measured: Measured) -> None:
 def _make(directory: Path, name: str, goal: str, tools: dict[str, list[str]]) -> None:
     jobs = len(os.sched_getaffinity(0))
     graph = ["EXTRA_CFLAGS=-fcallgraph-info=su"] if is_gcc(tools["cc"]) else ["EXTRA_CFLAGS="]
-    variables = {tool.upper(): shlex.join(tools[tool]) for tool in ("cc", "ar", "objcopy")}
+    variables = {tool.upper(): shlex.join(tools[tool]) for tool in tools if tool != "size"}
     # CFLAGS from outside are added to the makefile's own. A $ in them is no variable of make's.
     variables["CFLAGS"] = os.environ.get("CFLAGS", "").replace("\n", " ")
     words = [f"{variable}={text.replace('$', '$$')}" for variable, text in variables.items()]
@@ -170,6 +205,35 @@ def _selftest(tool: Path) -> None:
             f"the object that was built fails its self-test, and is not written: {text} (another C compiler, CC=..., "
             "or fewer CFLAGS may help)"
         )
+
+
+_WASM_SELFTEST = """
+import {{ load }} from "./{name}.mjs";
+import {{ readFileSync }} from "node:fs";
+const wasm = readFileSync("{module}");
+if (WebAssembly.validate(wasm)) {{
+  const {{ hash, expected }} = (await load({{ wasm }})).golden();
+  if (hash !== expected) throw new Error("its audio has the hash " + hash + ", not " + expected);
+}}
+"""
+
+
+def _selftest_wasm(directory: Path, name: str, module: str) -> None:
+    """Lets Node.js, where it is here, run the self-test of a module that it knows the instructions of."""
+    node = shutil.which("node") or shutil.which("nodejs")
+    if node is None:
+        return
+    loader, script = directory / f"{name}.mjs", directory / "selftest.mjs"
+    loader.write_bytes((directory / f"{name}.js").read_bytes())
+    script.write_text(_WASM_SELFTEST.format(name=name, module=module))
+    try:
+        done = _run([node, script.name], directory)
+    finally:
+        loader.unlink()
+        script.unlink()
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.splitlines() if "Error: " in line] or done.stderr.splitlines()
+        raise CompileError(f"{module} fails its self-test, and is not written: {lines[0] if lines else 'no message'}")
 
 
 def is_gcc(compiler: Sequence[str]) -> bool:

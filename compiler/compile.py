@@ -89,7 +89,8 @@ def compile_network(
         images = compile_images(f"{options.name}_{KERNELS}", texts, options.gpus, least_driver=least)
     figures = functools.partial(figures, images=images)
     sources = emit(layout, tables, weights, sha256, options, device=device, images=images)
-    sources |= package(layout, sha256, options)
+    if not options.is_wasm:
+        sources |= package(layout, sha256, options)
     if triton is not None:
         sources |= backend(layout, sha256, options)
 

@@ -70,6 +70,11 @@ class Options:
         return (LIBS,) if self.link == "libs" else isas_of(self.target)
 
     @property
+    def is_wasm(self) -> bool:
+        """Whether it is for a browser."""
+        return self.target == "wasm"
+
+    @property
     def baked(self) -> bool:
         """Whether the weights are in the object."""
         return self.weights != "blob"
@@ -133,13 +138,16 @@ def emit(
     limits = input_limits(plan.network, tables)
     isas = [isa.for_build(plan.max_rows, has_integers=bool(limits)) for isa in options.isas]
     weight_bytes = sum(table.data.nbytes for table in tables)
-    top = [RUNTIME / "vocosc.h", TEMPLATES / "vocosc.mk", *sorted(RUNTIME.glob("vocosc_team_pthread.[ch]"))]
+    if options.is_wasm:
+        top = [RUNTIME / "vocosc.h", *sorted((TEMPLATES / "wasm").iterdir())]
+    else:
+        top = [RUNTIME / "vocosc.h", TEMPLATES / "vocosc.mk", *sorted(RUNTIME.glob("vocosc_team_pthread.[ch]"))]
     network = _network_sources(plan, options)
     if device is not None:
         top.append(RUNTIME / "cuda" / "vocosc_cuda.h")
         host = sorted((RUNTIME / "cuda").glob("*.[chS]"))
         network += [path for path in host if path not in top and (device.needs_libraries or "libs" not in path.name)]
-    tool = sorted((RUNTIME / "tool").glob("*.[ch]"))
+    tool = [] if options.is_wasm else sorted((RUNTIME / "tool").glob("*.[ch]"))
 
     def objects(folder: str, sources: Iterable[Path], suffix: str = ".c") -> list[str]:
         return [f"{folder}{rename(path.stem, name)}.o" for path in sources if path.suffix == suffix]
@@ -247,7 +255,7 @@ def _network_sources(plan: Plan, options: Options) -> list[Path]:
         f"format_{name}" for name in sorted({name for found in formats for name in (found.name, *found.includes)})
     ]
     names += [header for isa in options.isas for header in (f"vector_{isa.name}", *isa.headers)]
-    return [*found, *(network / f"vocosc_{name}.h" for name in names)]
+    return [*found, *(network / f"vocosc_{name}.h" for name in dict.fromkeys(names))]
 
 
 def _values(plan: Plan, options: Options) -> dict[str, Any]:
@@ -328,7 +336,9 @@ def _format(files: Mapping[str, bytes]) -> dict[str, bytes]:
     program = Path(clang_format.__file__).parent / "data" / "bin" / "clang-format"
     found = dict(files)
     with tempfile.TemporaryDirectory() as directory:
-        paths = {name: Path(directory, f"{i}.h") for i, name in enumerate(files) if not name.endswith((".mk", ".S"))}
+        paths = {
+            name: Path(directory, f"{i}.h") for i, name in enumerate(files) if not name.endswith((".mk", ".S", ".js"))
+        }
         for name, path in paths.items():
             path.write_bytes(files[name])
         style = f"--style=file:{TEMPLATES / '.clang-format'}"
@@ -360,6 +370,7 @@ def _environment(name: str) -> jinja2.Environment:
         float32=_float32,
         literal=_literal,
         c_numbers=_c_numbers,
+        js_numbers=_js_numbers,
         chomp=lambda text: text.rstrip("\n"),
         comment=_comment,
         padded=padded,
@@ -423,3 +434,9 @@ def _float32(value: float) -> str:
 def _c_numbers(values: NDArray[Any]) -> str:
     items = map(_float32, values.ravel().tolist() or [0.0]) if values.dtype == np.float32 else map(str, values.ravel())
     return textwrap.fill(", ".join(items), COLUMNS, initial_indent="  ", subsequent_indent="  ", break_on_hyphens=False)
+
+
+def _js_numbers(values: NDArray[Any]) -> str:
+    return textwrap.fill(
+        ", ".join(map(repr, values.ravel().tolist())), COLUMNS, initial_indent="  ", subsequent_indent="  "
+    )

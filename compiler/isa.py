@@ -108,6 +108,7 @@ class Isa:
     row_sums: bool = False  # its products of integers want the sums of rows
     vector_order: Order | None = None  # of halves that it multiplies by vectors without denormals: compiler/arrange.py
     headers: tuple[str, ...] = ()  # what its vectors' header includes, in templates/network/vocosc_....h
+    is_optional: bool = False  # a module of its own has it, and tries at init whether its multiply-adds are fused
     integer_flags: tuple[str, ...] = ()
     integer_cpu: tuple[str, ...] = ()
 
@@ -284,10 +285,39 @@ RISCV = Isa(
     headers=("vector_portable", "products_riscv"),
 )
 
+# A module is valid only where the engine knows all of its instructions, so there are two: one of plain SIMD, and one
+# that has relaxed multiply-adds, too, which may be fused or not. V8 keeps 15 vectors in registers on x86-64.
+WASM = dataclasses.replace(
+    SSE2,
+    name="wasm",
+    number=10,
+    text="WebAssembly's SIMD: fused multiply-adds are emulated",
+    stack_bytes=(1024, 1024, 1024),
+    headers=("simd128_types", "vector_simd128"),
+)
+WASM_RELAXED = Isa(
+    name="wasm_relaxed",
+    number=11,
+    text="WebAssembly's relaxed SIMD, where its multiply-adds are fused",
+    lanes=4,
+    tiles=(
+        Tile(1, (8, 4), integer=(4,)),
+        Tile(2, (4,)),
+        Tile(3, (4,), integer=(2,)),
+        *(Tile(rows, (2,)) for rows in range(4, 7)),
+    ),
+    block_panels=4,
+    code_bytes=12_000,
+    stack_bytes=(1024, 1024, 1024),
+    flags=("-mrelaxed-simd",),
+    headers=("vector_wasm", "simd128_types", "vector_simd128"),
+    is_optional=True,
+)
+
 # OpenBLAS and FFTW3, in place of kernels of our own: alone in its build, and not bit for bit
 LIBS = Isa(name="libs", number=4, text="OpenBLAS and FFTW3 (--link libs): not bit for bit")
 
-ISAS = (PORTABLE, AVX2, AVX512, LIBS, NEON, DSP, MVE, SSE2, RISCV)  # in C, by their numbers
+ISAS = (PORTABLE, AVX2, AVX512, LIBS, NEON, DSP, MVE, SSE2, RISCV, WASM, WASM_RELAXED)  # in C, by their numbers
 
 TARGETS = {
     "x86-64": (PORTABLE, SSE2, AVX2, AVX512),
@@ -297,6 +327,7 @@ TARGETS = {
     "armv8.1-m": (MVE,),
     "riscv": (RISCV,),
     "portable": (PORTABLE,),
+    "wasm": (WASM, WASM_RELAXED),
 }
 
 

@@ -9,6 +9,12 @@
 #pragma GCC optimize("no-tree-loop-distribute-patterns")
 #endif
 
+#ifdef __wasm__ /* objects of WebAssembly have no local symbols: another model, or a C library, may bring them, too */
+#pragma weak memcpy
+#pragma weak memmove
+#pragma weak memset
+#endif
+
 void *memcpy(void *restrict to, const void *restrict from, size_t bytes) {
   unsigned char *t = to;
   const unsigned char *f = from;

@@ -27,7 +27,11 @@ static int runs(vocosc_target target) {
       /* ${isa.cpu | join(", ")} */
       return x86_has(${isa.cpuid("1_ecx")}, ${isa.cpuid("7_ebx")}, ${isa.cpuid("7_ecx")}, ${isa.saved_state});
 //% endfor
-//% for isa in isas if not isa.cpu
+//% for isa in isas if isa.is_optional
+    case VOCOSC_${isa.name | upper}:
+      return vocosc_has_${isa.name} != NULL && vocosc_has_${isa.name}();
+//% endfor
+//% for isa in isas if not isa.cpu and not isa.is_optional
     case VOCOSC_${isa.name | upper}:
 //% endfor
       return 1; /* where they are built, they are there */
@@ -38,7 +42,11 @@ static int runs(vocosc_target target) {
 
 int vocosc_target_is_built(uint32_t target) {
   switch (target) {
-//% for isa in isas
+//% for isa in isas if isa.is_optional
+    case VOCOSC_${isa.name | upper}:
+      return vocosc_network_${isa.name} != NULL;
+//% endfor
+//% for isa in isas if not isa.is_optional
     case VOCOSC_${isa.name | upper}:
 //% endfor
       return 1;

@@ -32,6 +32,13 @@ typedef void vocosc_analysis_function(const float *window, vocosc_scratch *scrat
 vocosc_network_function vocosc_network_${isa.name}; /* ${isa.text} */
 vocosc_analysis_function vocosc_analysis_${isa.name};
 //% endfor
+//% for isa in isas if isa.is_optional
+/* In one of two modules only. Whether its multiply-adds are fused here. */
+#pragma weak vocosc_network_${isa.name}
+#pragma weak vocosc_analysis_${isa.name}
+#pragma weak vocosc_has_${isa.name}
+int vocosc_has_${isa.name}(void);
+//% endfor
 
 /* The same on a target of this build. */
 vocosc_network_function vocosc_run_network;

@@ -11,3 +11,7 @@ void vocosc_analysis_${isa.name}(const float *window, vocosc_scratch *scratch, f
   analysis(window, scratch, mel);
 }
 //% endif
+//% if isa.is_optional
+
+int vocosc_has_${isa.name}(void) { return vec_fma_is_fused(); }
+//% endif

@@ -1,5 +1,5 @@
 /*
- * Four lanes of 128 bits without a fused multiply-add: a quarter of a panel. See vocosc_vector.h.
+ * Four lanes of 128 bits, mostly without a fused multiply-add: a quarter of a panel. See vocosc_vector.h.
  *
  * All but a few operations are the compilers' own on vectors. A header that includes this one has the rest, of its machine:
  *
@@ -7,6 +7,7 @@
  *   simd_widen_low(a), simd_widen_high(a)          two of four floats as doubles
  *   simd_narrow(low, high)                         four floats of two pairs of doubles, rounded to nearest
  *   simd_multiply_pairs(a, b)                      of eight int16: the sums of neighbouring products, four int32
+ *   SIMD_FMA(a, b, c)                              a fused multiply-add, where the machine has one
  */
 #ifndef VOCOSC_VECTOR_SIMD128_H
 #define VOCOSC_VECTOR_SIMD128_H
@@ -38,6 +39,9 @@ static inline vec vec_sqrt(vec a) { return simd_sqrt(a); }
 static inline vec vec_min(vec a, vec b) { return simd_min(a, b); }
 static inline vec vec_max(vec a, vec b) { return simd_max(a, b); }
 
+#ifdef SIMD_FMA
+static inline vec vec_fma(vec a, vec b, vec c) { return SIMD_FMA(a, b, c); }
+#else
 /* fma_float of two lanes, not yet rounded to float: see there. */
 static inline simd_doubles simd_fma_odd(simd_doubles a, simd_doubles b, simd_doubles c) {
   const simd_doubles product = a * b;
@@ -54,6 +58,7 @@ static inline vec vec_fma(vec a, vec b, vec c) {
   return simd_narrow(simd_fma_odd(simd_widen_low(a), simd_widen_low(b), simd_widen_low(c)),
                      simd_fma_odd(simd_widen_high(a), simd_widen_high(b), simd_widen_high(c)));
 }
+#endif
 
 static inline vec_bits vec_to_bits(vec a) { return (vec_bits)a; }
 static inline vec vec_from_bits(vec_bits a) { return (vec)a; }

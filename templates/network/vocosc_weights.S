@@ -19,6 +19,15 @@ vocosc_weights:
         .private_extern _vocosc_weights
 _vocosc_weights:
         .incbin "network/vocosc_weights.bin"
+#elif defined(__wasm__)
+        .section .rodata.vocosc.weights, "", @
+        .balign 64
+        .globl vocosc_weights
+        .hidden vocosc_weights
+        .type vocosc_weights, @object
+vocosc_weights:
+        .incbin "network/vocosc_weights.bin"
+        .size vocosc_weights, ${weights.file | length}
 #else /* Windows */
         .section .rdata, "dr"
         .balign 64
