@@ -32,7 +32,7 @@ from train.audio import read_audio, write_wav  # noqa: E402
 from train.configuration import ConfigurationError, read_configuration, without_overrides  # noqa: E402
 from train.data import Augmentation, Corpus, SpeechData  # noqa: E402
 from train.export import export  # noqa: E402
-from train.losses import LogMel, MultiScaleMel, PhaseAdvance  # noqa: E402
+from train.losses import LogMel, MultiScaleMel, PhaseSlopes  # noqa: E402
 from train.model import Decoder, Shape, build_decoder  # noqa: E402
 from train.rounding import ROUNDINGS  # noqa: E402
 from train.run import LAST, Saving, fit, resume  # noqa: E402
@@ -405,10 +405,20 @@ def test_the_phase_loss_sees_frequency_and_not_where_periods_begin() -> None:
     def tone(hertz: float, phase: float) -> Any:
         return torch.from_numpy(np.sin(2 * np.pi * hertz / 16000 * n + phase).astype(np.float32))[None]
 
-    loss = PhaseAdvance()
+    loss = PhaseSlopes()
     assert float(loss(tone(200, 0), tone(200, 1.3))) < 0.1
     # After 10 ms a quarter of a period, after 20 ms half of one
     assert float(loss(tone(225, 0), tone(200, 0))) == pytest.approx((1 + 2) / 2, abs=0.1)
+
+
+def test_the_group_delay_loss_sees_where_in_the_window_the_energy_is() -> None:
+    click = torch.zeros(1, 8000)
+    click[0, 4000] = 1.0
+    loss = PhaseSlopes(PhaseSlopes.BINS)
+    assert float(loss(click, click)) == pytest.approx(0, abs=1e-3)
+    # 64 samples turn neighbouring bins of a window of 512 apart by an eighth of a circle, of 1024 by a sixteenth
+    wanted = np.mean([1 - np.cos(2 * np.pi * 64 / size) for size in (512, 1024)])
+    assert float(loss(torch.roll(click, 64, 1), click)) == pytest.approx(wanted, abs=0.08)
 
 
 # ---- data ----

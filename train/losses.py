@@ -124,16 +124,20 @@ class MultiScaleStft(nn.Module):  # type: ignore[misc,unused-ignore]
         return torch.stack(terms).mean()
 
 
-class PhaseAdvance(nn.Module):  # type: ignore[misc,unused-ignore]
-    """How far phases advance differently from frame to frame: mean of 1 - cos of the difference, strong bins first.
+class PhaseSlopes(nn.Module):  # type: ignore[misc,unused-ignore]
+    """How differently phases go on from bin to bin of the spectra: mean of 1 - cos, strong bins first.
 
-    The advance is 2 pi times frequency times hop, wherever in time the periods lie, so that a model which sees
-    magnitudes alone can get it right: with it, overlapping frames add up to steady harmonics. Windows of 512 and 1024,
-    hops of 160 and 320; bins weigh the square root of their magnitude.
+    Along `FRAMES` that is 2 pi times frequency times hop, wherever in time the periods lie, so that a model which sees
+    magnitudes alone can get it right: with it, overlapping frames add up to steady harmonics. Along `BINS` it is the
+    group delay: where in the window the energy lies. Windows of 512 and 1024, hops of 160 and 320; bins weigh the
+    square root of their magnitude.
     """
 
-    def __init__(self) -> None:
+    BINS, FRAMES = 1, 2
+
+    def __init__(self, along: int = FRAMES) -> None:
         super().__init__()
+        self.along = along
         self.sizes = ((512, 160), (1024, 320))
         for size, _ in self.sizes:
             self.register_buffer(f"window{size}", torch.hann_window(size), persistent=False)
@@ -143,7 +147,7 @@ class PhaseAdvance(nn.Module):  # type: ignore[misc,unused-ignore]
         terms = []
         for size, hop in self.sizes:
             window = self.get_buffer(f"window{size}")
-            ours, theirs = (self._advance(audio, size, hop, window), self._advance(target, size, hop, window))
+            ours, theirs = (self._slopes(audio, size, hop, window), self._slopes(target, size, hop, window))
             ours_re, ours_im = torch.view_as_real(ours).unbind(-1)
             theirs_re, theirs_im = torch.view_as_real(theirs).unbind(-1)
             energy = theirs.abs()
@@ -153,9 +157,10 @@ class PhaseAdvance(nn.Module):  # type: ignore[misc,unused-ignore]
             terms.append((weight * (1 - cosine)).sum() / (weight.sum() + 1e-6))
         return torch.stack(terms).mean()
 
-    def _advance(self, audio: torch.Tensor, size: int, hop: int, window: torch.Tensor) -> torch.Tensor:
+    def _slopes(self, audio: torch.Tensor, size: int, hop: int, window: torch.Tensor) -> torch.Tensor:
         spectrum = torch.stft(audio, size, hop, window=window, center=False, return_complex=True)
-        return spectrum[..., 1:] * spectrum[..., :-1].conj()
+        count = spectrum.shape[self.along] - 1
+        return spectrum.narrow(self.along, 1, count) * spectrum.narrow(self.along, 0, count).conj()
 
 
 def discriminator_loss(real: Maps, fake: Maps) -> torch.Tensor:

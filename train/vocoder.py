@@ -22,7 +22,7 @@ from train.losses import (
     LogMel,
     MultiScaleMel,
     MultiScaleStft,
-    PhaseAdvance,
+    PhaseSlopes,
     discriminator_loss,
     feature_loss,
     generator_loss,
@@ -63,7 +63,7 @@ VOCODER = {
     **{"causal": True, "pad_mode": "constant", "num_layers": 8, "layer_scale_init_value": 1e-6},
     "lookahead_frames": 0,
 }
-LAMBDAS = {"mel_loss": 20.0, "adv_feat_loss": 2.0, "adv_gen_loss": 1.0, "phase_loss": 0.0}
+LAMBDAS = {"mel_loss": 20.0, "adv_feat_loss": 2.0, "adv_gen_loss": 1.0, "phase_loss": 0.0, "group_delay_loss": 0.0}
 
 
 def filled(group: str, given: Mapping[str, Any] | None, defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,7 +171,9 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
         self.log_mel = LogMel(sample_rate, shape.n_fft, shape.hop_length, shape.mels)
         self.mel_loss = MultiScaleMel(sample_rate)
         self.stft_loss = MultiScaleStft()
-        self.phase_loss = PhaseAdvance()
+        self.phase_losses = nn.ModuleDict(
+            {"phase": PhaseSlopes(PhaseSlopes.FRAMES), "group_delay": PhaseSlopes(PhaseSlopes.BINS)}
+        )
         self.sample_rate, self.lag = sample_rate, shape.n_fft - shape.hop_length
 
     # ---- the model ----
@@ -250,10 +252,11 @@ class Vocoder(lightning.LightningModule):  # type: ignore[misc,unused-ignore]
         mel = self.mel_loss(audio, batch, draw)
         loss = self.weights["mel_loss"] * mel
         logged["mel"] = float(mel.detach())
-        if self.weights["phase_loss"]:
-            phase = self.phase_loss(audio, batch)
-            logged["phase"] = float(phase.detach())
-            loss = loss + self.weights["phase_loss"] * phase
+        for name, measure in self.phase_losses.items():
+            if self.weights[f"{name}_loss"]:
+                found = measure(audio, batch)
+                logged[name] = float(found.detach())
+                loss = loss + self.weights[f"{name}_loss"] * found
         if joined >= self.head_start:
             assert self.discriminators is not None
             self.discriminators.requires_grad_(False)
