@@ -123,9 +123,14 @@ def _arranged(table: Table, kernel: Kernel, order: Order) -> Table:
     first = used.header + used.scales(kernel.inputs)
     header, body = data[:, :first], data[:, first:]
     step, shuffle = len(order.shuffle), list(order.shuffle)
-    by_input = used.by_input(body).reshape(panels, PANEL // order.outputs, order.outputs, -1, step)
-    groups = used.together(by_input[..., shuffle])
-    body = groups.transpose(0, 1, 3, 2, 4).reshape(panels, -1)
-    layout = f"{used.name}, [panels: {panels}][header][{PANEL // order.outputs}][inputs / {step}: {groups.shape[3]}]"
-    layout += f"[outputs: {order.outputs}][inputs {', '.join(map(str, shuffle))}]"
+    by_input = used.by_input(body).reshape(panels, PANEL // order.outputs, order.outputs, -1, step)[..., shuffle]
+    groups = by_input.transpose(0, 1, 3, 2, 4)
+    if order.by_fours:
+        fours = groups.reshape(*groups.shape[:3], order.outputs // 4, 4, step).swapaxes(-1, -2)
+        groups = fours.reshape(*groups.shape[:3], -1, used.packed)
+    body = used.together(groups).reshape(panels, -1)
+    body = body ^ np.uint16(order.flip).astype(body.dtype)
+    layout = f"{used.name}, [panels: {panels}][header][{PANEL // order.outputs}][inputs / {step}: {groups.shape[2]}]"
+    inputs = f"inputs {', '.join(map(str, shuffle))}"
+    layout += f"[outputs / 4][{inputs}][4]" if order.by_fours else f"[outputs: {order.outputs}][{inputs}]"
     return replace(table, data=np.concatenate([header, body], axis=1), layout=layout)

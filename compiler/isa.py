@@ -73,12 +73,15 @@ class Order:
     """The order of a panel's weights of a format, where an instruction set multiplies whole panels by functions of its
     own (vocosc_products_....h) and wants another order: [16 / outputs][inputs / inputs here][outputs][inputs here].
 
-    `shuffle` is the order of the inputs that lie side by side.
+    `shuffle` is the order of the inputs that lie side by side, or, `by_fours`, of fours of outputs within them: [outputs
+    / 4][inputs here][4]. All bits of `flip` are changed in each element, so that two's complement has an offset.
     """
 
     format: str
     outputs: int
     shuffle: tuple[int, ...] = (0,)
+    by_fours: bool = False
+    flip: int = 0
 
 
 @dataclass(frozen=True)
@@ -279,7 +282,11 @@ RISCV = Isa(
     code_bytes=8_000,
     stack_bytes=(1024, 1024, 2048),
     flags=("-fno-tree-vectorize",),
-    orders=(Order("w8", outputs=8), Order("w8a8", outputs=8)),
+    orders=(
+        *(Order(name, outputs=8, flip=0x80) for name in ("w8", "w8a8")),
+        Order("w16", outputs=8, flip=0x8000),
+        Order("w4", outputs=8, shuffle=(0, 1), by_fours=True, flip=0x88),
+    ),
     wide_rows=True,
     row_sums=True,
     headers=("vector_portable", "products_riscv"),

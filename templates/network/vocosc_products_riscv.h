@@ -1,123 +1,199 @@
 /*
- * Products of int8 weights and rows of int16 on scalar RISC-V: up to 5 rows times a panel, as exact 32-bit sums.
+ * Products of integer weights and rows of int16 on scalar RISC-V: up to 5 rows times a panel, as exact 32-bit sums.
  *
- * With registers of 64 bits a multiplication makes two products: a word of 8 outputs' weights, each plus 128, is masked
- * into four pairs of bytes 32 bits apart, so that an input times a pair is two products side by side, and so are their
- * sums. What 128 is too much is the row's sum, 128 times, which is taken off in the end; only then is the lower sum, which
- * fits 32 bits, known with its sign, and with it what the upper one has borrowed or been carried.
+ * All sums stand in registers, and every register that there is holds something: GCC 12 spills sums when it makes this
+ * from C. So the end of the weights, a mask and the sums' place are on the stack. Weights are stored with an offset that
+ * makes them positive (`flip` in compiler/isa.py). A sum is too large by the row's sum times that, which is taken off in
+ * the end.
  *
- * Up to 5 rows lie side by side, in fours of inputs: [inputs / 4][rows][4]. A panel's weights are [2][inputs][8 outputs].
+ * With registers of 64 bits a multiplication makes two products: weights are masked into four pairs 32 bits apart, so that
+ * an input times a pair is two products side by side, and so are their sums. Only without the offset is the lower sum,
+ * which fits 32 bits, known with its sign, and with it what the upper one has borrowed or been carried.
+ *
+ * Up to 5 rows lie side by side, in fours of inputs: [inputs / 4][rows][4]. A panel's weights are [2][inputs][8 outputs];
+ * of w4 eight bytes have two inputs': the first one's of outputs 0 to 3, the second one's, and so on for outputs 4 to 7.
+ * The sums of w4's groups are multiplied by their scales and added up.
  */
 #ifndef VOCOSC_PRODUCTS_RISCV_H
 #define VOCOSC_PRODUCTS_RISCV_H
 
 #include <stdint.h>
 
-/* The sums of rows that lie side by side. */
-static inline void w8_row_sums(const int16_t *x, int rows, int count, int32_t *sums) {
+#if __riscv_xlen == 64
+typedef uint64_t products_word; /* two sums */
+enum { PRODUCTS_PARTS = 1 }; /* of 8 outputs, which are computed together */
+#else
+typedef uint32_t products_word;
+enum { PRODUCTS_PARTS = 2 };
+#endif
+
+/* The sums of rows that lie side by side, over stretches of so many inputs: [rows][count / stretch]. */
+static inline void w8_row_sums(const int16_t *x, int rows, int count, int stretch, int32_t *sums) {
   for (int row = 0; row < rows; row++) {
-    int32_t sum = 0;
-    for (int k = 0; k < count; k += 4) {
-      const int16_t *four = x + k * rows + 4 * row;
-      sum += four[0] + four[1] + four[2] + four[3];
+    for (int first = 0; first < count; first += stretch) {
+      int32_t sum = 0;
+      for (int k = first; k < first + stretch; k += 4) {
+        const int16_t *four = x + k * rows + 4 * row;
+        sum += four[0] + four[1] + four[2] + four[3];
+      }
+      *sums++ = sum;
     }
-    sums[row] = sum;
   }
 }
+
+/* A row's sums of 8 outputs, in pairs that are `apart`, or of 4 from 4 * `part` on: without the offset. */
+static inline void products_finish(const products_word *sums, int part, int apart, uint32_t offset, int32_t row_sum, uint32_t *y) {
+  const uint32_t extra = offset * (uint32_t)row_sum;
+  for (int pair = 0; pair < 4; pair++) {
+#if __riscv_xlen == 64
+    const int32_t low = (int32_t)((uint32_t)sums[pair] - extra);
+    uint32_t *to = y + 8 * part + pair / apart * 2 * apart + pair % apart;
+    to[0] = (uint32_t)low;
+    to[apart] = (uint32_t)((sums[pair] - (uint64_t)(low + (int64_t)offset * row_sum)) >> 32) - extra;
+#else
+    (void)apart;
+    y[4 * part + pair] = sums[pair] - extra;
+#endif
+  }
+}
+<# Registers: a0 weights, a1 inputs; w the weights, t an input, u a product. #>
+//% set w = ("a2", "a3", "a4", "a5")
+//% set sums = ("a6", "a7", "t0", "t1", "t2", "t3", "t4", "t5", "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11")
+//% set t, u = "t6", "ra"
+<# Input k of four: weights of 8 outputs in pairs. #>
+//% macro pairs(f, k)
+      "ld ${u}, %[mask]\n"
+//% if f == "w16"
+      "ld ${w[0]}, ${16 * k}(a0)\n"
+      "ld ${w[2]}, ${16 * k + 8}(a0)\n"
+      "srli ${w[1]}, ${w[0]}, 16\n"
+      "srli ${w[3]}, ${w[2]}, 16\n"
+//% else
+      "ld ${w[0]}, ${8 * k if f == "w8" else 8 * (k // 2)}(a0)\n"
+//% for j in (1, 2, 3, 0)
+//% set shift = 8 * j if f == "w8" else 4 * j + 16 * (k % 2)
+//% if shift
+      "srli ${w[j]}, ${w[0]}, ${shift}\n"
+//% endif
+//% endfor
+//% endif
+//% for j in range(4)
+      "and ${w[j]}, ${w[j]}, ${u}\n"
+//% endfor
+//% endmacro
+<# Or of 4 outputs, one by one. #>
+//% macro singles(f, k)
+//% for j in range(4)
+//% if f == "w16"
+      "lhu ${w[j]}, ${16 * k + 2 * j}(a0)\n"
+//% elif f == "w8"
+      "lbu ${w[j]}, ${8 * k + j}(a0)\n"
+//% elif j % 2 == 0
+      "lbu ${w[j]}, ${8 * (k // 2) + 2 * (k % 2) + j // 2}(a0)\n"
+      "srli ${w[j + 1]}, ${w[j]}, 4\n"
+      "andi ${w[j]}, ${w[j]}, 15\n"
+//% endif
+//% endfor
+//% endmacro
+//% macro body(f, rows, is_wide)
+  __asm__ volatile(
+//% for sum in sums[:4 * rows]
+      "li ${sum}, 0\n"
+//% endfor
+      "1:\n"
+//% for k in range(4)
+${pairs(f, k) | chomp if is_wide else singles(f, k) | chomp}
+//% for row in range(rows)
+      "lh ${t}, ${2 * (4 * row + k)}(a1)\n"
+//% for j in range(4)
+//% set product = u if j < 3 else t
+      "mul ${product}, ${t}, ${w[j]}\n"
+      "add ${sums[4 * row + j]}, ${sums[4 * row + j]}, ${product}\n"
+//% endfor
+//% endfor
+//% endfor
+      "${"ld" if is_wide else "lw"} ${t}, %[end]\n"
+      "addi a0, a0, ${{"w8": 32, "w16": 64, "w4": 16}[f]}\n"
+      "addi a1, a1, ${8 * rows}\n"
+      "bne a0, ${t}, 1b\n"
+//% for sum in sums[:4 * rows]
+      "${"sd" if is_wide else "sw"} ${sum}, ${(8 if is_wide else 4) * loop.index0} + %[sums]\n"
+//% endfor
+      : "+&r"(weights), "+&r"(inputs), [sums] "=m"(*(products_word(*)[${4 * rows}])sums)
+      : [end] "m"(end)${', [mask] "m"(mask)' if is_wide}
+      : "memory", "${t}", "${u}"${", "}
+//%- for register in w + sums
+"${register}"${", " if not loop.last}
+//%- endfor
+);
+//% endmacro
+//% set used = formats | map(attribute="name") | list
+//% for f, type, mask, offset in (("w8", "int8_t", "0x000000ff000000ffu", 128), ("w16", "int16_t", "0x0000ffff0000ffffu", 32768), ("w4", "int8_t", "0x0000000f0000000fu", 8)) if f in used or (f == "w8" and "w8a8" in used)
 //% for rows in range(1, [5, plan.max_rows] | min + 1)
 
+/* ${rows} rows times 8 outputs, or 4: sums [rows][4 words], with the offset. */
+static inline __attribute__((always_inline)) void ${f}_${rows}(const int16_t *x, const ${type} *w, const ${type} *end, products_word *sums) {
+  register const ${type} *weights __asm__("a0") = w;
+  register const int16_t *inputs __asm__("a1") = x;
 #if __riscv_xlen == 64
-/* ${rows} rows times 8 outputs: y [rows][16]. */
-static inline void w8_${rows}x8(const int16_t *x, const int8_t *w, int count, const int32_t *row_sums, uint32_t *y) {
-  const uint64_t lowest = 0x000000ff000000ffu;
-  const uint64_t offset = 0x8080808080808080u;
-//% for row in range(rows)
-//% for pair in range(4)
-  uint64_t sum${row}_${pair} = 0;
-//% endfor
-//% endfor
-  const int8_t *const end = w + 8 * count;
-  do {
-//% for k in range(4)
-    {
-      uint64_t word;
-      __builtin_memcpy(&word, __builtin_assume_aligned(w + ${8 * k}, 8), sizeof word);
-      word ^= offset;
-//% for pair in range(4)
-      const uint64_t w${pair} = word${" >> %d" % (8 * pair) if pair} & lowest;
-//% endfor
-//% for row in range(rows)
-      const uint64_t x${row} = (uint64_t)(int64_t)x[${4 * row + k}];
-//% for pair in range(4)
-      sum${row}_${pair} += x${row} * w${pair};
-//% endfor
-//% endfor
-    }
-//% endfor
-    w += 32;
-    x += ${4 * rows};
-  } while (w != end);
-//% for row in range(rows)
-  const uint32_t extra${row} = 128u * (uint32_t)row_sums[${row}];
-//% for pair in range(4)
-  const int32_t low${row}_${pair} = (int32_t)((uint32_t)sum${row}_${pair} - extra${row});
-  y[${16 * row + pair}] = (uint32_t)low${row}_${pair};
-  y[${16 * row + pair + 4}] = (uint32_t)((sum${row}_${pair} - (uint64_t)(low${row}_${pair} + 128 * (int64_t)row_sums[${row}])) >> 32) - extra${row};
-//% endfor
-//% endfor
-}
+  const uint64_t mask = ${mask};
+${body(f, rows, true) | chomp}
 #else
-//% set together = 4 if rows <= 3 else 2
-/* ${rows} rows times 8 outputs, ${together} at a time: y [rows][16]. */
-static inline void w8_${rows}x8(const int16_t *x, const int8_t *w, int count, const int32_t *row_sums, uint32_t *y) {
-  (void)row_sums;
-  for (int output = 0; output < 8; output += ${together}) {
-//% for row in range(rows)
-//% for o in range(together)
-    int32_t sum${row}_${o} = 0;
+${body(f, rows, false) | chomp}
+#endif
+}
 //% endfor
-//% endfor
-    const int8_t *at = w + output;
-    const int16_t *from = x;
-    const int8_t *const end = at + 8 * count;
-    do {
-//% for k in range(4)
-      {
-//% for o in range(together)
-        const int32_t w${o} = at[${8 * k + o}];
-//% endfor
-//% for row in range(rows)
-        const int32_t x${row} = from[${4 * row + k}];
-//% for o in range(together)
-        sum${row}_${o} += x${row} * w${o};
-//% endfor
+//% if f == "w4"
+
+/* Up to 5 rows, side by side, times a panel: y [rows][16] = x times scales times weights. Row sums: of each group. */
+static __attribute__((noinline)) void w4_products(const int16_t *x, int rows, const int8_t *scales, const int8_t *w, int count, const int32_t *row_sums, uint32_t *y) {
+  enum { GROUP = ${layers.group} };
+  products_word sums[4 * ${[5, plan.max_rows] | min}];
+  for (int i = 0; i < 16 * rows; i++) y[i] = 0;
+  for (int group = 0; group < count / GROUP; group++) {
+    const int16_t *inputs = x + group * GROUP * rows;
+    for (int part = 0; part < 2 * PRODUCTS_PARTS; part++) {
+      const int half = part / PRODUCTS_PARTS;
+      const int8_t *weights = w + half * 4 * count + group * GROUP * 4 + part % PRODUCTS_PARTS * 4;
+      switch (rows) {
+//% for rows in range(1, [5, plan.max_rows] | min + 1)
+        ${"case %d" | format(rows) if not loop.last else "default"}:
+          w4_${rows}(inputs, weights, weights + 4 * GROUP, sums);
+          break;
 //% endfor
       }
-//% endfor
-      at += 32;
-      from += ${4 * rows};
-    } while (at != end);
-//% for row in range(rows)
-//% for o in range(together)
-    y[${16 * row + o} + output] = (uint32_t)sum${row}_${o};
-//% endfor
-//% endfor
+      for (int row = 0; row < rows; row++) {
+        uint32_t found[8];
+        products_finish(sums + 4 * row, part % PRODUCTS_PARTS, 4, ${offset}, row_sums[row * (count / GROUP) + group], found);
+        for (int o = part % PRODUCTS_PARTS * 4; o < (part % PRODUCTS_PARTS + 1) * (8 / PRODUCTS_PARTS); o++) {
+          const int32_t scale = scales[16 * group + 8 * half + o];
+          y[16 * row + 8 * half + o] += found[o] * (uint32_t)scale;
+        }
+      }
+    }
   }
 }
-#endif
-//% endfor
+//% else
 
 /* Up to 5 rows, side by side, times a panel: y [rows][16] = x times weights. */
-static __attribute__((noinline)) void w8_products(const int16_t *x, int rows, const int8_t *w, int count, const int32_t *row_sums, uint32_t *y) {
-  for (int output = 0; output < 16; output += 8) {
+static __attribute__((noinline)) void ${f}_products(const int16_t *x, int rows, const ${type} *w, int count, const int32_t *row_sums, uint32_t *y) {
+  products_word sums[4 * ${[5, plan.max_rows] | min}];
+  for (int part = 0; part < 2 * PRODUCTS_PARTS; part++) {
+    const int half = part / PRODUCTS_PARTS;
+    const ${type} *weights = w + half * 8 * count + part % PRODUCTS_PARTS * 4;
     switch (rows) {
 //% for rows in range(1, [5, plan.max_rows] | min + 1)
       ${"case %d" | format(rows) if not loop.last else "default"}:
-        w8_${rows}x8(x, w + output * count, count, row_sums, y + output);
+        ${f}_${rows}(x, weights, weights + 8 * count, sums);
         break;
 //% endfor
     }
+    for (int row = 0; row < rows; row++) {
+      products_finish(sums + 4 * row, part % PRODUCTS_PARTS, ${2 if f == "w16" else 4}, ${offset}, row_sums[row], y + 16 * row + 8 * half);
+    }
   }
 }
+//% endif
+//% endfor
 
 #endif /* VOCOSC_PRODUCTS_RISCV_H */

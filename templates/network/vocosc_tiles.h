@@ -182,8 +182,9 @@ ${accumulate(row, v) | chomp}
 static void ${product.name}_rows(${parameters(product)}const ${format.weight_type} *w, float *y, int rows, int panels, int ahead) {
   (void)ahead;
 //% if isa.row_sums and format.is_integer
-  int32_t row_sums[TILE_ROWS];
-  ${f}_row_sums(x, rows, ${NAME}_INPUTS, row_sums);
+//% set stretch = format.group or format.padded_inputs(product.inputs)
+  int32_t row_sums[TILE_ROWS${" * %d" % (format.padded_inputs(product.inputs) // stretch) if format.group}];
+  w8_row_sums(x, rows, ${NAME}_INPUTS, ${stretch}, row_sums);
 //% endif
   for (; panels > 0; panels--) {
     const float *header = ${header};

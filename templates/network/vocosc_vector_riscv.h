@@ -46,17 +46,18 @@ static inline float vec_load_half(const uint16_t *p) {
 }
 
 #include "vocosc_vector_portable.h"
-//% if ["w8", "w8a8"] | select("in", formats | map(attribute="name") | list) | list
+//% if formats | selectattr("is_integer") | list
 #include "vocosc_products_riscv.h"
 
 #define W8_SIDE_BY_SIDE 4 /* inputs of a row before those of the next row */
+#define W16_SIDE_BY_SIDE W8_SIDE_BY_SIDE
+#define W4_SIDE_BY_SIDE W8_SIDE_BY_SIDE
 //% endif
 //% if "w8a8" in formats | map(attribute="name")
 
 /* w8a8 is w8 with less in a row: bytes as int16. */
 #define W8A8_SIDE_BY_SIDE W8_SIDE_BY_SIDE
 #define w8a8_products w8_products
-#define w8a8_row_sums w8_row_sums
 //% endif
 //% if "w8a8" in formats | map(attribute="name")
 typedef vec_bits w8a8_sum;
