@@ -106,6 +106,7 @@ class Isa:
     gcc_flags: tuple[str, ...] = ()  # which clang does not know, nor need
     make_flags: str = ""  # more of them, as make works them out
     cpu: tuple[str, ...] = ()
+    shared_loads: tuple[tuple[str, int], ...] = ()  # formats whose weights it loads for so many vectors at once
     orders: tuple[Order, ...] = ()  # of the formats that it multiplies whole panels of
     wide_rows: bool = False  # it multiplies no bytes: rows of them become int16
     row_sums: bool = False  # its products of integers want the sums of rows
@@ -114,6 +115,10 @@ class Isa:
     is_optional: bool = False  # a module of its own has it, and tries at init whether its multiply-adds are fused
     integer_flags: tuple[str, ...] = ()
     integer_cpu: tuple[str, ...] = ()
+
+    def vectors_loaded(self, format_name: str) -> int:
+        """The vectors that a load of a format's weights is for."""
+        return dict(self.shared_loads).get(format_name, 1)
 
     def order(self, format_name: str) -> Order | None:
         """The order of a format's weights, if it is not the usual one."""
@@ -220,6 +225,7 @@ NEON = Isa(
     stack_bytes=(768, 992, 1600),
     # It would move all loads of a tile to the front, and spill accumulators.
     gcc_flags=("-fno-schedule-insns",),
+    shared_loads=(("w8", 2), ("w4", 4)),
 )
 
 # An integer has two sums: one of its inputs' low bytes, one of the high ones.
@@ -232,6 +238,7 @@ NEON_DOT_PRODUCT = dataclasses.replace(
         *(Tile(rows, (4,), integer=(2,)) for rows in range(4, 7)),
     ),
     flags=("-march=armv8.2-a+dotprod",),
+    shared_loads=(),
 )
 
 # Cortex-M with the DSP extension and an FPU. An FPU of 32 registers holds 5 rows of 4 outputs beside their weights. Of

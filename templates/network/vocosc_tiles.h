@@ -58,6 +58,7 @@ enum {
   ${NAME}_PANEL_FLOATS = ${format.panel(product.inputs) * format.weight_bytes // 4}, /* the same, counted in floats */
 };
 //% set own = isa.order(f)
+//% set loaded = isa.vectors_loaded(f)
 //% for tile in isa.tiles if not own
 //% for vectors in tile.widths(format) if product.fits(vectors * isa.lanes)
 //% set columns = vectors * isa.lanes
@@ -98,7 +99,11 @@ TILE void ${product.name}_${tile.rows}x${columns}(${parameters(product)}const fl
 //% endfor
 //% if format.group
 //% for v in range(vectors)
+//% if v % loaded
+    const ${f}_packed packed${v} = ${f}_next(packed${v - 1});
+//% else
     const ${f}_packed packed${v} = ${f}_load_packed(w${product | weight_offset(v * isa.lanes)});
+//% endif
 //% endfor
     UNROLL_4
     for (int part = 0; part < ${F}_PARTS; part++) {
@@ -109,6 +114,8 @@ TILE void ${product.name}_${tile.rows}x${columns}(${parameters(product)}const fl
 //% macro weights(v)
 //% if format.group
     const ${f}_weights w${v} = ${f}_unpack(packed${v}, part);
+//% elif v % loaded
+    const ${f}_weights w${v} = ${f}_next(w${v - 1});
 //% else
     const ${f}_weights w${v} = ${f}_load_weights(w${product | weight_offset(v * isa.lanes)});
 //% endif

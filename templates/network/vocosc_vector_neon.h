@@ -3,6 +3,7 @@
 #define VOCOSC_VECTOR_NEON_H
 
 #include <arm_neon.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #define VEC_LANES 4
@@ -62,9 +63,6 @@ static inline w16_sum w16_accumulate(w16_sum sum, w16_weights weights, w16_input
 static inline vec_bits w16_total(w16_sum sum) { return vreinterpretq_u32_s32(sum); }
 static inline void w16_store(int16_t *p, vec a) { vst1_s16(p, vmovn_s32(vcvtnq_s32_f32(a))); }
 
-/* w4: four bytes a lane. */
-typedef int8x16_t w4_packed;
-static inline w4_packed w4_load_packed(const int8_t *p) { return vld1q_s8(p); }
 static inline vec_bits w4_load_scales(const int8_t *p) {
   int32_t scales;
   __builtin_memcpy(&scales, p, sizeof scales);
@@ -105,6 +103,8 @@ static inline w8_sum w8_zero(void) { return (w8_sum){{vdupq_n_s32(0), vdupq_n_s3
 /* w4: rows are those of w8, but for the order 0, 2, 1, 3; weights are 16 times as large as they are. */
 #define W4_PARTS 2
 #define W4_INPUT_OFFSET 0
+typedef int8x16_t w4_packed; /* four bytes a lane */
+static inline w4_packed w4_load_packed(const int8_t *p) { return vld1q_s8(p); }
 typedef int8x16_t w4_weights;
 typedef int8x8_t w4_inputs;
 typedef int32x4x2_t w4_group;
@@ -132,24 +132,63 @@ static inline vec_bits w8_total(w8_sum sum) {
 }
 #else
 static inline void w8_store(int16_t *p, vec a) { vst1_s16(p, vmovn_s32(vcvtnq_s32_f32(a))); }
-/* The lanes' first weights, then their second ones. */
-static inline vec_bits w8_load_weights(const int8_t *p) {
-  const int8x16_t pairs = vcombine_s8(vld1_s8(p), vdup_n_s8(0));
-  return vreinterpretq_u32_s16(vmovl_s8(vqtbl1_s8(pairs, vcreate_u8(0x0705030106040200))));
+/* Four inputs' weights of 8 outputs, of which this vector takes the first or the second four. */
+#define W8_STEP 4
+typedef struct {
+  int16x8_t of[4];
+  bool is_second;
+} w8_weights;
+typedef int16x4_t w8_inputs;
+typedef int32x4_t w8_sum;
+static inline w8_inputs w8_load_inputs(const int16_t *p) { return vld1_s16(p); }
+static inline w8_weights w8_load_weights(const int8_t *p) {
+  const int8x8x2_t first = vld2_s8(p);
+  const int8x8x2_t next = vld2_s8(p + 32);
+  return (w8_weights){{vmovl_s8(first.val[0]), vmovl_s8(first.val[1]), vmovl_s8(next.val[0]), vmovl_s8(next.val[1])}, false};
 }
-static inline vec_bits w8_accumulate(vec_bits sum, vec_bits weights, vec_bits inputs) {
-  const int16x8_t both = vreinterpretq_s16_u32(weights);
-  const int16x4_t pair = vget_low_s16(vreinterpretq_s16_u32(inputs));
-  const int32x4_t first = vmlal_lane_s16(vreinterpretq_s32_u32(sum), vget_low_s16(both), pair, 0);
-  return vreinterpretq_u32_s32(vmlal_high_lane_s16(first, both, pair, 1));
+static inline w8_weights w8_next(w8_weights first) {
+  first.is_second = true;
+  return first;
 }
-/* w4: the lanes' first weights of a part, then their second ones. */
-typedef vec_bits w4_weights;
-static inline vec_bits w4_unpack(w4_packed packed, int part) {
-  const int8x16_t halves = part < 2 ? vshrq_n_s8(vshlq_n_s8(packed, 4), 4) : vshrq_n_s8(packed, 4);
-  const uint8x8_t pairs = vcreate_u8(part % 2 == 0 ? 0x0e0a06020c080400 : 0x0f0b07030d090501);
-  return vreinterpretq_u32_s16(vmovl_s8(vqtbl1_s8(halves, pairs)));
+static inline w8_sum w8_accumulate(w8_sum sum, w8_weights weights, w8_inputs inputs) {
+//% for k in range(4)
+  sum = weights.is_second ? vmlal_high_lane_s16(sum, weights.of[${k}], inputs, ${k}) : vmlal_lane_s16(sum, vget_low_s16(weights.of[${k}]), inputs, ${k});
+//% endfor
+  return sum;
 }
+static inline w8_sum w8_zero(void) { return vdupq_n_s32(0); }
+static inline vec_bits w8_total(w8_sum sum) { return vreinterpretq_u32_s32(sum); }
+/* w4: four bytes of 16 outputs, of which this vector takes four. Weights are 16 times as large as they are. */
+#define W4_PARTS 2
+#define W4_INPUT_OFFSET 0
+typedef struct {
+  int8x16x4_t bytes;
+  int vector;
+} w4_packed;
+typedef w8_weights w4_weights;
+typedef int16x4_t w4_inputs;
+typedef int32x4_t w4_group;
+
+static inline w4_packed w4_load_packed(const int8_t *p) { return (w4_packed){vld4q_s8(p), 0}; }
+static inline w4_packed w4_next(w4_packed packed) {
+  packed.vector++;
+  return packed;
+}
+static inline w4_weights w4_unpack(w4_packed packed, int part) {
+  w4_weights weights = {.is_second = packed.vector % 2 == 1};
+//% for k, byte in ((0, 0), (1, 2), (2, 1), (3, 3))
+  const int8x16_t of${k} = part == 0 ? vshlq_n_s8(packed.bytes.val[${byte}], 4) : vandq_s8(packed.bytes.val[${byte}], vdupq_n_s8((int8_t)-16));
+  weights.of[${k}] = packed.vector < 2 ? vmovl_s8(vget_low_s8(of${k})) : vmovl_high_s8(of${k});
+//% endfor
+  return weights;
+}
+static inline w4_inputs w4_load_inputs(const int16_t *x, int part) { return vld1_s16(x + 4 * part); }
+static inline w4_group w4_open(void) { return w8_zero(); }
+static inline w4_group w4_accumulate(w4_group group, w4_weights weights, w4_inputs inputs) {
+  return w8_accumulate(group, weights, inputs);
+}
+static inline vec_bits w4_total(w4_group group) { return vreinterpretq_u32_s32(vshrq_n_s32(group, 4)); }
+static inline void w4_store(int16_t *p, vec a) { w8_store(p, a); }
 #endif
 
 /* w8a8: bytes less 128, as int8. */
