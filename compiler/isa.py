@@ -73,8 +73,8 @@ class Order:
     """The order of a panel's weights of a format, where an instruction set multiplies whole panels by functions of its
     own (vocosc_products_....h) and wants another order: [16 / outputs][inputs / inputs here][outputs][inputs here].
 
-    `shuffle` is the order of the inputs that lie side by side, or, `by_fours`, of fours of outputs within them: [outputs
-    / 4][inputs here][4]. All bits of `flip` are changed in each element, so that two's complement has an offset.
+    `shuffle` is the order of the inputs that lie side by side, or, `by_fours`, around fours of outputs: [outputs /
+    4][inputs here][4]. All bits of `flip` are changed in each element, so that two's complement has an offset.
     """
 
     format: str
