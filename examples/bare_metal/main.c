@@ -26,7 +26,11 @@ static int decode(uint32_t *crc) {
     *crc = crc32(*crc, audio, count);
     samples += count;
   }
+#if VOCOS_LATENCY_LOOKAHEAD_FRAMES > 0
+  const int count = vocos_flush(&stream, &scratch, tail);
+#else
   const int count = vocos_flush(&stream, tail);
+#endif
   if (count < 0) return count;
   *crc = crc32(*crc, tail, count);
   return samples + count;

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests import builds
+from tests import builds, make_vocos
 from tests.objects import (
     TINY,
     include_flags,
@@ -18,6 +18,7 @@ NAME = "tiny"
 # What each program links of the host tool, beside the object.
 FUZZERS = {
     "api": (),
+    "ahead": (),
     "mel": ("tool_mel", "tool_npy", "tool_messages"),
     "wav": ("tool_wav", "tool_messages"),
     "weights": (),
@@ -26,10 +27,16 @@ SANITIZERS = ["-fsanitize=fuzzer-no-link,address,undefined", "-fno-sanitize-reco
 
 
 def compile_tiny(fuzzer: str, *options: object) -> Path:
-    """The least model's sources and its library, as a fuzzer needs it, instrumented, for at most four frames."""
+    """A least model's sources and library, instrumented, for at most four frames; 'ahead' has one that looks ahead."""
     options = ("--chunk", 4, "--weights", "blob" if fuzzer == "weights" else "incbin", *options)
     variables = ("CC=clang", f"EXTRA_CFLAGS=-O1 -g {' '.join(SANITIZERS)}")
-    return builds.library(builds.checkpoint(TINY), NAME, *options, make=variables)
+    checkpoint = builds.checkpoint(TINY)
+    if fuzzer == "ahead":
+        sizes = {**make_vocos.TINY, "padding": "center"}
+        checkpoint = builds.once(
+            ("vocos", sorted(sizes.items(), key=str)), lambda out: make_vocos.write_folder(out, sizes)
+        )
+    return builds.library(checkpoint, NAME, *options, make=variables)
 
 
 def build_fuzzer(fuzzer: str, model: Path, build: Path) -> Path:
