@@ -3,18 +3,35 @@
 What takes a tritonserver runs with `make test-fleet`, which brings one; the rest runs always.
 """
 
+import asyncio
 import json
+import os
 import re
 import shutil
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests import builds
-from tests.objects import ALL, ROOT, TINY, Vocoder, every, run_compiler, run_ok, some_mel
+from tests.objects import ALL, ROOT, TINY, Floats, Vocoder, every, random_splits, run_compiler, run_ok, some_mel
 from tests.test_compile import one_line
 from tests.test_families import CASES, vocoder_of
 
+WANTED = os.environ.get("VOCOSC_TEST_FLEET") == "1"
+if WANTED:
+    import grpc
+    from tritonclient.grpc import service_pb2
+    from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
+
+    from examples.fleet import servers
+    from examples.fleet.client import HEADER, Fleet
+
+QUICK = {**os.environ, "CFLAGS": "-O0"}  # the same bits, built sooner
 TEMPLATE = ROOT / "templates" / "triton" / "vocosc_tritonbackend.h"
 
 
@@ -65,7 +82,7 @@ def folder() -> Path:
             "--triton",
             out / "models",
         )
-        done = run_compiler(builds.checkpoint(TINY), "--name", "tiny", *options)
+        done = run_compiler(builds.checkpoint(TINY), "--name", "tiny", *options, env=QUICK)
         assert done.returncode == 0, done.stderr
         assert f"written to {out / 'out'} and {out / 'models' / 'tiny'}\n" in done.stdout
 
@@ -105,7 +122,7 @@ def test_the_backend_needs_nothing_but_the_server(folder: Path) -> None:
 @pytest.mark.skipif(not ALL, reason="another compilation: make test-all")
 def test_only_the_repository_is_written_without_an_output_folder(folder: Path, tmp_path: Path) -> None:
     options = ("--target", "portable", "--chunk", "3", "--streams", "4", "--triton", tmp_path / "models")
-    done = run_compiler(builds.checkpoint(TINY), "--name", "tiny", *options)
+    done = run_compiler(builds.checkpoint(TINY), "--name", "tiny", *options, env=QUICK)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(f"written to {tmp_path / 'models' / 'tiny'}\n")
     assert [path.name for path in tmp_path.iterdir()] == ["models"]
@@ -151,3 +168,325 @@ def test_the_backend_compiles_without_a_warning(name: str, compiler: str, folder
         sources,
     ]
     run_ok([compiler, *flags, "-I", sources, tmp_path / f"{model}_triton.cpp"])
+
+
+# ---- servers: make test-fleet ----
+
+fleet = pytest.mark.skipif(not WANTED, reason="takes a tritonserver: make test-fleet")
+
+IDLE = 4.0  # seconds, and streams that may be open, in the tests' servers
+MOST = 64
+
+
+@pytest.fixture(scope="module")
+def repository() -> Path:
+    """Of a causal model, `tiny`, and of one that looks ahead, `ahead`; with limits that a test can reach."""
+
+    def build(out: Path) -> None:
+        for name, checkpoint in (("tiny", builds.checkpoint(TINY)), ("ahead", CASES["budget"].checkpoint)):
+            options = ("--target", "portable", "--chunk", "3", "--streams", "8", "--name", name, "-o", out / name)
+            done = run_compiler(checkpoint, *options, "--triton", out / "models", env=QUICK)
+            assert done.returncode == 0, done.stderr
+            config = out / "models" / name / "config.pbtxt"
+            text = config.read_text().replace('value { string_value: "1024" }', f'value {{ string_value: "{MOST}" }}')
+            config.write_text(re.sub(r"(idle_microseconds:) \d+", rf"\1 {round(IDLE * 1e6)}", text))
+
+    return builds.once("triton repository of two", build)
+
+
+@pytest.fixture(scope="module")
+def alone(repository: Path) -> dict[str, Vocoder]:
+    """The objects that the backends were made of."""
+    return {name: Vocoder(repository / name, name) for name in ("tiny", "ahead")}
+
+
+@pytest.fixture(scope="module")
+def server(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with servers.running(repository / "models", tmp_path_factory.mktemp("logs")) as (found,):
+        yield found
+
+
+def int16(audio: Floats) -> NDArray[np.int16]:
+    """As the object rounds: to nearest, ties to even, and clipped."""
+    return np.asarray(np.clip(np.rint(audio * np.float32(32768)), -32768, 32767), np.int16)
+
+
+async def listen(stream: Any, mel: Floats, seed: int, *, moves: int = 0) -> bytes:
+    """An utterance in chunks of 1 to 9 frames, with some moves to another sequence on the way."""
+    sizes = random_splits(len(mel), 9, seed)
+    moving = set(np.random.default_rng(seed).permutation(np.arange(1, len(sizes)))[:moves].tolist())
+    parts, start = [], 0
+    for number, size in enumerate(sizes):
+        if number in moving:
+            stream.move()
+        parts.append(await stream.decode(mel[start : start + size]))
+        start += size
+    parts.append(await stream.flush())
+    return np.concatenate(parts).tobytes()
+
+
+@fleet
+def test_every_stream_is_as_if_alone(server: Any, alone: dict[str, Vocoder]) -> None:
+    """Streams of different progress, types and models at the same time; some move to another sequence, and replay."""
+
+    async def play(name: str) -> None:
+        vocoder = alone[name]
+        async with Fleet(server.address, name) as found:
+
+            async def one(seed: int) -> None:
+                mel = some_mel(40 + 11 * seed, vocoder.mels, seed)
+                expected = vocoder.utterance(mel)
+                stream = await found.open("int16" if seed % 3 == 0 else "float32")
+                for moves in (0, 3):  # a stream begins anew after its flush
+                    got = await listen(stream, mel, seed, moves=moves)
+                    assert got == (int16(expected) if seed % 3 == 0 else expected).tobytes(), (name, seed)
+                    assert stream.moves == moves
+
+            await asyncio.gather(*map(one, range(20)))
+
+    async def both() -> None:
+        await asyncio.gather(play("tiny"), play("ahead"))
+
+    before = server.metrics("vocosc_")
+    asyncio.run(both())
+    after = server.metrics("vocosc_")
+    done = {key: after[key] - before[key] for key in after}
+    assert done["vocosc_frames_total"] > 2 * 2 * sum(
+        40 + 11 * seed for seed in range(20)
+    )  # twice, and what is replayed
+    assert 0 < done["vocosc_calls_total"] < done["vocosc_frames_total"]
+    assert done["vocosc_refused_total"] == 0
+    assert server.metrics("nv_inference_request_success")["nv_inference_request_success"] > 0
+
+
+class Unary:
+    """Requests one by one, as any client may send them: what comes back is an answer or an error."""
+
+    def __init__(self, channel: Any, model: str, metadata: Any = None) -> None:
+        self.stub, self.model, self.metadata = GRPCInferenceServiceStub(channel), model, metadata
+
+    async def __call__(
+        self,
+        sequence: int | str,
+        mel: NDArray[Any],
+        *,
+        start: bool = False,
+        end: bool = False,
+        datatype: str = "FP32",
+        shape: Sequence[int] | None = None,
+        outputs: Sequence[str] = ("audio",),
+    ) -> NDArray[np.float32] | str:
+        request = service_pb2.ModelInferRequest(model_name=self.model)
+        if isinstance(sequence, str):
+            request.parameters["sequence_id"].string_param = sequence
+        else:
+            request.parameters["sequence_id"].int64_param = sequence
+        request.parameters["sequence_start"].bool_param = start
+        request.parameters["sequence_end"].bool_param = end
+        request.inputs.add(name="mel", datatype=datatype, shape=[1, *mel.shape] if shape is None else shape)
+        for output in outputs:
+            request.outputs.add(name=output)
+        request.raw_input_contents.append(mel.tobytes())
+        try:
+            answer = await self.stub.ModelInfer(request, timeout=30, metadata=self.metadata)
+        except grpc.aio.AioRpcError as error:
+            return f"{error.code().name}: {error.details()}"
+        return np.frombuffer(answer.raw_output_contents[0], np.float32)
+
+
+def unary(address: str, play: Callable[[Any, Unary], Awaitable[None]], model: str = "tiny") -> None:
+    async def run() -> None:
+        async with grpc.aio.insecure_channel(address) as channel:
+            await play(channel, Unary(channel, model))
+
+    asyncio.run(run())
+
+
+def says(answer: object, *words: str) -> None:
+    """An error of one line, with these words in it."""
+    assert isinstance(answer, str), "no error"
+    assert "\n" not in answer
+    for word in words:
+        assert word in answer, answer
+
+
+@fleet
+def test_bad_input_gets_a_clear_error_and_harms_nobody(server: Any, alone: dict[str, Vocoder]) -> None:
+    vocoder = alone["tiny"]
+    mel = some_mel(60, vocoder.mels)
+    nan, infinite = mel[:4].copy(), mel[:4].copy()
+    nan[2, 3], infinite[1, 0] = np.nan, -np.inf
+    expected = vocoder.utterance(mel)
+
+    async def play(_: Any, send: Unary) -> None:
+        cases: list[tuple[dict[str, Any], tuple[str, ...]]] = [
+            ({"mel": mel[:4, :4]}, ("shape", "mel", "5")),
+            ({"mel": mel[:4].T}, ("shape", "mel", "5")),
+            ({"mel": mel[:4], "shape": [4, 5]}, ("mel",)),
+            ({"mel": mel[:4], "shape": [2, 2, 5]}, ("batch-size 1",)),
+            ({"mel": mel[:4].astype(np.float64), "datatype": "FP64"}, ("data-type", "mel", "FP32")),
+            ({"mel": mel[:4], "shape": [1, 5, 5]}, ("mel",)),
+            ({"mel": mel[:4], "shape": [1, 3, 5]}, ("mel",)),
+            ({"mel": mel[:0]}, ("mel has 0 frames", "1 to 256")),
+            ({"mel": some_mel(257, 5)}, ("mel has 257 frames", "1 to 256")),
+            ({"mel": nan}, ("NaN or infinite", "frame 2, band 3")),
+            ({"mel": infinite}, ("NaN or infinite", "frame 1, band 0")),
+            ({"mel": mel[:4], "outputs": ["sound"]}, ("sound",)),
+        ]
+        heard = [await send(7, mel[:20], start=True)]
+        for case, words in cases:  # of the same stream, and of one that has not begun
+            says(await send(7, **case), *words)
+            says(await send(8, **case, start=True), *words)
+            says(await send(8, mel[:4]), "8", "START")
+        says(await send(7, mel[:4], start=True), "sequence 7", "started already", "END")
+        says(await send(0, mel[:4], start=True), "correlation ID")
+        says(await send(9, mel[:4]), "sequence 9", "START")
+        says(await send("nine", mel[:4]), "nine", "START")
+        heard += [await send(7, mel[20:50]), await send(7, mel[50:], end=True)]
+        assert np.concatenate(heard).tobytes() == expected.tobytes()
+        says(await send(7, mel[:4]), "sequence 7", "START")
+
+        # An end is an end, with a bad mel, too.
+        assert not isinstance(await send(7, mel[:4], start=True), str)
+        says(await send(7, nan, end=True), "NaN")
+        assert not isinstance(await send(7, mel, start=True, end=True), str)
+        both = await send("7", mel[:4], start=True, end=True, outputs=["audio", "audio_int16"])
+        assert isinstance(both, np.ndarray) and both.tobytes() == vocoder.utterance(mel[:4]).tobytes()
+
+    unary(server.address, play)
+    assert server.is_ready()
+
+
+@fleet
+def test_numbers_and_texts_are_different_sequences(server: Any, alone: dict[str, Vocoder]) -> None:
+    mel = some_mel(30, 5)
+
+    async def play(_: Any, send: Unary) -> None:
+        first, second = await send(11, mel, start=True), await send("11", mel[:9], start=True)
+        assert not isinstance(first, str) and not isinstance(second, str)
+        heard = [second, await send("11", mel[9:], end=True)]
+        assert not isinstance(heard[1], str)
+        assert np.concatenate(heard).tobytes() == alone["tiny"].utterance(mel).tobytes()
+        assert not isinstance(await send(11, mel, end=True), str)
+
+    unary(server.address, play)
+
+
+@fleet
+def test_a_stream_that_never_ends_is_closed_and_can_go_on(server: Any, alone: dict[str, Vocoder]) -> None:
+    """After its idle time; the client then starts another and replays, unasked."""
+    mel = some_mel(90, 5)
+
+    async def play(_: Any, send: Unary) -> None:
+        assert not isinstance(await send(21, mel, start=True), str)
+        async with Fleet(server.address, "tiny") as found, await found.open() as stream:
+            heard = [await stream.decode(mel[:50])]
+            assert server.metrics("vocosc_streams", "tiny")["vocosc_streams"] >= 2
+            await asyncio.sleep(2 * IDLE + 0.5)
+            says(await send(21, mel), "21", "START")
+            heard += [await stream.decode(mel[50:]), await stream.flush()]
+            assert stream.moves == 1
+        assert np.concatenate(heard).tobytes() == alone["tiny"].utterance(mel).tobytes()
+        assert not isinstance(await send(21, mel, start=True, end=True), str)
+
+    unary(server.address, play)
+    assert server.metrics("vocosc_streams", "tiny")["vocosc_streams"] == 0
+    assert server.metrics("vocosc_expired")["vocosc_expired_total"] >= 2
+
+
+@fleet
+def test_ten_thousand_idle_sequences(server: Any, alone: dict[str, Vocoder]) -> None:
+    """As many as there may be are open, all others are refused at once; the memory is bounded, and comes free again."""
+    mel, sequences = some_mel(3, 5), range(1000, 11000)
+
+    async def open_all(send: Unary) -> list[object]:
+        answers: list[object] = []
+        for first in range(sequences.start, sequences.stop, 500):
+            some = range(first, min(first + 500, sequences.stop))
+            answers += await asyncio.gather(*[send(sequence, mel, start=True) for sequence in some])
+        return answers
+
+    async def play(_: Any, send: Unary) -> None:
+        await open_all(send)  # so that the server has what it needs for so many requests
+        await asyncio.sleep(2 * IDLE)
+        before = server.memory()
+        started = time.monotonic()
+        refused = [text for text in await open_all(send) if isinstance(text, str)]
+        if time.monotonic() - started < IDLE:
+            assert len(refused) == len(sequences) - MOST
+        assert len(refused) > 0
+        for text in refused:
+            says(text, f"{MOST} streams open", "max_streams", "another server")
+        assert server.metrics("vocosc_streams", "tiny")["vocosc_streams"] <= MOST
+        assert server.memory() - before < 50_000_000
+        await asyncio.sleep(2 * IDLE)
+        answer = await send(999, mel, start=True, end=True)
+        assert not isinstance(answer, str) and answer.tobytes() == alone["tiny"].utterance(mel).tobytes()
+
+    unary(server.address, play)
+    assert server.metrics("vocosc_streams", "tiny")["vocosc_streams"] == 0
+
+
+@fleet
+def test_streams_survive_their_servers(repository: Path, alone: dict[str, Vocoder], tmp_path: Path) -> None:
+    """Two servers behind HAProxy. One is killed and comes back, then the other is asked to stop: all audio is whole."""
+
+    async def play(balancer: Any, pair: list[Any]) -> None:
+        async with Fleet(balancer.address, "ahead") as found:
+            mel = some_mel(20_000, alone["ahead"].mels)
+
+            async def events() -> None:
+                while sum(balancer.calls().values()) < 8:
+                    await asyncio.sleep(0.05)
+                assert balancer.calls() == {"one": 4, "two": 4}
+                await asyncio.to_thread(pair[0].kill)
+                await asyncio.to_thread(pair[0].start)
+                while balancer.calls() != {"one": 0, "two": 8}:
+                    await asyncio.sleep(0.05)
+                balancer.order("set server servers/two state drain")
+                await asyncio.to_thread(pair[1].stop)
+
+            moving = asyncio.create_task(events())
+
+            async def one(size: int) -> int:
+                """A stream in chunks of one size, until all has happened and for a while longer."""
+                parts, stream, frames, more = [], await found.open(), 0, 20
+                while more > 0:
+                    parts.append(await stream.decode(mel[frames : frames + size]))
+                    frames += size
+                    more -= moving.done()
+                    await asyncio.sleep(0.1)
+                parts.append(await stream.flush())
+                assert frames <= len(mel), "it took too long"
+                assert np.concatenate(parts).tobytes() == alone["ahead"].utterance(mel[:frames]).tobytes()
+                return int(stream.moves)
+
+            moves = await asyncio.gather(*map(one, range(1, 9)))
+            await moving
+            assert min(moves) >= 1
+
+    with servers.balanced(repository / "models", tmp_path) as (balancer, pair):
+        asyncio.run(play(balancer, pair))
+
+
+@fleet
+def test_requests_one_by_one_stay_with_a_server(repository: Path, alone: dict[str, Vocoder], tmp_path: Path) -> None:
+    """By their header, also while that server takes no new streams."""
+    mel, orders = some_mel(20, 5), ("set server servers/one state drain", "set server servers/two state drain")
+
+    with servers.balanced(repository / "models", tmp_path) as (balancer, _):
+
+        async def play(channel: Any, _: Unary) -> None:
+            clients = [Unary(channel, "tiny", ((HEADER, str(number)),)) for number in range(1, 9)]
+            parts = [[await send(number, mel[:9], start=True)] for number, send in enumerate(clients, 1)]
+            for order in orders:
+                balancer.order(order)
+                for number, send in enumerate(clients, 1):
+                    parts[number - 1].append(await send(number, mel[9 + 5 * orders.index(order) :][:5]))
+                balancer.order(order.replace("drain", "ready"))
+            for number, send in enumerate(clients, 1):
+                parts[number - 1].append(await send(number, mel[19:], end=True))
+            for part in parts:
+                assert np.concatenate(part).tobytes() == alone["tiny"].utterance(mel).tobytes()
+
+        unary(balancer.address, play)

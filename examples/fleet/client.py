@@ -36,6 +36,7 @@ _CHANNEL = (
     ("grpc.max_send_message_length", -1),
     ("grpc.keepalive_time_ms", 10_000),
 )
+_FINAL = (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT)  # no other server would say otherwise
 _OUTPUTS = {"float32": "audio", "int16": "audio_int16"}
 
 DType = Literal["float32", "int16"]
@@ -59,6 +60,12 @@ class Model:
     sample_rate: int
     replay_frames: int
     request_frames: int
+
+
+async def _pause(attempt: int) -> None:
+    """Before an attempt, the first being 0: longer and longer."""
+    if attempt > 0:
+        await asyncio.sleep(min(0.02 * 2**attempt, 1.0))
 
 
 class Fleet:
@@ -88,12 +95,20 @@ class Fleet:
 
     async def model(self) -> Model:
         """What the model's configuration says; asked for once."""
-        if self._model is None:
+        for attempt in range(self.attempts if self._model is None else 0):
+            await _pause(attempt)
             request = messages.ModelConfigRequest(name=self._name)
-            config = (await self.stub.ModelConfig(request, timeout=30, wait_for_ready=True)).config
+            try:
+                config = (await self.stub.ModelConfig(request, timeout=self.patience)).config
+            except grpc.aio.AioRpcError as error:
+                if attempt + 1 == self.attempts or error.code() in _FINAL:
+                    raise FleetError(f"model {self._name}: {error.details()}") from None
+                continue
             values = {key: value.string_value for key, value in config.parameters.items()}
             numbers = {key: int(values[key]) for key in ("hop", "sample_rate", "replay_frames", "request_frames")}
             self._model = Model(self._name, mels=int(config.input[0].dims[-1]), **numbers)
+            break
+        assert self._model is not None
         return self._model
 
     async def open(self, dtype: DType = "float32") -> Stream:
@@ -155,8 +170,8 @@ class Stream:
         """The audio of these frames alone, from this server or the next."""
         problem: Exception = FleetError("no attempt")
         for attempt in range(self._fleet.attempts):
-            if attempt > 0:
-                await asyncio.sleep(min(0.02 * 2**attempt, 1.0))
+            await _pause(attempt)
+            begins = self._call is None
             try:
                 audio = await asyncio.wait_for(self._exchange(part, ends), self._fleet.patience)
                 break
@@ -166,6 +181,7 @@ class Stream:
         else:
             raise FleetError(f"{self._fleet.attempts} attempts in a row have failed, the last one: {problem}")
         self._kept = np.concatenate([self._kept, part])[-self.model.replay_frames :]
+        self.moves += begins and self._frames > 0
         self._frames += len(part)
         self._samples += len(audio)
         return audio
@@ -174,7 +190,6 @@ class Stream:
         """One request and its answer. The first of a sequence begins with the frames that are decoded again."""
         starts, skipped = self._call is None, 0
         if starts:
-            self.moves += self._frames > 0
             # What these frames gave the first time; a model that looks ahead gives less than a hop for some.
             skipped = self._samples - (self._frames - len(self._kept)) * self.model.hop
             part = np.concatenate([self._kept, part])
