@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from .command import end_silently
+
+if __name__ == "__main__":
+    end_silently()
+
 import argparse
 import contextlib
 import hashlib
@@ -13,9 +18,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while the packages below are read, Ctrl-C ends without a traceback
 
 try:
     from .budget import parse_budget
@@ -404,10 +406,15 @@ def _gpus(text: str) -> tuple[int, ...]:
     return tuple(sorted(set(map(int, text.split(",")))))
 
 
-def command() -> None:
-    """The console command."""
-    sys.exit(main())
+def command() -> int:
+    """The command, as the last thing that this process does."""
+    try:
+        return main()
+    finally:
+        for number in _ENDING:
+            if signal.getsignal(number) is _end:
+                signal.signal(number, signal.SIG_DFL)  # while Python ends, too
 
 
 if __name__ == "__main__":
-    command()
+    sys.exit(command())

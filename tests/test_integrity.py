@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -333,6 +334,35 @@ def test_a_signal_leaves_nothing(checkpoint: Path, tmp_path: Path, number: signa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cc", "running"]
     for pid in stamp.read_text().split():
         wait_for(Gone(pid))
+
+
+INTERRUPTED = """
+import atexit, os, runpy, signal, sys
+how, when, sys.argv[1:] = *sys.argv[1:], ["--help"]
+def interrupt(event, words):
+    if event == "import" and words[0] == when:
+        os.kill(os.getpid(), signal.SIGINT)
+sys.addaudithook(interrupt)
+if when == "the end":
+    atexit.register(interrupt, "import", [when])
+if how == "module":
+    runpy.run_module("compiler", run_name="__main__", alter_sys=True)
+else:
+    package, _, function = how.replace("vocosc", "compiler").partition(":")
+    sys.exit(getattr(__import__(package, fromlist=[function]), function)())
+"""
+
+
+@pytest.mark.parametrize("when", ["argparse", "numpy", "compiler.wheel", "the end"])
+@pytest.mark.parametrize("how", ["module", "console command"])
+def test_an_interrupt_before_and_after_the_work_shows_no_traceback(how: str, when: str) -> None:
+    """While the packages are read, and while Python ends; the parent sees the signal."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    entry = how if how == "module" else project["scripts"]["vocosc"]
+    command = [sys.executable, "-c", INTERRUPTED, entry, when]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+    assert ("usage" in done.stdout) == (when == "the end")
 
 
 @dataclass
