@@ -132,17 +132,10 @@ lint-python:
 	@$(python) -m ruff format --check --quiet .
 	@$(python) -m mypy --no-error-summary --explicit-package-bases compiler tests bench examples train
 
-# The generated sources of a small model, in which no size is a multiple of a vector, and the runtime with them; what is
-# the same in every format (the tool, the team) in the first alone.
 lint-c: build/odd.ckpt
 	@echo "lint: clang-format, clang-tidy, cppcheck$(if $(with_cuda),, (not of --target cuda, for want of NVRTC))"
 	@clang-format --dry-run -Werror $(c_files)
-	@only=; for options in "--precision f32 $(with_cuda)" "--precision w8" "--precision w8a8" "--precision w4" "--precision w8a8 --edges w16"; do \
-	  rm -rf build/lint && \
-	  $(python) -m compiler build/odd.ckpt -o build/lint --name odd --chunk 3 $$options --sources-only \
-	    >build/lint.log && .ci/lint-c build/lint $$only || exit 1; \
-	  only=network/; \
-	done
+	@.ci/lint-c $(python) build/odd.ckpt $(with_cuda)
 
 # The options for GPU code, where NVRTC can compile it.
 with_cuda = $(shell $(python) -c 'from compiler.nvrtc import Nvrtc; Nvrtc()' 2>/dev/null && echo --target cuda --gpu 90)
