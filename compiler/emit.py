@@ -322,8 +322,12 @@ def rename(text: str, name: str) -> str:
 
 def _render(source: Path, name: str, values: Mapping[str, Any]) -> tuple[str, str]:
     """The file's name and text under the model's prefix."""
-    text = _environment(name).from_string(_jinja(rename(source.read_text(), name))).render(values)
-    return rename(source.name, name), text
+    return rename(source.name, name), _template(source, name).render(values)
+
+
+@functools.cache
+def _template(source: Path, name: str) -> jinja2.Template:
+    return _environment(name).from_string(_jinja(rename(source.read_text(), name)))
 
 
 def _jinja(text: str) -> str:

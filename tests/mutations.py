@@ -44,7 +44,7 @@ class Mutation:
 # Models of one build for plain C, through the whole chain: float against the float64 truth, or integers' own bits.
 MODEL = "test_architectures.py::test_any_architecture[mlp-3.3]"
 FAULTS = "test_proofs.py::test_after_any_fault_a_reset_gives_the_golden_bits"
-FLOATS, W8, W8A8 = (f"{FAULTS}[portable_{build}]" for build in ("f32_--no-libc", "w8", "w8a8"))
+FLOATS, W8, W8A8 = (f"{FAULTS}[{build}]" for build in ("portable_f32_--no-libc", "portable_w8", "x86-64_w8a8"))
 API = "test_linking.py::test_the_thread_sanitizer_finds_nothing"
 SYMBOLS = "test_linking.py::test_the_global_symbols_are_the_functions_of_the_header[portable_w8]"
 HANDED_ON = "test_calibrate.py::test_errors_are_handed_on_to_correlated_inputs"

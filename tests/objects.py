@@ -1,10 +1,13 @@
 """What the tests build and call: compiled models, decoders loaded from them, and C programs linked against them."""
 
+import contextlib
 import ctypes
+import io
 import json
 import mmap
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,6 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from compiler import __main__ as compiler
 from compiler.checkpoint import read_checkpoint
 from compiler.fold import fold
 from compiler.isa import ISAS
@@ -129,10 +133,25 @@ def run_compiler(*arguments: object, **options: Any) -> subprocess.CompletedProc
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, **options)
 
 
+def compile_here(*words: object) -> tuple[int, str, str]:
+    """The compiler's command in this process, its packages read already: exit code, standard output and error."""
+    out, errors, before = io.StringIO(), io.StringIO(), sys.argv
+    handlers = {number: signal.getsignal(number) for number in compiler._ENDING}
+    sys.argv = ["vocosc", *map(str, words)]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+            code = compiler.main()
+    finally:
+        sys.argv = before
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return code, out.getvalue(), errors.getvalue()
+
+
 def compile_model(checkpoint: Path, output: Path, name: str, *options: object) -> Path:
     """Compiles a checkpoint; returns the output directory."""
-    done = run_compiler(checkpoint, "-o", output, "--name", name, *options)
-    assert done.returncode == 0, done.stdout + done.stderr
+    code, out, errors = compile_here(checkpoint, "-o", output, "--name", name, *options)
+    assert code == 0, out + errors
     return output
 
 

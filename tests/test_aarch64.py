@@ -101,13 +101,14 @@ def decode(tool: list[Any], name: str, output: Path, *options: object) -> Floats
     return np.asarray(np.load(output), np.float32)
 
 
-@pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "isa"), every([*itertools.product(NAMES, ISAS)], [("small", "neon"), ("odd", "portable")])
+)
 def test_the_tool_decodes_to_the_bits_of_x86(
     objects: dict[str, Path], x86_audio: dict[str, Floats], tmp_path: Path, name: str, isa: str
 ) -> None:
     tool = [QEMU, objects[name] / name]
-    for chunk, threads in ((1, 1), (2, 2), (5, 1), (16, 2)):
+    for chunk, threads in every(((1, 1), (2, 2), (5, 1), (16, 2)), ((5, 1), (16, 2))):
         options = ("--target", isa, "--chunk", chunk, "--threads", threads)
         audio = decode(tool, name, tmp_path / "audio.npy", *options)
         assert audio.tobytes() == x86_audio[name].tobytes(), f"chunk {chunk}, {threads} threads"
@@ -124,10 +125,10 @@ def test_the_sentences_log_mel_has_the_bits_of_x86(
 @pytest.mark.parametrize(
     ("precision", "target", "compiler"),
     [
-        *(("f32", "aarch64", CLANG), ("f16", "aarch64", GCC), ("w8", "aarch64", GCC)),
-        *(("f32", "aarch64-dotprod", GCC), ("w8", "aarch64-dotprod", CLANG)),
-        *(("w8a8", "aarch64", GCC), ("w8a8", "aarch64-dotprod", GCC)),
-        *(("w4", "aarch64", CLANG), ("w4", "aarch64-dotprod", GCC), ("w16", "aarch64", GCC)),
+        *(("f32", "aarch64", CLANG), ("w8", "aarch64", GCC), ("w8", "aarch64-dotprod", CLANG)),
+        *(("w4", "aarch64-dotprod", GCC), ("w16", "aarch64", GCC)),
+        *every([("f16", "aarch64", GCC), ("f32", "aarch64-dotprod", GCC), ("w8a8", "aarch64", GCC)], []),
+        *every([("w8a8", "aarch64-dotprod", GCC), ("w4", "aarch64", CLANG)], []),
     ],
 )
 def test_precisions_and_compilers(odd_checkpoint: Path, precision: str, target: str, compiler: str) -> None:
@@ -136,7 +137,7 @@ def test_precisions_and_compilers(odd_checkpoint: Path, precision: str, target: 
         pytest.skip(f"no {compiler} here")
     options = ("--chunk", "5", "--precision", precision, "--target")
     portable = builds.library(odd_checkpoint, "odd", *options, "portable")
-    cross = builds.library(odd_checkpoint, "odd", *options, target, make=(f"CC={compiler}", *builds.LIGHTLY))
+    cross = builds.library(odd_checkpoint, "odd", *options, target, make=(f"CC={compiler}", "EXTRA_CFLAGS=-O1"))
     mel = golden("odd", "mel")
     expected = Vocoder(portable, "odd").decode(mel).tobytes()
     cpu = "max" if has_dot_products(cross) else BASELINE
@@ -176,7 +177,7 @@ def test_dot_products(odd_checkpoint: Path, tmp_path: Path) -> None:
     directory = builds.model(odd_checkpoint, "odd", *options, "aarch64-dotprod")
     under = [QEMU, "-cpu", "max"]
     expected = portable.decode(golden("odd", "mel")).tobytes()
-    some = [(chunk, 1 + chunk % 2) for chunk in (1, 2, 3, 4, 5, 6, 7, 16)]
+    some = [(chunk, 1 + chunk % 2) for chunk in (2, 3, 16)]
     for chunk, threads in every(list(itertools.product(range(1, 17), (1, 2))), some):
         of_call = ("--target", "neon", "--chunk", chunk, "--threads", threads)
         audio = decode([*under, directory / "odd"], "odd", tmp_path / "audio.npy", *of_call)
@@ -196,7 +197,7 @@ def test_the_tool_benches(objects: dict[str, Path], threads: int) -> None:
 # ---- the C programs ----
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", every(NAMES, NAMES[1:]))
 def test_the_api_keeps_its_word(objects: dict[str, Path], tmp_path: Path, name: str) -> None:
     inputs = team_and_library(objects[name], name)
     run_c(build_cross("test_api.c", tmp_path, objects[name], name, inputs=inputs), under=[QEMU])

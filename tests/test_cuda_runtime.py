@@ -64,7 +64,7 @@ def directory() -> Path:
 
     def make(out: Path) -> None:
         compile_sources(builds.checkpoint(TINY), out, NAME, "--chunk", "4", "--target", "portable")
-        make_library(out, NAME, *builds.LIGHTLY)
+        make_library(out, NAME, builds.lightly(builds.checkpoint(TINY)))
         values = {
             **{"device": DEVICE, "images": IMAGES, "images_bytes": len(images_bytes(IMAGES))},
             "options": SimpleNamespace(name=NAME, gpus=(80, 89, 90)),

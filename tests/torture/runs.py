@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import os
 import signal
 import sys
@@ -14,25 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from compiler import __main__ as compiler
+from tests import objects
 
 
 def command(*words: object) -> tuple[int, str, str]:
     """Runs the compiler's command here: its exit code, its standard output, and its standard error but for warnings."""
-    out, errors = io.StringIO(), io.StringIO()
-    handlers = {
-        number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
-    }
-    before = sys.argv
-    sys.argv = ["vocosc", *map(str, words)]
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
-            code = compiler.main()
-    finally:
-        sys.argv = before
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    lines = [line for line in errors.getvalue().splitlines(keepends=True) if not line.startswith("vocosc: warning: ")]
-    return code, out.getvalue(), "".join(lines)
+    code, out, errors = objects.compile_here(*words)
+    lines = [line for line in errors.splitlines(keepends=True) if not line.startswith("vocosc: warning: ")]
+    return code, out, "".join(lines)
 
 
 def compile_here(*words: object) -> str:
