@@ -127,7 +127,10 @@ def linear(weight: Floats, bias: Floats, name: str = "block0_contract") -> Opera
 
 
 def run_compiler(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    """The compiler's command, as a user types it in the repository."""
+    """The compiler's command; with options, such as an environment, in a process of its own, as a user types it in the
+    repository."""
+    if not options:
+        return subprocess.CompletedProcess([], *compile_here(*arguments))
     options = {"cwd": ROOT, **options}
     command = [sys.executable, "-m", "compiler", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, **options)

@@ -98,7 +98,7 @@ def build_chain(
             (directory / file).write_bytes(data)
         figures = report(layout, tables, sha256, options, device=device, images=images)
         (directory / f"{name}.json").write_text(to_json(figures))
-        run_ok(["make", "-s", f"-j{os.cpu_count()}", "-f", f"{name}.mk", "EXTRA_CFLAGS=-O1", name], cwd=directory)
+        run_ok(["make", "-s", f"-j{os.cpu_count()}", "-f", f"{name}.mk", "EXTRA_CFLAGS=-O0", name], cwd=directory)
 
     directory = builds.once(("chain", name, precision, link, chunks, tuning), make)
     gpu = Gpu(checkpoint, name, chunks, precision=precision, batch=BATCH, link=link, tuning=tuning)

@@ -95,7 +95,7 @@ def test_messages_show_no_control_characters(tool: Path, checkpoint: Path, tmp_p
     done = run_compiler(checkpoint, "-o", out, "--target", "portable", "--sources-only")
     assert done.returncode == 0 and done.stdout.endswith("new\\nline\n")
     undecodable = os.fsdecode(b"\xff\xfe.ckpt")
-    one_line(run_compiler(tmp_path / undecodable, "-o", tmp_path / "out"), "\\udcff")
+    one_line(run_compiler(tmp_path / undecodable, "-o", tmp_path / "out", cwd=ROOT), "\\udcff")
 
 
 # ---- the command ----

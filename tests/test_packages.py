@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import builds
-from tests.objects import ROOT, TINY, run_ok, some_audio, symbols
+from tests.objects import ROOT, TINY, every, run_ok, some_audio, symbols
 
 OPTIONS = ("--chunk", "5", "--target", "portable")
 DESK = ROOT / "examples" / "desk" / "main.c"
@@ -189,7 +189,7 @@ def test_what_find_package_refuses(folder: Path, tmp_path: Path) -> None:
 
 
 @needs_cmake
-@pytest.mark.parametrize("generator", ["Ninja", "Unix Makefiles"])
+@pytest.mark.parametrize("generator", every(["Ninja", "Unix Makefiles"], ["Ninja"]))
 def test_the_compiler_as_a_step_of_the_build(generator: str, tmp_path: Path) -> None:
     """examples/cmake: built on two cores, then only when something has changed that the model depends on."""
     if generator == "Ninja" and shutil.which("ninja") is None:

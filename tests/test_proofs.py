@@ -20,6 +20,7 @@ from tests.objects import (
     Floats,
     Vocoder,
     build_c,
+    every,
     golden,
     include_flags,
     run_c,
@@ -96,7 +97,7 @@ def test_valgrind_finds_nothing(built: Vocoder, tmp_path: Path) -> None:
     run_c(program, "first", under=[valgrind(), "--quiet", "--error-exitcode=99"])
 
 
-@pytest.mark.parametrize("precision", ["f16", "w8", "w8a8", "w4"])
+@pytest.mark.parametrize("precision", every(["f16", "w8", "w8a8", "w4"], ["f16", "w8a8", "w4"]))
 def test_sanitizers_find_nothing(tmp_path: Path, precision: str) -> None:
     """As for float weights in test_linking.py."""
     options = ("--chunk", 3, "--target", "x86-64", "--precision", precision)
