@@ -648,8 +648,8 @@ static int check_analysis(const vocosc_mel_stream *stream, const vocosc_scratch 
 }
 
 /* Takes audio, as float or, if `audio` is null, as int16. */
-static int analyse(vocosc_mel_stream *stream, vocosc_scratch *scratch, const float *audio, const int16_t *audio_int16,
-                   int samples, float *mel) {
+static ONE_COPY int analyse(vocosc_mel_stream *stream, vocosc_scratch *scratch, const float *audio,
+                            const int16_t *audio_int16, int samples, float *mel) {
   if (!usable(mel, 4) || samples < 0 || samples > VOCOSC_MAX_FRAMES * HOP) return VOCOSC_BAD_ARGUMENT;
   const int status = check_analysis(stream, scratch, audio, audio_int16, samples);
   if (status != VOCOSC_OK) {

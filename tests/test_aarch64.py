@@ -138,12 +138,12 @@ def test_precisions_and_compilers(odd_checkpoint: Path, precision: str, target: 
     options = ("--chunk", "5", "--precision", precision, "--target")
     portable = builds.library(odd_checkpoint, "odd", *options, "portable")
     cross = builds.library(odd_checkpoint, "odd", *options, target, make=(f"CC={compiler}", "EXTRA_CFLAGS=-O1"))
-    mel = golden("odd", "mel")
+    mel = golden("odd", "mel")[:40]
     expected = Vocoder(portable, "odd").decode(mel).tobytes()
     cpu = "max" if has_dot_products(cross) else BASELINE
     with contextlib.closing(Emulated(cross, "odd", cpu)) as vocoder:
         assert [vocoder.selftest(isa) for isa in vocoder.targets] == [0, 0]
-        for isa, chunk in itertools.product(vocoder.targets, (1, 2, 3, 4, 5)):
+        for isa, chunk in itertools.product(vocoder.targets, every((1, 2, 3, 4, 5), (1, 4, 5))):
             assert vocoder.decode(mel, chunk, isa).tobytes() == expected, f"chunk {chunk}, {isa}"
     assert has_dot_products(cross) == (FORMATS[precision].is_integer and target == "aarch64-dotprod")
 

@@ -15,7 +15,7 @@ from compiler.network import Network, read_network
 from compiler.pack import pack
 from compiler.plan import plan
 from tests.make_checkpoint import write_checkpoint
-from tests.objects import TINY, Vocoder, some_mel
+from tests.objects import TINY, Vocoder, make_library, some_mel
 
 
 def without_up_projections(network: Network) -> Network:
@@ -33,7 +33,8 @@ def without_up_projections(network: Network) -> Network:
 def test_another_architecture_compiles(tmp_path: Path, precision: str) -> None:
     write_checkpoint(tmp_path / "toy.ckpt", {**TINY, "dim": 20, "num_layers": 3})
     network = fold(without_up_projections(read_network(read_checkpoint(tmp_path / "toy.ckpt"), {})))
-    compile_network(network, "0" * 64, [5], Options("toy", precision), tmp_path / "toy")
+    compile_network(network, "0" * 64, [5], Options("toy", precision), tmp_path / "toy", sources_only=True)
+    make_library(tmp_path / "toy", "toy", "EXTRA_CFLAGS=-O0")
     vocoder, mel = Vocoder(tmp_path / "toy", "toy"), some_mel(17, int(TINY["n_mels"]))
     expected = exact_decode(plan(network, [5], precision), pack(network, precision), mel)
     for target in vocoder.targets:

@@ -6,6 +6,13 @@
 
 #include "vocosc.h"
 
+/* Of a function: it is not inlined, and one copy of it is enough, whatever constants it is called with. */
+#ifdef __clang__
+#define ONE_COPY __attribute__((noinline))
+#else
+#define ONE_COPY __attribute__((noinline, noclone))
+#endif
+
 enum {
   N_FFT = ${config.n_fft},
   HOP = ${config.hop_length},

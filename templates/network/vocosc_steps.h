@@ -60,7 +60,7 @@ static void normalise(float *row, const vec sums[PANEL_VECTORS]) {
  * product that follows. Of that product's inputs those below 2^-64 count as zero, so that with weights in half no sum
  * can become denormal: an instruction set that has no denormals (MVE) then gives the same bits.
  */
-STEP void layer_norm(const chunk *c, const float *x, const float *affine, float *y) {
+static ONE_COPY void layer_norm(const chunk *c, const float *x, const float *affine, float *y) {
   for (int frame = c->first_row; frame < c->last_row; frame++) {
     const float *from = x + frame * DIM_STRIDE;
     float *row = y + frame * DIM_STRIDE;
