@@ -129,7 +129,8 @@ def _arranged(table: Table, kernel: Kernel, order: Order) -> Table:
         fours = groups.reshape(*groups.shape[:3], order.outputs // 4, 4, step).swapaxes(-1, -2)
         groups = fours.reshape(*groups.shape[:3], -1, used.packed)
     body = used.together(groups).reshape(panels, -1)
-    body = body ^ np.uint16(order.flip).astype(body.dtype)
+    if order.flip:
+        body = body ^ np.uint16(order.flip).astype(body.dtype)
     layout = f"{used.name}, [panels: {panels}][header][{PANEL // order.outputs}][inputs / {step}: {groups.shape[2]}]"
     inputs = f"inputs {', '.join(map(str, shuffle))}"
     layout += f"[outputs / 4][{inputs}][4]" if order.by_fours else f"[outputs: {order.outputs}][{inputs}]"

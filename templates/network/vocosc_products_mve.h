@@ -28,11 +28,11 @@ ${load_rows(load, rows, all, row) | chomp}
       "${multiply} %[sum${row}_1], q1, q${2 + row}\n"
 //% endfor
 //% endmacro
-//% macro operands(rows)
+//% macro operands(rows, kind="+&")
 [w0] "+&l"(w0), [w1] "+&l"(w1), [x] "+&r"(x)
 //%- for row in range(rows)
 //%- for output in range(2)
-, [sum${row}_${output}] "+&Te"(sum${row}_${output})
+, [sum${row}_${output}] "${kind}Te"(sum${row}_${output})
 //%- endfor
 //%- endfor
 
@@ -47,11 +47,24 @@ static inline void ${name}_${all}_${first}(const ${type} *x, const ${weight} *w,
   const ${weight} *w1 = w + count;
   x += ${(first + rows - 1) * lanes}; /* the last of these rows */
 //% for row in range(rows)
-  uint32_t sum${row}_0 = 0;
-  uint32_t sum${row}_1 = 0;
+  uint32_t sum${row}_0, sum${row}_1;
 //% endfor
-//% for steps, turns in ((4, "count / %d" | format(4 * lanes)), (1, "count / %d %% 4" | format(lanes)))
-  if (${turns} > 0) {
+  const int turns = count / ${8 * lanes};
+  if (turns > 0) { /* the first one needs no sums */
+    __asm__ volatile(
+//% for turn in range(8)
+${step(rows, all, load_weights, ", #%d" | format(bytes), load, multiply | replace("va", "v") if turn == 0 else multiply) | chomp}
+//% endfor
+        : ${operands(rows, "=&") | chomp}
+        :
+        : "memory", "q0", "q1", "q2", "q3"${', "q4"' if rows > 2});
+  } else {
+//% for row in range(rows)
+    sum${row}_0 = sum${row}_1 = 0;
+//% endfor
+  }
+//% for steps, loops in ((8, "turns - 1"), (1, "count / %d %% 8" | format(lanes)))
+  if (${loops} > 0) {
     __asm__ volatile(
         "dls lr, %[turns]\n"
         "1:\n"
@@ -60,7 +73,7 @@ ${step(rows, all, load_weights, ", #%d" | format(bytes), load, multiply) | chomp
 //% endfor
         "le lr, 1b\n"
         : ${operands(rows) | chomp}
-        : [turns] "r"(${turns})
+        : [turns] "r"(${loops})
         : "lr", "memory", "q0", "q1", "q2", "q3"${', "q4"' if rows > 2});
   }
 //% endfor
@@ -73,11 +86,17 @@ ${step(rows, all, load_weights[:5] ~ "t" ~ load_weights[5:], "", load, multiply)
         : [rest] "r"(count % ${lanes})
         : "memory", "q0", "q1", "q2", "q3"${', "q4"' if rows > 2}, "p0");
   }
+  __asm__ volatile(
 //% for row in range(rows)
-//% for output in range(2)
-  y[${16 * (first + row) + output}] = sum${row}_${output};
+      "strd %[sum${row}_0], %[sum${row}_1], [%[y], #${64 * (first + row)}]\n"
 //% endfor
-//% endfor
+      :
+      : [y] "r"(y)
+//%- for row in range(rows)
+, [sum${row}_0] "r"(sum${row}_0), [sum${row}_1] "r"(sum${row}_1)
+//%- endfor
+
+      : "memory");
 }
 //% endfor
 //% endfor
@@ -162,6 +181,22 @@ static __attribute__((noinline)) void w4_products(const int16_t *x, int rows, co
 //% macro add(row, k)
       "vfma.f32 q${row}, ${("q5", "q7")[k]}, ${("%[a", "%[b")[row % 2]}${k}]\n"
 //% endmacro
+//% macro two_inputs(rows)
+      "vldrw.u32 q6, [%[w]], #16\n"
+      ".inst.w 0xfe3fae0d\n" /* vcvtb.f32.f16 q5, q6: as GNU as 2.40 has it, it is another instruction */
+      ".inst.w 0xfe3ffe0d\n" /* vcvtt.f32.f16 q7, q6 */
+//% for row in range(0, rows, 2)
+//% set here = [row, row + 1] if row + 1 < rows else [row]
+//% for r in here
+      "ldrd ${"%[a0], %[a1]" if r % 2 == 0 else "%[b0], %[b1]"}, [%[x${r}]], #8\n"
+//% endfor
+//% for k in range(2)
+//% for r in here
+${add(r, k) | chomp}
+//% endfor
+//% endfor
+//% endfor
+//% endmacro
 //% for rows in range(1, [5, plan.max_rows] | min + 1)
 
 /* ${rows} rows, `stride` apart, times 4 outputs: y [rows][16] = biases + x [rows][inputs] times w [inputs / 2][4][2]. */
@@ -178,23 +213,22 @@ static inline void f16_vector_${rows}x4(const float *x, int stride, const float 
 //% for row in range(rows)
       "vldrw.u32 q${row}, [%[biases]]\n"
 //% endfor
-      "dls lr, %[pairs]\n"
+//% for pairs in (4, 1)
+//% if pairs == 4
+      "lsrs lr, %[count], #3\n"
+//% else
+      "ands lr, %[count], #6\n"
+      "lsr lr, lr, #1\n"
+//% endif
+      "beq 2f\n"
+      "dls lr, lr\n"
       "1:\n"
-      "vldrw.u32 q6, [%[w]], #16\n"
-      ".inst.w 0xfe3fae0d\n" /* vcvtb.f32.f16 q5, q6: as GNU as 2.40 has it, it is another instruction */
-      ".inst.w 0xfe3ffe0d\n" /* vcvtt.f32.f16 q7, q6 */
-//% for row in range(0, rows, 2)
-//% set here = [row, row + 1] if row + 1 < rows else [row]
-//% for r in here
-      "ldrd ${"%[a0], %[a1]" if r % 2 == 0 else "%[b0], %[b1]"}, [%[x${r}]], #8\n"
-//% endfor
-//% for k in range(2)
-//% for r in here
-${add(r, k) | chomp}
-//% endfor
-//% endfor
+//% for pair in range(pairs)
+${two_inputs(rows) | chomp}
 //% endfor
       "le lr, 1b\n"
+      "2:\n"
+//% endfor
 //% for row in range(rows)
       "vstrw.32 q${row}, [%[y], #${64 * row}]\n"
 //% endfor
@@ -205,8 +239,8 @@ ${add(r, k) | chomp}
 [x${row}] "+&r"(x${row})${", " if not loop.last}
 //%- endfor
 
-      : [biases] "r"(biases), [pairs] "r"(count / 2), [y] "r"(y)
-      : "lr", "memory"${", "}
+      : [biases] "r"(biases), [count] "r"(count), [y] "r"(y)
+      : "lr", "cc", "memory"${", "}
 //%- for register in range(32)
 "s${register}"${", " if not loop.last}
 //%- endfor

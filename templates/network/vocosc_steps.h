@@ -49,12 +49,6 @@ static vec centre(float *row, const vec sums[PANEL_VECTORS], vec *largest) {
   return vec_div(vec_set(1.0f), vec_sqrt(vec_set(variance + NORM_EPSILON)));
 }
 
-static void normalise(float *row, const vec sums[PANEL_VECTORS]) {
-  vec largest;
-  const vec factor = centre(row, sums, &largest);
-  for (int i = 0; i < DIM_PADDED; i += VEC_LANES) vec_store(row + i, vec_mul(vec_load(row + i), factor));
-}
-
 /*
  * LayerNorm: x to y, rows of DIM_STRIDE. `affine` is [scale, shift][DIM_PADDED], or null where it is folded into a
  * product that follows. Of that product's inputs those below 2^-64 count as zero, so that with weights in half no sum
@@ -65,6 +59,10 @@ static ONE_COPY void layer_norm(const chunk *c, const float *x, const float *aff
     const float *from = x + frame * DIM_STRIDE;
     float *row = y + frame * DIM_STRIDE;
     vec sums[PANEL_VECTORS];
+#ifdef VEC_CONVOLVES
+    memcpy(row, from, sizeof(float) * DIM_PADDED);
+    vec_lane_sums(row, sums);
+#else
     for (int v = 0; v < PANEL_VECTORS; v++) sums[v] = vec_set(0.0f);
     for (int panel = 0; panel < DIM_PADDED; panel += PANEL) {
       for (int v = 0; v < PANEL_VECTORS; v++) {
@@ -73,14 +71,18 @@ static ONE_COPY void layer_norm(const chunk *c, const float *x, const float *aff
         sums[v] = vec_add(sums[v], value);
       }
     }
-    normalise(row, sums);
+#endif
+    vec largest;
+    const vec factor = centre(row, sums, &largest);
     for (int i = 0; affine != NULL && i < DIM_PADDED; i += VEC_LANES) {
-      vec_store(row + i, vec_fma(vec_load(row + i), vec_load(affine + i), vec_load(affine + DIM_PADDED + i)));
+      const vec value = vec_mul(vec_load(row + i), factor);
+      vec_store(row + i, vec_fma(value, vec_load(affine + i), vec_load(affine + DIM_PADDED + i)));
     }
     for (int i = 0; affine == NULL && i < DIM_PADDED; i += VEC_LANES) {
-      const vec_bits size = vec_to_bits(vec_abs(vec_load(row + i)));
+      const vec value = vec_mul(vec_load(row + i), factor);
+      const vec_bits size = vec_to_bits(vec_abs(value));
       const vec_bits is_small = vec_bits_shift_right(vec_bits_add(size, vec_bits_set(0u - SMALLEST_NORMALISED)), 31);
-      vec_store(row + i, vec_select(is_small, vec_set(0.0f), vec_load(row + i)));
+      vec_store(row + i, vec_select(is_small, vec_set(0.0f), value));
     }
   }
   barrier(c);
@@ -211,13 +213,13 @@ STEP void conv_norm(const chunk *c, ${x} *x, int state, const float *table, floa
     float *row = normalised + index * DIM_STRIDE;
     vec sums[PANEL_VECTORS];
     convolve(x + index * DIM_STRIDE, c->jobs[index / c->frames].stream->values + state, index % c->frames, table, row, sums);
-//% if format.is_integer
     vec largest;
     const vec factor = centre(row, sums, &largest);
+//% if format.is_integer
     const place at = ${format.name}_place(c->rows, index);
     scales[index] = ${format.name}_quantise_normalised(row, DIM_PADDED, factor, largest, limit, y + at.first, at.spread);
 //% else
-    normalise(row, sums);
+    for (int i = 0; i < DIM_PADDED; i += VEC_LANES) vec_store(row + i, vec_mul(vec_load(row + i), factor));
 //% endif
   }
   barrier(c);
@@ -277,7 +279,8 @@ STEP void gather_windows(const chunk *c, int state, float *windows) {
       window[LEFT * MELS + i] = without_denormals(c->jobs[job].mel[i]);
     }
 //% else
-    for (int i = 0; i < c->frames * MELS; i++) window[LEFT * MELS + i] = without_denormals(c->jobs[job].mel[i]);
+    const float *mel = c->jobs[job].mel;
+    for (int i = 0; i < c->frames * MELS; i++) window[LEFT * MELS + i] = without_denormals(mel[i]);
 //% endif
     memcpy(history, window + c->frames * MELS, sizeof(float) * LEFT * MELS);
   }
@@ -338,14 +341,12 @@ STEP void overlap_add(const chunk *c, const float *samples, int stride, int stat
 //% else
 /* Adds a frame's windowed samples to the overlap; the first HOP sums are complete and go out. */
 static void add_frame(const float *samples, float *overlap, float *audio) {
-  for (int i = 0; i < HOP; i++) {
-    audio[i] = i < OVERLAP ? fma_float(samples[i], vocosc_synthesis_window[i], overlap[i])
-                           : samples[i] * vocosc_synthesis_window[i];
-  }
-  for (int i = HOP; i < N_FFT; i++) {
-    overlap[i - HOP] = i < OVERLAP ? fma_float(samples[i], vocosc_synthesis_window[i], overlap[i])
-                                   : samples[i] * vocosc_synthesis_window[i];
-  }
+  enum { ADDED = HOP < OVERLAP ? HOP : OVERLAP, KEPT = HOP > OVERLAP ? HOP : OVERLAP };
+  const float *window = vocosc_synthesis_window;
+  for (int i = 0; i < ADDED; i++) audio[i] = fma_float(samples[i], window[i], overlap[i]);
+  for (int i = ADDED; i < HOP; i++) audio[i] = samples[i] * window[i];
+  for (int i = HOP; i < KEPT; i++) overlap[i - HOP] = fma_float(samples[i], window[i], overlap[i]);
+  for (int i = KEPT; i < N_FFT; i++) overlap[i - HOP] = samples[i] * window[i];
 }
 
 /* Frames of samples, `stride` apart, to each job's audio. */
