@@ -32,8 +32,8 @@ quoted = '$(subst ','\'',$(1))'
 # C as it is written: what the compiler renders is formatted when it is emitted.
 c_files = $(shell find runtime tests bench examples \( -name '*.[ch]' -o -name '*.cpp' \) -not -path '*/build/*' | xargs grep -LE '^ *//%|\$$\{')
 
-.PHONY: help demo test test-all test-doors test-fleet fleet mutations torture test-gpu fuzz lint lint-python lint-c object bench bench-families bench-firmware bench-gpu gpu-day tiles quality \
-  corpus train test-train clean setup-build setup-test setup-doors setup-fleet setup-bench setup-quality setup-train setup-corpus
+.PHONY: help demo page page-hour test test-all test-doors test-fleet fleet mutations torture test-gpu fuzz lint lint-python lint-c object bench bench-families bench-firmware bench-gpu gpu-day tiles quality \
+  corpus train test-train clean setup-build setup-test setup-page setup-doors setup-fleet setup-bench setup-quality setup-train setup-corpus
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -49,8 +49,15 @@ test: setup-test lint ## lint, then the tests, on all cores
 test-all: setup-test lint ## the same, with every case of every test
 	@VOCOSC_TEST_ALL=1 $(pytest) tests
 
-test-doors: setup-doors ## Windows under Wine, macOS objects, pipes of sox, ffmpeg and ALSA: brings packages of its own
-	@VOCOSC_TEST_DOORS=1 $(python) -m pytest -q -rs tests/test_foreign.py
+test-doors: setup-doors ## the page in Chromium, GStreamer, wheels in fresh environments, Windows under Wine, macOS objects, pipes: brings packages of its own
+	@VOCOSC_TEST_DOORS=1 $(python) -m pytest -q -rs tests/test_foreign.py tests/test_wasm.py tests/test_page.py tests/test_doors.py
+
+page: setup-page ## [CKPT=FILE]: a page on which the model speaks, WebAssembly and all in one file, into build/page
+	@$(python) examples/page/build.py build/page $(if $(CKPT),--checkpoint $(call quoted,$(CKPT)))
+
+page-hour: setup-doors ## [SECONDS=3600]: that page in Chromium for so long, in real time: its underruns, into bench/results
+	@test -e build/page/index.html || $(MAKE) page
+	@$(python) -m bench.page build/page/index.html --seconds $(call quoted,$(SECONDS)) --json bench/results/page.json
 
 test-fleet: setup-fleet ## Triton servers behind HAProxy, one of them killed: brings a tritonserver and packages of its own
 	@VOCOSC_TEST_FLEET=1 $(fleet_python) -m pytest -q -rs tests/test_fleet.py
@@ -123,7 +130,7 @@ clean: ## remove all that was built; .venv stays
 	@find generated -mindepth 1 ! -name README.md -delete
 	@find . -name __pycache__ -not -path './.venv*' -exec rm -rf {} +
 
-setup-build setup-test setup-doors setup-fleet setup-bench setup-quality setup-train setup-corpus: setup-%:
+setup-build setup-test setup-page setup-doors setup-fleet setup-bench setup-quality setup-train setup-corpus: setup-%:
 	@.ci/setup $*
 
 lint-python:

@@ -141,7 +141,12 @@ def emit(
     if options.is_wasm:
         top = [RUNTIME / "vocosc.h", *sorted((TEMPLATES / "wasm").iterdir())]
     else:
-        top = [RUNTIME / "vocosc.h", TEMPLATES / "vocosc.mk", *sorted(RUNTIME.glob("vocosc_team_pthread.[ch]"))]
+        top = [
+            RUNTIME / "vocosc.h",
+            RUNTIME / "vocosc.hpp",
+            TEMPLATES / "vocosc.mk",
+            *sorted(RUNTIME.glob("vocosc_team_pthread.[ch]")),
+        ]
     network = _network_sources(plan, options)
     if device is not None:
         top.append(RUNTIME / "cuda" / "vocosc_cuda.h")
@@ -184,7 +189,7 @@ def emit(
         ],
         "data": objects("network/", network, ".S"),
         "tool": objects("tool/", tool) + objects("", top),
-        "headers": " ".join(rename(path.name, name) for path in top if path.suffix == ".h" and "team" not in path.name),
+        "headers": " ".join(rename(path.name, name) for path in top if ".h" in path.suffix and "team" not in path.name),
         "shares": " ".join(
             [
                 *(f"{name}_team_pthread.{suffix}" for suffix in "ch"),

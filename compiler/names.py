@@ -22,6 +22,15 @@ _HEADERS = """
 """
 # Macros that C compilers define for a machine, and the words of C and C++, of which some are macros of a header.
 _MACROS = "arm hpux i386 linux m68k mips near far sparc sun unix vax"
+# NAME.hpp has a namespace of that name.
+_WORDS = """
+    alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl concept const consteval
+    constexpr constinit const_cast continue co_await co_return co_yield decltype default delete do double dynamic_cast else
+    enum explicit export extern false float for friend goto if inline int long mutable namespace new noexcept not not_eq
+    nullptr operator or or_eq posix private protected public register reinterpret_cast requires return short signed sizeof
+    static static_assert static_cast std struct switch template this thread_local throw true try typedef typeid typename
+    union unsigned using virtual void volatile wchar_t while xor xor_eq
+"""
 # Libraries that linkers are asked for by name: libNAME.a.
 _LIBRARIES = "c dl gcc m openblas rt util"
 # A C library's NAME_init and the like, as the object's functions would be called.
@@ -35,6 +44,7 @@ _RESERVED = {
     **dict.fromkeys(_TAKEN.split(), "a folder of the output, or a goal of its makefile"),
     **dict.fromkeys(_HEADERS.split(), "a header that the C library or the compiler has"),
     **dict.fromkeys(_MACROS.split(), "a macro of C compilers"),
+    **dict.fromkeys(_WORDS.split(), "a word of C++, in which NAME is a namespace"),
     **dict.fromkeys(_LIBRARIES.split(), "a library of the system"),
     **dict.fromkeys(_FUNCTIONS.split(), "how functions of the C library begin"),
 }
@@ -61,7 +71,7 @@ def _clashes() -> dict[str, str]:
     """The names that would turn an identifier of the sources into another one that they have, and that one."""
     words: set[str] = set()
     for source in sorted((*TEMPLATES.rglob("*.*"), *RUNTIME.rglob("*.*"))):
-        if source.suffix in (".c", ".h", ".S", ".cu", ".cuh"):
+        if source.suffix in (".c", ".h", ".hpp", ".S", ".cu", ".cuh"):
             text = re.sub(
                 r"/\*.*?\*/|^ *//%.*$|\$\{.*?\}|\"[^\"\n]*\"", " ", source.read_text(), flags=re.DOTALL | re.M
             )

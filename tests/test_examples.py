@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from tests import builds
-from tests.objects import ROOT, Vocoder, config, golden, run_ok, some_audio
+from tests.objects import ROOT, Vocoder, config, copy_programs, golden, run_ok, some_audio
+from tests.test_families import CASES
 from tests.wheels import MODEL, site_of
 
 EXAMPLES = ROOT / "examples"
@@ -60,6 +61,23 @@ def test_cpp(vocos: Vocoder, tmp_path: Path, compiler: str) -> None:
     broken = subprocess.run([program], input=mel.tobytes(), capture_output=True, check=False, timeout=60)
     assert broken.returncode == 1 and b"NaN" in broken.stderr
     assert broken.stdout == bytes(4 * vocos.tail)
+
+
+@pytest.mark.parametrize("compiler", ["g++", "clang++"])
+@pytest.mark.parametrize("ahead", [False, True], ids=["causal", "ahead"])
+def test_objects_of_cpp(vocos: Vocoder, tmp_path: Path, compiler: str, ahead: bool) -> None:
+    """NAME.hpp, with and without exceptions, every warning an error."""
+    if shutil.which(compiler) is None:
+        pytest.skip(f"no {compiler} here")
+    directory = vocos.directory
+    if ahead:
+        options = ("--chunk", 5, "--target", "portable")
+        directory = builds.library(CASES["vocos_same"].checkpoint, "vocos", *options)
+    program = copy_programs(tmp_path / "c", "vocos") / "test_cpp.cpp"
+    flags = ["-std=c++17", "-O1", *WARNINGS, "-I", directory, f"-DFLUSH_SCRATCH={'&scratch,' if ahead else ''}"]
+    for more in (["-fno-exceptions", "-fno-rtti"], ["-DVOCOS_EXCEPTIONS"]):
+        run_ok([compiler, *flags, *more, program, directory / "libvocos.a", "-o", tmp_path / "test"])
+        run_ok([tmp_path / "test"])
 
 
 def test_two_models(small_checkpoint: Path, tmp_path: Path) -> None:

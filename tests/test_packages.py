@@ -95,6 +95,7 @@ def test_what_is_installed(folder: Path, installed: Path) -> None:
     assert files == [
         "bin/vocos",
         "include/vocos.h",
+        "include/vocos.hpp",
         "lib/cmake/vocos/vocosConfig.cmake",
         "lib/cmake/vocos/vocosConfigVersion.cmake",
         "lib/libvocos.a",

@@ -5,24 +5,20 @@
 
 #include <cstdio>
 
-#include "vocoder.hpp"
+#include "vocos.hpp"
 
 namespace {
-vocos_scratch scratch;
-float mel[Vocoder::max_frames * Vocoder::mels];
-float audio[Vocoder::max_frames * Vocoder::hop];
-float tail[Vocoder::tail];
-
-void write(const float *samples, int count) { std::fwrite(samples, sizeof *samples, std::size_t(count), stdout); }
+void write(vocos::Span<const float> audio) { std::fwrite(audio.data(), sizeof(float), audio.size(), stdout); }
 }  // namespace
 
 int main() {
-  static Vocoder vocoder(scratch);
-  constexpr std::size_t frame_bytes = Vocoder::mels * sizeof(float);
-  while (const int frames = int(std::fread(mel, frame_bytes, Vocoder::max_frames, stdin))) {
-    write(audio, vocoder.decode(mel, frames, audio));
+  static vocos::Vocoder vocoder;
+  static float mel[vocos::max_frames * vocos::mels];
+  constexpr std::size_t frame_bytes = vocos::mels * sizeof(float);
+  while (const std::size_t frames = std::fread(mel, frame_bytes, vocos::max_frames, stdin)) {
+    write(vocoder.decode({mel, frames * vocos::mels}));
   }
-  write(tail, vocoder.flush(tail));
+  write(vocoder.flush());
   if (!vocoder) std::fprintf(stderr, "%s\n", vocoder.status_text());
   return vocoder ? 0 : 1;
 }
