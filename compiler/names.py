@@ -25,11 +25,12 @@ _MACROS = "arm hpux i386 linux m68k mips near far sparc sun unix vax"
 # NAME.hpp has a namespace of that name.
 _WORDS = """
     alignas alignof and and_eq asm auto bitand bitor bool break case catch char class compl concept const consteval
-    constexpr constinit const_cast continue co_await co_return co_yield decltype default delete do double dynamic_cast else
-    enum explicit export extern false float for friend goto if inline int long mutable namespace new noexcept not not_eq
-    nullptr operator or or_eq posix private protected public register reinterpret_cast requires return short signed sizeof
-    static static_assert static_cast std struct switch template this thread_local throw true try typedef typeid typename
-    union unsigned using virtual void volatile wchar_t while xor xor_eq
+    constexpr constinit const_cast continue co_await co_return co_yield decltype default delete do double
+    dynamic_cast else enum explicit export extern false float for friend goto if inline int long mutable namespace
+    new noexcept not not_eq nullptr operator or or_eq posix private protected public register reinterpret_cast
+    requires return short signed sizeof static static_assert static_cast std struct switch template this
+    thread_local throw true try typedef typeid typename union unsigned using virtual void volatile wchar_t while
+    xor xor_eq
 """
 # Libraries that linkers are asked for by name: libNAME.a.
 _LIBRARIES = "c dl gcc m openblas rt util"
