@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from .cuda_steps import Step, fuse, loops
 from .errors import CompileError
 from .formats.f16 import half_scales
-from .mel import hann
 from .network import Operation
 from .plan import Area, Plan
+from .synthesis import steady_envelope, synthesis_window
 
 MAX_BATCH = 1024  # the first kernel's parameter holds the jobs, 24 bytes each, in the 32 KB that there may be
 BATCH_OF_EVERY_DRIVER = 128  # those of CUDA 12.0 take 4 KB
@@ -141,6 +141,8 @@ class Device:
     batch: int
     is_half: bool
     tuning: Tuning
+    rights: tuple[int, ...]  # frames that each depthwise convolution sees ahead
+    lags: tuple[int, ...]  # by how many its input is behind the mel
     rows: int  # frames that a thread block takes at a time
     passes: int
     tile_jobs: int
@@ -204,6 +206,12 @@ class Device:
         return _bytes_of(self.slot)
 
     @property
+    def value_bytes(self) -> int:
+        """Of these what the kernels use: the host's count comes last."""
+        overlap = next(area for area in self.slot if area.name == "overlap")
+        return 4 * (overlap.offset + overlap.floats)
+
+    @property
     def scratch_bytes(self) -> int:
         """Of the scratch memory."""
         return _bytes_of(self.scratch)
@@ -217,6 +225,7 @@ def plan_device(plan: Plan, batch: int, tuning: Tuning = Tuning()) -> Device:
     if not 1 <= batch <= MAX_BATCH:
         raise CompileError(f"--batch {batch}: a call has 1 to {MAX_BATCH} streams")
     config, left, is_half = plan.config, plan.left, plan.precision != "f32"
+    rights = [operation.right for operation in plan.network.operations if operation.kind.endswith("conv")]
     steps = fuse(plan.network)
     products = _products(steps, tuning.processors)
     hidden = next(op.outputs for step in steps for op in step.products if "hidden" in step.writes)
@@ -263,6 +272,8 @@ def plan_device(plan: Plan, batch: int, tuning: Tuning = Tuning()) -> Device:
         batch=batch,
         is_half=is_half,
         tuning=tuning,
+        rights=tuple(rights[1:]),
+        lags=tuple(sum(rights[:i]) for i in range(1, len(rights))),
         rows=rows,
         passes=-(-plan.max_frames // rows),
         tile_jobs=tile_jobs,
@@ -340,8 +351,9 @@ def _bytes_of(placed: Sequence[Area]) -> int:
 def _state(plan: Plan) -> list[Buffer]:
     """What a stream keeps between calls: the frames that its convolutions see, and the overlap."""
     convs = [operation for operation in plan.network.operations if operation.kind.endswith("conv")]
-    kept = [(op.name, f"[LEFT][{op.inputs}], frames of {op.x}", op.left * op.inputs) for op in convs]
-    return [*kept, ("overlap", "[OVERLAP]", plan.overlap_floats)]
+    kept = [(op.name, f"[LEFT][{op.inputs}], frames of {op.x}", plan.left * op.inputs) for op in convs]
+    frames = [("frames", "[1], which the host counts: in snapshots alone", 1)] if plan.counts_frames else []
+    return [*kept, ("overlap", "[OVERLAP]", plan.overlap_floats), *frames]
 
 
 def _scratch(steps: Sequence[Step], batch: int, rows: int, most_blocks: int, tuning: Tuning) -> tuple[Area, ...]:
@@ -396,13 +408,13 @@ def _tables(plan: Plan, steps: Sequence[Step], products: dict[str, Shards], is_h
 
 
 def _fft_tables(plan: Plan) -> dict[str, NDArray[np.float32]]:
-    fft, window = plan.fft, hann(plan.config.n_fft)
     return {
-        "twiddle_cosines": fft.cosines,
-        "twiddle_sines": fft.sines,
-        "half_cosines": fft.half_cosines,
-        "half_sines": fft.half_sines,
-        "synthesis_window": (window / plan.config.n_fft).astype(np.float32),
+        "twiddle_cosines": plan.fft.cosines,
+        "twiddle_sines": plan.fft.sines,
+        "half_cosines": plan.fft.half_cosines,
+        "half_sines": plan.fft.half_sines,
+        "synthesis_window": synthesis_window(plan.config),
+        **({"envelope": steady_envelope(plan.config)} if plan.is_divided else {}),
     }
 
 

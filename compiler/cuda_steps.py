@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from .errors import CompileError
 from .network import Network, Operation
-from .synthesis import is_divided
 
 # The kernels of templates/cuda/vocosc_cuda_steps.cuh: the operations that each fuses, from buffer to buffer. `rows` are
 # in shared memory and gone when the kernel ends; so is `mel`, as `start` replaces its history. The first that fits is
@@ -55,12 +54,6 @@ class Step:
 
 def fuse(network: Network) -> tuple[Step, ...]:
     """All steps, in order. Raises CompileError for a schedule that there are no kernels for."""
-    ahead = sum(operation.right for operation in network.operations)
-    if ahead or is_divided(network.config):
-        raise CompileError(
-            f"--target cuda: the GPU's kernels decode causal models; this one looks {ahead} frames ahead, with padding "
-            f"{network.config.padding}: compile it for a CPU"
-        )
     steps: list[Step] = []
     rest = network.operations
     buffers = {"mel": "mel"}  # where the kernels have each of the schedule's buffers
@@ -99,8 +92,7 @@ def _after(operations: Sequence[Operation], fused: Sequence[str], buffers: Mappi
 def _text(operation: Operation) -> str:
     """An operation as KERNELS has it."""
     words = [operation.kind, *([operation.epilogue] if operation.is_product else [])]
-    words += ["affine"] if operation.kind == "layer_norm" and operation.tensors else []
-    return " ".join([*words, *(["ahead"] if operation.right else [])])
+    return " ".join([*words, *(["affine"] if operation.kind == "layer_norm" and operation.tensors else [])])
 
 
 def loops(steps: Sequence[Step]) -> list[tuple[Sequence[Step], int]]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from compiler.cuda import parse_tuning, plan_device
 from compiler.cuda_libs import add_libraries
 from compiler.emit import KERNELS, Options, emit_kernels
+from compiler.network import Network
 from compiler.nvrtc import Nvrtc
 from compiler.plan import plan
 from tests import builds
@@ -41,7 +42,7 @@ SHAPES = {
 
 
 def kernel_sources(
-    checkpoint: Path,
+    model: Path | Network,
     name: str,
     chunks: Sequence[int],
     precision: str = "f32",
@@ -50,8 +51,9 @@ def kernel_sources(
     link: str = "none",
     tuning: str = "",
 ) -> Any:
-    """The plan, the device's plan and the CUDA sources (name to text) of a checkpoint."""
-    layout = plan(folded(checkpoint), chunks, precision, libraries=link == "libs")
+    """The plan, the device's plan and the CUDA sources (name to text) of a checkpoint, or of a folded network."""
+    network = folded(model) if isinstance(model, Path) else model
+    layout = plan(network, chunks, precision, libraries=link == "libs")
     device = plan_device(layout, batch, parse_tuning(tuning))
     if link == "libs" or device.tuning.tensor:
         device = add_libraries(device, layout)
@@ -128,12 +130,17 @@ class Buffer:
         assert (self._all[self._end :] == GUARD_BYTE).all(), f"written behind {what}"
 
 
+Job = tuple[Buffer | None, Buffer, int]  # mel, audio, slot
+
+
 class Gpu:
     """A checkpoint's kernels, and the memory that a host would give them; `slots` streams at silence."""
 
-    def __init__(self, checkpoint: Path, name: str, chunks: Sequence[int], *, ptx: int = 0, **options: Any) -> None:
+    def __init__(
+        self, model: Path | Network, name: str, chunks: Sequence[int], *, ptx: int = 0, **options: Any
+    ) -> None:
         self.slots: int = options.pop("slots", options.get("batch", 1))
-        self.plan, self.device, files = kernel_sources(checkpoint, name, chunks, **options)
+        self.plan, self.device, files = kernel_sources(model, name, chunks, **options)
         self.shim, self.sites = build_ptx(files, name, ptx) if ptx else (build_shim(files, name), [])
         self.name = name
         self.library = ctypes.CDLL(str(self.shim))
@@ -144,6 +151,7 @@ class Gpu:
         self.state = Buffer(self.slots * self.device.state_bytes)
         self.scratch = Buffer(self.device.scratch_bytes)
         self.launches = self.device.launches  # those of the chain, or of another way
+        self.frames = [0] * self.slots  # that each stream has seen, counted as far as it matters
         self.order = 0
         self.blocks = 0  # of the single kernel, if that is to run instead of the chain
         self.is_poisoned = not self.device.tuning.data  # the scratch, before every call
@@ -155,16 +163,24 @@ class Gpu:
         size = self.device.state_bytes
         part = slice(None) if slot is None else slice(slot * size, (slot + 1) * size)
         self.state.bytes[part] = 0
+        for one in range(self.slots) if slot is None else [slot]:
+            self.frames[one] = 0
 
-    def call(self, jobs: Sequence[tuple[Buffer, Buffer, int]], frames: int) -> NDArray[np.uint8]:
-        """The parameter of a call; jobs are (mel, audio, slot)."""
+    def samples_out(self, frames: int) -> int:
+        """The samples that are out once so many frames have been seen."""
+        return max(0, int((frames - self.plan.lookahead) * self.hop - self.plan.trim))
+
+    def call(self, jobs: Sequence[Job], frames: int, flushed: int | None = None) -> NDArray[np.uint8]:
+        """The parameter of a call; in a flush, so many frames have been run behind the end."""
         parameter = np.zeros(CALL_BYTES + JOB_BYTES * self.device.batch, np.uint8)
         parameter[:24].view(np.uint64)[:] = [self.weights.address, self.state.address, self.scratch.address]
         parameter[24:32].view(np.int32)[:] = [len(jobs), frames]
         for i, (mel, audio, slot) in enumerate(jobs):
             job = parameter[CALL_BYTES + i * JOB_BYTES :][:JOB_BYTES]
-            job[:16].view(np.uint64)[:] = [mel.address, audio.address]
-            job[16:24].view(np.int32)[:] = [slot, -1]
+            job[:16].view(np.uint64)[:] = [mel.address if mel else 0, audio.address]
+            job[16:20].view(np.int32)[:] = slot
+            seen, end = self.frames[slot] + (flushed or 0), 0xFFFF if flushed is None else self.frames[slot]
+            job[20:24].view(np.uint16)[:] = [seen, end]
         return parameter
 
     def launch(
@@ -186,9 +202,9 @@ class Gpu:
         )
         assert error is None, error.decode()
 
-    def run(self, jobs: Sequence[tuple[Buffer, Buffer, int]], frames: int) -> None:
+    def run(self, jobs: Sequence[Job], frames: int, flushed: int | None = None) -> None:
         """All kernels of a call."""
-        parameter = self.call(jobs, frames)
+        parameter = self.call(jobs, frames, flushed)
         self.allow(jobs)
         if self.is_poisoned:
             self.scratch.bytes[:] = 0xFF  # NaN; and as good a number for flags as any
@@ -219,20 +235,30 @@ class Gpu:
         """Breaks the translated PTX there: the number, from 1 on, of one of `sites`; 0: nowhere."""
         self.library.shim_set_mutant(ctypes.c_int(site))
 
-    def allow(self, jobs: Sequence[tuple[Buffer, Buffer, int]]) -> None:
+    def allow(self, jobs: Sequence[Job]) -> None:
         """Kernels from PTX may touch the buffers of a call, and nothing else."""
         self.library.shim_allow(None, ctypes.c_size_t(0))
-        for buffer in (self.weights, self.state, self.scratch, *(buffer for job in jobs for buffer in job[:2])):
+        for buffer in (
+            self.weights,
+            self.state,
+            self.scratch,
+            *(buffer for job in jobs for buffer in job[:2] if buffer),
+        ):
             self.library.shim_allow(ctypes.c_void_p(buffer.address), ctypes.c_size_t(buffer.bytes.size))
 
     def decode_chunk(self, mels: Sequence[Floats], slots: Sequence[int]) -> list[Floats]:
-        """One call for some streams: a chunk of log-mel each. Mel and audio are aligned to 4 bytes only."""
+        """One call for some streams: a chunk of log-mel each, and the samples that it completes.
+
+        Mel and audio are aligned to 4 bytes only.
+        """
         frames = len(mels[0])
-        jobs = []
+        jobs: list[tuple[Buffer, Buffer, int]] = []
         for mel, slot in zip(mels, slots, strict=True):
             source = Buffer(mel.size * 4, offset=4)
             source.floats[:] = mel.ravel()
-            jobs.append((source, Buffer(frames * self.hop * 4, 0xFF, offset=4), slot))
+            seen = self.frames[slot]
+            samples = self.samples_out(seen + frames) - self.samples_out(seen)
+            jobs.append((source, Buffer(samples * 4, 0xFF, offset=4), slot))
         self.run(jobs, frames)
         for i, (source, audio, _) in enumerate(jobs):
             source.check(f"mel {i}")
@@ -240,6 +266,8 @@ class Gpu:
         for buffer, what in ((self.weights, "weights"), (self.state, "state"), (self.scratch, "scratch")):
             buffer.check(what)
         assert self.weights.bytes.tobytes() == self.device.weights, "the weights were written"
+        for slot in slots:
+            self.frames[slot] = min(self.frames[slot] + frames, self.plan.lookahead + self.plan.cover)
         return [audio.floats.copy() for _, audio, _ in jobs]
 
     def decode(self, mel: Floats, chunks: Iterable[int] | int | None = None, slot: int = 0) -> Floats:
@@ -257,18 +285,38 @@ class Gpu:
             start = end
         return np.concatenate(parts)
 
+    def utterance(self, mel: Floats, chunks: Iterable[int] | int | None = None, slot: int = 0) -> Floats:
+        """All of its audio."""
+        return np.concatenate([self.decode(mel, chunks, slot), *self.flush([slot])])
+
     def flush(self, slots: Sequence[int]) -> list[Floats]:
-        """The tails of some streams, which are reset."""
-        audio = [Buffer(self.plan.overlap_floats * 4, 0xFF, offset=4) for _ in slots]
-        nothing = Buffer(4)
-        jobs = [(nothing, to, slot) for to, slot in zip(audio, slots, strict=True)]
-        self.allow(jobs)
-        self.launch(self.device.flush, self.call(jobs, 0))
+        """The rest of some streams, which have frames, and are reset: the layers run dry, and then the overlap."""
+        parts: list[list[Floats]] = [[] for _ in slots]
+        size = self.plan.max_frames
+        for flushed in range(0, self.plan.lookahead, size):
+            frames, seen = min(size, self.plan.lookahead - flushed), [self.frames[slot] + flushed for slot in slots]
+            self._collect(
+                parts, slots, [self.samples_out(n + frames) - self.samples_out(n) for n in seen], frames, flushed
+            )
+        skipped = [max(0, self.plan.trim - self.frames[slot] * self.hop) for slot in slots]
+        self._collect(parts, slots, [self.plan.overlap_floats - self.plan.trim - n for n in skipped], 0, 0)
         for slot in slots:
             self.reset(slot)
-        for to in audio:
-            to.check("the tail")
-        return [to.floats.copy() for to in audio]
+        return [np.concatenate(found) for found in parts]
+
+    def _collect(
+        self, parts: list[list[Floats]], slots: Sequence[int], counts: Sequence[int], frames: int, flushed: int
+    ) -> None:
+        """Adds to each stream's parts what it has behind its end: so many frames, or, of none, the overlap."""
+        jobs = [(None, Buffer(max(0, n) * 4, 0xFF, offset=4), slot) for n, slot in zip(counts, slots, strict=True)]
+        if frames:
+            self.run(jobs, frames, flushed)
+        else:
+            self.allow(jobs)
+            self.launch(self.device.flush, self.call(jobs, 0, 0))
+        for found, (_, to, _) in zip(parts, jobs, strict=True):
+            to.check("the rest")
+            found.append(to.floats.copy())
 
 
 def run_fault(library: Path, kernel: str, *, together: bool = False, order: int = 0) -> tuple[list[float], str]:

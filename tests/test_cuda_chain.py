@@ -41,6 +41,7 @@ from tests.objects import (
     some_mel,
     symbols,
 )
+from tests.test_families import CASES, mel_of
 
 CHUNKS = (3, 4)
 FRAMES = 11
@@ -77,10 +78,10 @@ class Chain:
 def build_chain(
     name: str, precision: str, link: str = "none", chunks: tuple[int, ...] = CHUNKS, tuning: str = ""
 ) -> Chain:
-    """Of one of the shapes of tests/gpu.py."""
-    checkpoint = builds.checkpoint(SHAPES[name])
+    """Of one of the shapes of tests/gpu.py, or of the cases of tests/test_families.py."""
+    checkpoint = builds.checkpoint(SHAPES[name]) if name in SHAPES else CASES[name].checkpoint
     sha256 = read_checkpoint(checkpoint).sha256
-    network = folded(checkpoint)
+    network = folded(checkpoint) if name in SHAPES else CASES[name].network
     layout = plan(network, chunks, precision, libraries=link == "libs")
     device = plan_device(layout, BATCH, parse_tuning(tuning))
     if link == "libs" or device.tuning.tensor:
@@ -101,7 +102,7 @@ def build_chain(
         run_ok(["make", "-s", f"-j{os.cpu_count()}", "-f", f"{name}.mk", "EXTRA_CFLAGS=-O0", name], cwd=directory)
 
     directory = builds.once(("chain", name, precision, link, chunks, tuning), make)
-    gpu = Gpu(checkpoint, name, chunks, precision=precision, batch=BATCH, link=link, tuning=tuning)
+    gpu = Gpu(network, name, chunks, precision=precision, batch=BATCH, link=link, tuning=tuning)
     environment = {
         "LD_LIBRARY_PATH": str(builds.once("fake driver", build_fakes)),
         "FAKE_CUDA_SHIM": str(gpu.shim),
@@ -111,7 +112,7 @@ def build_chain(
         ),
         "FAKE_CUDA_CALL_BYTES": str(CALL_BYTES + JOB_BYTES * BATCH),
     }
-    return Chain(checkpoint, directory, name, environment, layout.overlap_floats)
+    return Chain(checkpoint, directory, name, environment, layout.tail)
 
 
 def build_fakes(folder: Path) -> None:
@@ -144,6 +145,17 @@ def test_the_tool_decodes_on_the_gpu_as_on_the_cpu(chain: Chain, mel: Path) -> N
         assert snr_db(expected, audio) >= LEAST_DB
     by_one_kernel = chain.decode(mel, "--target", "cuda-single-kernel")
     assert all(by_one_kernel.tobytes() == audio.tobytes() for audio in by_graph)
+
+
+def test_the_tool_decodes_models_that_look_ahead(tmp_path: Path) -> None:
+    """As many samples as on the CPU, and near those."""
+    chain, path = build_chain("least", "f16", chunks=(2,), tuning=every("", "tensor,data")), tmp_path / "mel.npy"
+    for frames in (1, FRAMES):
+        np.save(path, mel_of("least", frames))
+        expected = chain.decode(path)
+        for target in ("cuda", "cuda-single-kernel"):
+            audio = chain.decode(path, "--target", target, "--chunk", 1)
+            assert audio.shape == expected.shape and (not frames > 1 or snr_db(expected, audio) >= LEAST_DB)
 
 
 def test_the_tool_measures_and_reports_the_gpu(chain: Chain) -> None:
@@ -194,21 +206,27 @@ def test_the_example_takes_the_gpu_or_the_cpu(chain: Chain, mel: Path, tmp_path:
         assert (audio.tobytes() == expected.tobytes()) == (said != "ok"), "the GPU's sums are in another order"
 
 
-@pytest.mark.parametrize("tuning", every(["", "tensor", "data", "early"], ["tensor,data"]))
-def test_the_program_of_make_test_gpu(tuning: str, tmp_path: Path) -> None:
+PROGRAMS = every(
+    [(name, tuning) for name in ("tiny", "least") for tuning in ("", "tensor", "data", "early")],
+    [("tiny", "tensor,data"), ("least", "tensor,data")],
+)
+
+
+@pytest.mark.parametrize(("name", "tuning"), PROGRAMS)
+def test_the_program_of_make_test_gpu(name: str, tuning: str, tmp_path: Path) -> None:
     """What `make test-gpu` runs on a GPU: every chunk size, batch and mode, streams, snapshots, NaN, capture."""
-    chain = build_chain("tiny", "f16", tuning=tuning)
+    chain = build_chain(name, "f16", chunks=CHUNKS if name in SHAPES else (2,), tuning=tuning)
     program = build_c("on_gpu.c", tmp_path, chain.directory, chain.name, flags=["-I", ROOT / "bench"])
     done = chain.run(program, LEAST_DB, 1)
     assert "0 failures" in done.stdout and "FAIL" not in done.stdout
     assert len(done.stdout.splitlines()) > 20 and done.stdout.count("one graph") == 2
-    assert done.stdout.count("tensor cores") == (2 * max(CHUNKS) if "tensor" in tuning else 0)
+    assert ("tensor cores" in done.stdout) == ("tensor" in tuning)
 
 
 # ---- --link libs ----
 
 
-@pytest.fixture(scope="module", params=["no_multiples", "one_tap"])
+@pytest.fixture(scope="module", params=every(["no_multiples", "one_tap", "least"], ["no_multiples", "one_tap"]))
 def libs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Chain, Path]:
     """Two layers, context and an even transform, or none and an odd one; and the program of `make test-gpu`."""
     chain = build_chain(request.param, "f32", "libs")
@@ -228,7 +246,7 @@ def test_cublas_and_cufft_agree_with_the_cpu_and_with_our_kernels(libs: tuple[Ch
 def test_the_tool_decodes_by_the_libraries(libs: tuple[Chain, Path], tmp_path: Path) -> None:
     chain, _ = libs
     path = tmp_path / "mel.npy"
-    np.save(path, some_mel(FRAMES, int(SHAPES[chain.name]["n_mels"])))
+    np.save(path, some_mel(FRAMES, int((SHAPES.get(chain.name) or CASES[chain.name].sizes)["n_mels"])))
     assert snr_db(chain.decode(path), chain.decode(path, "--target", "cuda-libraries")) >= LEAST_DB
 
 

@@ -43,6 +43,7 @@ WEIGHTS = b"\1\2\3".ljust(511, b"\0") + b"\4"
 DEVICE = SimpleNamespace(
     batch=3,
     state_bytes=f"(({NAME.upper()}_STATE_BYTES + 255) / 256 * 256)",
+    value_bytes=f"{NAME.upper()}_CUDA_STATE_BYTES",
     scratch_bytes=1024,
     weight_bytes=len(WEIGHTS),
     launches=[
@@ -68,6 +69,7 @@ def directory() -> Path:
         values = {
             **{"device": DEVICE, "images": IMAGES, "images_bytes": len(images_bytes(IMAGES))},
             "options": SimpleNamespace(name=NAME, gpus=(80, 89, 90)),
+            "plan": SimpleNamespace(counts_frames=False),
         }
         for path in RUNTIME:
             file, text = _render(path, NAME, values)

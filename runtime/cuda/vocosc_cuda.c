@@ -20,10 +20,17 @@
 #include "vocosc_cuda_call.h"
 #include "vocosc_cuda_driver.h"
 #include "vocosc_cuda_model.h"
+#include "vocosc_model.h"
+#if VOCOSC_COUNTS_FRAMES
+#include "vocosc_output.h"
+#endif
 #include "vocosc_values.h"
 #if VOCOSC_CUDA_HAS_LIBRARIES
 #include "vocosc_cuda_libs.h"
 #endif
+
+/* A job's end while its utterance has none. */
+#define NO_END 0xffffu
 
 /* In an object's `ready` field after init. */
 #define READY 0x43554441u
@@ -65,6 +72,9 @@ typedef struct {
   uint64_t calls; /* numbers the calls, so that one can tell whether a slot is in it twice */
 } core;
 
+#if VOCOSC_COUNTS_FRAMES
+_Static_assert(SETTLED + VOCOSC_MAX_FRAMES + LOOKAHEAD < NO_END, "a job's counters hold all frames");
+#endif
 _Static_assert(sizeof(core) <= sizeof(((vocosc_cuda *)0)->private_words), "private_words are too few");
 _Static_assert(sizeof(struct vocosc_cuda_call) <= (VOCOSC_CUDA_LEAST_DRIVER < 12010 ? 4096 : 32764),
                "the most that a driver takes as parameters");
@@ -617,6 +627,7 @@ static int silence_slot(vocosc_cuda *cuda, int slot, int was_bound, vocosc_cuda_
   status = enter(cuda, &pushed);
   if (status == VOCOSC_OK) status = queue_silence(cuda, slot, stream);
   leave(core, pushed);
+  if (status == VOCOSC_OK) core->table[slot].frames = 0;
   if (status == VOCOSC_OK && !was_bound) core->table[slot].last_call = ++core->calls;
   return status;
 }
@@ -635,7 +646,10 @@ int vocosc_cuda_release(vocosc_cuda *cuda, int slot) {
   return status;
 }
 
-/* Queues the copy of a slot's state to host memory or, where `to` is null, from there. */
+/*
+ * Queues the copy of a slot's state to host memory or, where `to` is null, from there. The count of frames, last in a
+ * snapshot, is the host's own and copied at once.
+ */
 static int copy_state(vocosc_cuda *cuda, int slot, void *to, const void *from, vocosc_cuda_stream stream) {
   int pushed;
   int status = check_slot(cuda, slot, 1);
@@ -645,10 +659,19 @@ static int copy_state(vocosc_cuda *cuda, int slot, void *to, const void *from, v
   const uint64_t at = slot_address(core, slot);
   status = enter(cuda, &pushed);
   if (status == VOCOSC_OK) {
-    status = status_of(cuda, to != NULL ? core->driver.copy_out(to, at, VOCOSC_CUDA_STATE_BYTES, stream)
-                                        : core->driver.copy_in(at, from, VOCOSC_CUDA_STATE_BYTES, stream));
+    status = status_of(cuda, to != NULL ? core->driver.copy_out(to, at, VOCOSC_CUDA_VALUE_BYTES, stream)
+                                        : core->driver.copy_in(at, from, VOCOSC_CUDA_VALUE_BYTES, stream));
   }
   leave(core, pushed);
+#if VOCOSC_COUNTS_FRAMES
+  uint32_t *frames = &core->table[slot].frames;
+  if (status == VOCOSC_OK && to != NULL) {
+    memcpy((unsigned char *)to + VOCOSC_CUDA_VALUE_BYTES, frames, sizeof *frames);
+  } else if (status == VOCOSC_OK) {
+    memcpy(frames, (const unsigned char *)from + VOCOSC_CUDA_VALUE_BYTES, sizeof *frames);
+    if (*frames > SETTLED) *frames = SETTLED;
+  }
+#endif
   return status;
 }
 
@@ -677,10 +700,23 @@ typedef struct {
   const vocosc_cuda_chunk *chunks;
   int count;
   int frames;  /* 0: a flush */
-  int samples; /* for each chunk */
   int on_host; /* whether mel and audio are in host memory */
   vocosc_cuda_stream stream;
 } request;
+
+/* The samples that so many frames more, or, if there are none, a flush gives a slot. */
+static int samples_of(const core *core, int slot, int frames) {
+#if VOCOSC_COUNTS_FRAMES
+  const int seen = (int)core->table[slot].frames;
+  if (frames > 0) return samples_out(seen + frames) - samples_out(seen);
+  const int trimmed = seen * HOP < TRIM ? TRIM - seen * HOP : 0;
+  const int left = trimmed < OVERLAP - TRIM ? OVERLAP - TRIM - trimmed : 0;
+  return seen == 0 ? 0 : samples_out(seen + LOOKAHEAD) - samples_out(seen) + left;
+#else
+  (void)core, (void)slot;
+  return frames > 0 ? frames * VOCOSC_HOP : VOCOSC_TAIL;
+#endif
+}
 
 static int check_device_pointer(const float *pointer) {
   return pointer == NULL || (uintptr_t)pointer % sizeof(float) != 0 ? VOCOSC_CUDA_BAD_POINTER : VOCOSC_OK;
@@ -723,13 +759,21 @@ static uint64_t staged_audio(const core *core, int i) {
 
 static const float *array_of(const vocosc_cuda_chunk *chunk, int is_mel) { return is_mel ? chunk->mel : chunk->audio; }
 
+/* The bytes of an array of a call. */
+static size_t bytes_of(const core *core, const request *request, int i, int is_mel) {
+  return sizeof(float) * (size_t)(is_mel ? request->frames * VOCOSC_MELS
+                                         : samples_of(core, request->chunks[i].slot, request->frames));
+}
+
 /* Bytes from each array of a call to the next one, if they are always as many and enough; else 0. */
-static size_t spacing(const request *request, int is_mel, size_t bytes) {
+static size_t spacing(const core *core, const request *request, int is_mel) {
+  const size_t bytes = bytes_of(core, request, 0, is_mel);
   const uintptr_t first = (uintptr_t)array_of(request->chunks, is_mel);
   const size_t found = request->count > 1 ? (size_t)((uintptr_t)array_of(request->chunks + 1, is_mel) - first) : 0;
-  int is_even = found >= bytes && found < INT32_MAX;
-  for (int i = 2; i < request->count; i++) {
+  int is_even = bytes > 0 && found >= bytes && found < INT32_MAX;
+  for (int i = 1; i < request->count; i++) {
     is_even &= (uintptr_t)array_of(request->chunks + i, is_mel) == first + found * (size_t)i;
+    is_even &= bytes_of(core, request, i, is_mel) == bytes;
   }
   return is_even ? found : 0;
 }
@@ -737,8 +781,7 @@ static size_t spacing(const request *request, int is_mel, size_t bytes) {
 /* Queues the copies of mel to the GPU, or of audio from there: one, if the arrays are evenly spaced. */
 static int queue_copies(vocosc_cuda *cuda, const request *request, int is_mel) {
   const core *core = core_of(cuda);
-  const size_t all = sizeof(float) * (size_t)(is_mel ? request->frames * VOCOSC_MELS : request->samples);
-  const size_t apart = all > 0 ? spacing(request, is_mel, all) : 0;
+  const size_t apart = spacing(core, request, is_mel);
   int result = CUDA_SUCCESS;
   if (apart > 0) {
     const vocosc_cuda_rows host = {
@@ -746,16 +789,47 @@ static int queue_copies(vocosc_cuda *cuda, const request *request, int is_mel) {
     const vocosc_cuda_rows device = {.memory = CU_MEMORYTYPE_DEVICE,
                                      .device = is_mel ? staged_mel(core, 0) : staged_audio(core, 0),
                                      .pitch = is_mel ? SLOT_MEL_BYTES : SLOT_AUDIO_BYTES};
-    const vocosc_cuda_rows_copy copy = {is_mel ? host : device, is_mel ? device : host, all, (size_t)request->count};
+    const vocosc_cuda_rows_copy copy = {is_mel ? host : device, is_mel ? device : host,
+                                        bytes_of(core, request, 0, is_mel), (size_t)request->count};
     return status_of(cuda, core->driver.copy_rows(&copy, request->stream));
   }
   for (int i = 0; i < request->count && result == CUDA_SUCCESS; i++) {
     const vocosc_cuda_chunk *chunk = &request->chunks[i];
-    if (all == 0) continue;
-    result = is_mel ? core->driver.copy_in(staged_mel(core, i), chunk->mel, all, request->stream)
-                    : core->driver.copy_out(chunk->audio, staged_audio(core, i), all, request->stream);
+    const size_t bytes = bytes_of(core, request, i, is_mel);
+    if (bytes == 0) continue;
+    result = is_mel ? core->driver.copy_in(staged_mel(core, i), chunk->mel, bytes, request->stream)
+                    : core->driver.copy_out(chunk->audio, staged_audio(core, i), bytes, request->stream);
   }
   return status_of(cuda, result);
+}
+
+/* Queues the end of utterances: the layers run dry on frames that are none, then the overlap goes out; and silence. */
+static int queue_end(vocosc_cuda *cuda, struct vocosc_cuda_call *call, const request *request) {
+  int status = VOCOSC_OK;
+#if VOCOSC_COUNTS_FRAMES
+  int kept = 0; /* streams that have frames */
+  for (int i = 0; i < call->count; i++) {
+    if (call->jobs[i].seen > 0) call->jobs[kept++] = call->jobs[i];
+  }
+  call->count = kept;
+  for (int i = 0; i < kept; i++) call->jobs[i].mel = 0;
+  for (int i = 0; i < kept; i++) call->jobs[i].end = call->jobs[i].seen;
+  for (int left = LOOKAHEAD; left > 0 && kept > 0 && status == VOCOSC_OK; left -= call->frames) {
+    call->frames = left < VOCOSC_MAX_FRAMES ? left : VOCOSC_MAX_FRAMES;
+    status = queue_decode(cuda, call, request->stream);
+    for (int i = 0; i < kept; i++) {
+      struct vocosc_cuda_job *job = &call->jobs[i];
+      const int samples = samples_out(job->seen + call->frames) - samples_out(job->seen);
+      job->audio += sizeof(float) * (size_t)samples;
+      job->seen = (uint16_t)(job->seen + call->frames);
+    }
+  }
+#endif
+  if (status == VOCOSC_OK && call->count > 0) status = queue_flush(cuda, call, request->stream);
+  for (int i = 0; i < request->count && status == VOCOSC_OK; i++) {
+    status = queue_silence(cuda, request->chunks[i].slot, request->stream);
+  }
+  return status;
 }
 
 /* Queues all the work of a call, whose arguments were checked. */
@@ -769,39 +843,53 @@ static int queue_request(vocosc_cuda *cuda, const request *request) {
   for (int i = 0; i < request->count; i++) {
     const vocosc_cuda_chunk *chunk = &request->chunks[i];
     call.jobs[i].slot = chunk->slot;
+    call.jobs[i].seen = (uint16_t)core->table[chunk->slot].frames;
+    call.jobs[i].end = NO_END;
     call.jobs[i].mel = request->on_host ? staged_mel(core, i) : (uint64_t)(uintptr_t)chunk->mel;
     call.jobs[i].audio = request->on_host ? staged_audio(core, i) : (uint64_t)(uintptr_t)chunk->audio;
   }
   int status = request->on_host ? queue_copies(cuda, request, 1) : VOCOSC_OK;
   if (status != VOCOSC_OK) return status;
-  if (request->frames > 0) {
-    status = queue_decode(cuda, &call, request->stream);
-  } else {
-    status = queue_flush(cuda, &call, request->stream);
-    for (int i = 0; i < request->count && status == VOCOSC_OK; i++) {
-      status = queue_silence(cuda, request->chunks[i].slot, request->stream);
-    }
-  }
+  status = request->frames > 0 ? queue_decode(cuda, &call, request->stream) : queue_end(cuda, &call, request);
   return status == VOCOSC_OK && request->on_host ? queue_copies(cuda, request, 0) : status;
 }
 
 static int run(vocosc_cuda *cuda, const request *request) {
   int pushed;
+  int most = 0;
   int status = check_request(cuda, request);
-  if (status == VOCOSC_OK) {
-    status = enter(cuda, &pushed);
-    if (status == VOCOSC_OK) status = queue_request(cuda, request);
-    leave(core_of(cuda), pushed);
+  if (status != VOCOSC_OK) return status;
+  core *core = core_of(cuda);
+  status = enter(cuda, &pushed);
+  if (status == VOCOSC_OK) status = queue_request(cuda, request);
+  leave(core, pushed);
+  if (status != VOCOSC_OK) return status;
+  for (int i = 0; i < request->count; i++) {
+    const int slot = request->chunks[i].slot;
+    const int samples = samples_of(core, slot, request->frames);
+    if (samples > most) most = samples;
+#if VOCOSC_COUNTS_FRAMES
+    const uint32_t frames = core->table[slot].frames + (uint32_t)request->frames;
+    core->table[slot].frames = request->frames == 0 ? 0 : frames < SETTLED ? frames : SETTLED;
+#endif
   }
-  return status == VOCOSC_OK ? request->samples : status;
+  return most;
 }
 
 static int decode(vocosc_cuda *cuda, const vocosc_cuda_chunk *chunks, int count, int frames, int on_host,
                   vocosc_cuda_stream stream) {
   if (frames < 1 || frames > VOCOSC_MAX_FRAMES) return VOCOSC_BAD_ARGUMENT;
-  const request request = {chunks, count, frames, frames * VOCOSC_HOP, on_host, stream};
+  const request request = {chunks, count, frames, on_host, stream};
   return run(cuda, &request);
 }
+#if VOCOSC_COUNTS_FRAMES
+
+int vocosc_cuda_samples(const vocosc_cuda *cuda, int slot, int frames) {
+  const int status = check_slot(cuda, slot, 1);
+  if (status != VOCOSC_OK) return status;
+  return frames < 0 || frames > VOCOSC_MAX_FRAMES ? VOCOSC_BAD_ARGUMENT : samples_of(core_of(cuda), slot, frames);
+}
+#endif
 
 int vocosc_cuda_decode(vocosc_cuda *cuda, const vocosc_cuda_chunk *chunks, int count, int frames,
                        vocosc_cuda_stream stream) {
@@ -814,11 +902,11 @@ int vocosc_cuda_decode_host(vocosc_cuda *cuda, const vocosc_cuda_chunk *chunks, 
 }
 
 int vocosc_cuda_flush(vocosc_cuda *cuda, const vocosc_cuda_chunk *chunks, int count, vocosc_cuda_stream stream) {
-  const request request = {chunks, count, 0, VOCOSC_TAIL, 0, stream};
+  const request request = {chunks, count, 0, 0, stream};
   return run(cuda, &request);
 }
 
 int vocosc_cuda_flush_host(vocosc_cuda *cuda, const vocosc_cuda_chunk *chunks, int count, vocosc_cuda_stream stream) {
-  const request request = {chunks, count, 0, VOCOSC_TAIL, 1, stream};
+  const request request = {chunks, count, 0, 1, stream};
   return run(cuda, &request);
 }

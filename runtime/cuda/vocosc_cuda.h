@@ -41,6 +41,7 @@
 
 #define VOCOSC_CUDA_BATCH ${device.batch} /* streams of a call, at most */
 #define VOCOSC_CUDA_STATE_BYTES ${device.state_bytes} /* of device memory, each stream */
+#define VOCOSC_CUDA_VALUE_BYTES ${device.value_bytes} /* of these what the kernels use */
 #define VOCOSC_CUDA_SCRATCH_BYTES ${device.scratch_bytes} /* of device memory, each call under way */
 #define VOCOSC_CUDA_WEIGHT_BYTES ${device.weight_bytes} /* of device memory, shared by all streams */
 #define VOCOSC_CUDA_LAUNCHES ${device.launches | length} /* kernels of a call */
@@ -115,6 +116,7 @@ enum {
 /* What the library notes about a slot, in host memory. Not for use. */
 typedef struct {
   uint64_t last_call; /* 0: not bound */
+  uint32_t frames;    /* of the utterance so far, counted as far as it matters; 0 in builds that count none */
 } vocosc_cuda_slot;
 
 /* A GPU made ready, for all of its streams. After init the first fields may be read; none may be written. */
@@ -167,7 +169,7 @@ typedef struct {
 typedef struct {
   int slot;
   const float *mel; /* [frames][VOCOSC_MELS]; not used by flush */
-  float *audio;     /* [frames * VOCOSC_HOP], or [VOCOSC_TAIL] in flush */
+  float *audio;     /* ${"room for " if plan.counts_frames}[frames * VOCOSC_HOP], or [VOCOSC_TAIL] in flush */
 } vocosc_cuda_chunk;
 
 /* VOCOSC_CUDA_MEMORY_BYTES, for whoever cannot see the macro; 0 if slots is out of range. */
@@ -202,9 +204,17 @@ int vocosc_cuda_release(vocosc_cuda *cuda, int slot);
  * Decodes frames = 1 .. VOCOSC_MAX_FRAMES for each of count = 1 .. VOCOSC_CUDA_BATCH streams. mel and audio are device
  * memory, aligned to 4 bytes. A mel value that is NaN or infinite counts as VOCOSC_SILENT_MEL. Returns
  * the number of samples for each stream or a negative status.
+//% if plan.counts_frames
+ *
+ * It writes the samples that are complete, as on the CPU: fewer at an utterance's start, or none; flush gives the rest. What
+ * it returns is the largest number of any stream; vocosc_cuda_samples says each one's own, before the call.
+//% endif
  *
  * While the CUstream is being captured (cuStreamBeginCapture), the work becomes part of the caller's graph: that
  * decodes again, for the same slots from and to the same arrays, at each launch.
+//% if plan.counts_frames
+ * It is for streams that have then seen as many frames as when it was captured, or ${plan.lookahead + plan.cover} and more both times.
+//% endif
  */
 int vocosc_cuda_decode(vocosc_cuda *cuda, const vocosc_cuda_chunk *chunks, int count, int frames,
                        vocosc_cuda_stream stream);
@@ -216,16 +226,33 @@ int vocosc_cuda_decode(vocosc_cuda *cuda, const vocosc_cuda_chunk *chunks, int c
 int vocosc_cuda_decode_host(vocosc_cuda *cuda, const vocosc_cuda_chunk *chunks, int count, int frames,
                             vocosc_cuda_stream stream);
 
+//% if plan.counts_frames
+/*
+ * How many samples a decode of frames = 1 .. VOCOSC_MAX_FRAMES would give a bound slot now, or, for 0, a flush: 0 or more,
+ * or a negative status.
+ */
+int vocosc_cuda_samples(const vocosc_cuda *cuda, int slot, int frames);
+
+/*
+ * The end of utterances: writes the samples that decode has not, VOCOSC_TAIL of them or, of a short utterance, fewer${", for which it decodes the last VOCOSC_LATENCY_LOOKAHEAD_FRAMES frames" if plan.lookahead},
+ * and resets the slots, which stay bound. Returns the largest number of samples of any stream or a negative status. Audio
+ * is in device memory, or in the host's.
+ */
+//% else
 /*
  * The end of utterances: writes the VOCOSC_TAIL samples that frames still to come would have added to, and resets the
  * slots, which stay bound. Returns VOCOSC_TAIL or a negative status. Audio is in device memory, or in the host's.
  */
+//% endif
 int vocosc_cuda_flush(vocosc_cuda *cuda, const vocosc_cuda_chunk *chunks, int count, vocosc_cuda_stream stream);
 int vocosc_cuda_flush_host(vocosc_cuda *cuda, const vocosc_cuda_chunk *chunks, int count, vocosc_cuda_stream stream);
 
 /*
  * A stream's state, VOCOSC_CUDA_STATE_BYTES, copied from a bound slot to host memory, or back into any bound slot of
  * any object of the same build: snapshots, and moves between GPUs. Not for the CPU's vocosc_stream.
+//% if plan.counts_frames
+ * Its last word is read and written by the call itself.
+//% endif
  */
 int vocosc_cuda_save(vocosc_cuda *cuda, int slot, void *state, vocosc_cuda_stream stream);
 int vocosc_cuda_restore(vocosc_cuda *cuda, int slot, const void *state, vocosc_cuda_stream stream);

@@ -13,10 +13,13 @@ struct vocosc_cuda_memory {
 
 /* One stream's part of a call. */
 struct vocosc_cuda_job {
-  uint64_t mel;   /* address of float [frames][VOCOSC_MELS] */
+  uint64_t mel;   /* address of float [frames][VOCOSC_MELS]; 0: of frames behind the end, which are none */
   uint64_t audio; /* address of float [frames * VOCOSC_HOP]; for flush [VOCOSC_TAIL] */
   int32_t slot;
-  int32_t reserved;
+
+  /* Of a model that counts frames, else not used; 0xffff is more than any is counted to. */
+  uint16_t seen; /* frames before the call's, as the CPU's frames_seen */
+  uint16_t end;  /* frames of the utterance in its flush; in a decode 0xffff */
 };
 
 /* The parameter of the first kernel and of flush; the others take the memory alone. */

@@ -63,7 +63,7 @@ bool decoder_start(tool_decoder *decoder, const command_options *options) {
 }
 
 int decoder_run(tool_decoder *decoder, const float *mel, int frames, float *audio) {
-  if (VOCOSC_HAS_CUDA && decoder->on_gpu) return gpu_run(mel, frames, audio) ? frames * VOCOSC_HOP : -1;
+  if (VOCOSC_HAS_CUDA && decoder->on_gpu) return gpu_run(mel, frames, audio);
   const vocosc_job job = {&decoder->stream, mel, audio};
   return decoder_run_batch(decoder, &job, 1, frames);
 }
@@ -83,7 +83,7 @@ bool decoder_reset(tool_decoder *decoder) {
 }
 
 int decoder_flush(tool_decoder *decoder, float *tail) {
-  if (VOCOSC_HAS_CUDA && decoder->on_gpu) return gpu_flush(tail);
+  if (VOCOSC_HAS_CUDA && decoder->on_gpu) return gpu_run(NULL, 0, tail);
   return decoder_flush_stream(decoder, &decoder->stream, tail);
 }
 

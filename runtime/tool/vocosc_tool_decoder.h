@@ -59,9 +59,8 @@ const char *gpu_way_name(gpu_way way);
  * these. They return false, or a negative count, after an error, which they have reported.
  */
 bool gpu_start(gpu_way way);
-bool gpu_run(const float *mel, int frames, float *audio);
+int gpu_run(const float *mel, int frames, float *audio); /* frames 0: a flush */
 bool gpu_reset(void);
-int gpu_flush(float *tail);
 void gpu_stop(void);
 
 /* Adds to the report of `info` what GPU code this build has and what GPU there is. */

@@ -38,27 +38,24 @@ bool gpu_start(gpu_way way) {
   return false;
 }
 
+/* The samples that a call has queued, once they are there. */
+static int waited(int samples) {
+  const int status = samples < 0 ? samples : vocosc_cuda_wait(&gpu, NULL);
+  if (status >= 0) return samples;
+  fail_status(status);
+  return status;
+}
+
 /* NOLINTNEXTLINE(readability-non-const-parameter): it is written through the chunk */
-bool gpu_run(const float *mel, int frames, float *audio) {
+int gpu_run(const float *mel, int frames, float *audio) {
   const vocosc_cuda_chunk chunk = {0, mel, audio};
-  int status = vocosc_cuda_decode_host(&gpu, &chunk, 1, frames, NULL);
-  if (status >= 0) status = vocosc_cuda_wait(&gpu, NULL);
-  return status >= 0 || fail_status(status);
+  return waited(frames > 0 ? vocosc_cuda_decode_host(&gpu, &chunk, 1, frames, NULL)
+                           : vocosc_cuda_flush_host(&gpu, &chunk, 1, NULL));
 }
 
 bool gpu_reset(void) {
   const int status = vocosc_cuda_reset(&gpu, 0, NULL);
   return status == VOCOSC_OK || fail_status(status);
-}
-
-/* NOLINTNEXTLINE(readability-non-const-parameter): it is written through the chunk */
-int gpu_flush(float *tail) {
-  const vocosc_cuda_chunk chunk = {0, NULL, tail};
-  const int samples = vocosc_cuda_flush_host(&gpu, &chunk, 1, NULL);
-  const int status = samples < 0 ? samples : vocosc_cuda_wait(&gpu, NULL);
-  if (status >= 0) return samples;
-  fail_status(status);
-  return status;
 }
 
 void gpu_stop(void) { vocosc_cuda_close(&gpu); }

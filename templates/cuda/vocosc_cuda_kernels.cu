@@ -31,13 +31,13 @@
 #include "vocosc_cuda_library_steps.cuh"
 //% endif
 
-//% macro call(step, tables="", histories="", convolves="true")
+//% set convs = device.steps | selectattr("conv") | map(attribute="name") | list
+//% macro call(step, tables="", histories="", number="")
 //% set product = ["TABLE_%s%s" % (step.name | upper, tables)] if step.products else []
 //% set norm = ["TABLE_%s" % step.norm.name | upper] if step.norm else []
-//% set next = [convolves if step.conv else "false, 0, 0"] if step.kernel == "contract" else []
 //% set CONV = (step.conv.name | upper) if step.conv else ""
-//% set conv = ["TABLE_%s%s" % (CONV, tables), "SLOT_%s%s" % (CONV, histories)] if step.conv else []
-${step.kernel}(${(["part", "arena"] + product + norm + next + conv) | join(", ")});
+//% set conv = ["TABLE_%s%s" % (CONV, tables), "SLOT_%s%s" % (CONV, histories), number or convs.index(step.name)] if step.conv else ["0, 0, CONVS"] if step.kernel == "contract" else []
+${step.kernel}(${(["part", "arena"] + product + norm + conv) | join(", ")});
 //%- endmacro
 /* The first kernel also leaves a copy of the call for the others, whose parameters never change. */
 //% for step in device.steps
@@ -98,7 +98,7 @@ KERNEL(SINGLE_THREADS) vocosc_chunk(PARAMETER(vocosc_cuda_call) call) {
 //% endif
 //% for step in run[:period]
     EVERY_SHARD(${step.kernel}_shard) {
-      ${call(step, " + tables", " + layer * LEFT * DIM", "layer < %d" % (run | selectattr("conv") | list | length))}
+      ${call(step, " + tables", " + layer * LEFT * DIM", "layer + %d" % convs.index(step.name) if step.conv else "")}
     }
     part.done();
 //% endfor
@@ -117,5 +117,17 @@ KERNEL(${device.flush.block}) vocosc_flush(PARAMETER(vocosc_cuda_call) call) {
   if (block_index() >= call.count) return;
   const float *overlap = slot(call.memory, call, block_index()) + SLOT_OVERLAP;
   float *audio = (float *)call.jobs[block_index()].audio;
+//% if plan.counts_frames
+  const int end = call.jobs[block_index()].end;
+  const int first = end * HOP < TRIM ? TRIM - end * HOP : 0;
+  for (int i = first + thread_index(); i < OVERLAP - TRIM; i += ${device.flush.block}) {
+//% if plan.is_divided
+    audio[i - first] = overlap[i] / envelope_at(table(call.memory, TABLE_SYNTHESIS_WINDOW), end * HOP + i, end);
+//% else
+    audio[i - first] = overlap[i];
+//% endif
+  }
+//% else
   for (int i = thread_index(); i < OVERLAP; i += ${device.flush.block}) audio[i] = overlap[i];
+//% endif
 }

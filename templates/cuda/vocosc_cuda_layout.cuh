@@ -19,7 +19,13 @@ enum {
   HOP = ${config.hop_length},
   OVERLAP = ${plan.overlap_floats},
   TAPS = ${plan.left + 1}, /* frames that a convolution sees */
-  LEFT = ${plan.left}, /* those before the current one */
+  CONVS = ${device.rights | length}, /* depthwise convolutions */
+  LEFT = ${plan.left}, /* ${"all but one" if plan.lookahead else "those before the current one"} */
+//% if plan.counts_frames
+  LOOKAHEAD = ${plan.lookahead}, /* frames that must have come before the first one is complete */
+  TRIM = ${plan.trim},      /* samples at both ends of the sum that are no audio */
+  COVER = ${plan.cover},     /* frames that add to a sample, at most */
+//% endif
 
   /* Channels of a frame's row, and floats from one row to the next: whole float4. */
 //% for name, width in device.widths.items()
@@ -67,6 +73,7 @@ enum {
 
 typedef vocosc_cuda_memory device_memory;
 typedef vocosc_cuda_call device_call;
+typedef vocosc_cuda_job device_job;
 
 static const float *table(const device_memory &memory, size_t offset) {
   return (const float *)((const char *)memory.weights + offset);

@@ -29,6 +29,7 @@ static void norm_row(const device_memory &memory, size_t area) {
   float *row = row_of(memory, SCRATCH_NORMALISED, DIM_STRIDE);
   for (int c = thread_index(); c < DIM; c += LIBRARY_THREADS) row[c] = normalised[c];
 }
+//% set convs = device.steps | selectattr("conv") | map(attribute="name") | list
 //% for step in device.steps if step.products
 //% set bias = "table(memory, TABLE_%s_MATRIX)" % (step.name | upper)
 
@@ -44,7 +45,7 @@ KERNEL(LIBRARY_THREADS) vocosc_before_${step.name}(PARAMETER(vocosc_cuda_call) c
   const float *mels = (const float *)call.jobs[job].mel;
   float *row = row_of(memory, SCRATCH_WINDOWS, TAPS * MELS);
   for (int i = thread_index(); i < TAPS * MELS; i += LIBRARY_THREADS) {
-    row[i] = clean(mel_frame(mels, history, frame + i / MELS - LEFT)[i % MELS]);
+    row[i] = clean(mel_at(mels, history, frame + i / MELS - LEFT, i % MELS));
   }
   fill_row(row_of(memory, SCRATCH_EMBEDDED, DIM_STRIDE), ${bias}, DIM);
 }
@@ -78,9 +79,9 @@ KERNEL(start_shard::THREADS) vocosc_${step.conv.name}(PARAMETER(vocosc_cuda_memo
   const chain_block<start_shard::THREADS> part = {memory, call_of(memory)};
   const int row = thread_index() / start_shard::WIDTH;
   const int channel = part.shard() * start_shard::WIDTH + thread_index() % start_shard::WIDTH;
-  convolve_rows(part, window, TABLE_${step.conv.name | upper}, SLOT_${step.conv.name | upper}, [&](int rows, size_t first) {
-    const float *x = scratch(memory, SCRATCH_RESIDUAL) + (first + row) * DIM_STRIDE + channel;
-    return row < rows && channel < DIM ? *x : 0.0f;
+  convolve_rows(part, window, TABLE_${step.conv.name | upper}, SLOT_${step.conv.name | upper}, ${convs.index(step.name)}, [&](const pass &of) {
+    const float *x = scratch(memory, SCRATCH_RESIDUAL) + (of.first + row) * DIM_STRIDE + channel;
+    return row < of.rows && channel < DIM ? *x : 0.0f;
   });
 }
 //% endif
@@ -111,9 +112,13 @@ KERNEL(LIBRARY_THREADS) vocosc_overlap(PARAMETER(vocosc_cuda_memory) memory) {
   const device_call &call = call_of(memory);
   const int job = block_index();
   if (job >= call.count) return;
-  const float *samples = scratch(memory, SCRATCH_SAMPLES) + (size_t)job * call.frames * N_FFT;
-  overlap_add<LIBRARY_THREADS, N_FFT>(samples, call.frames, table(memory, TABLE_SYNTHESIS_WINDOW),
-                                      slot(memory, call, job) + SLOT_OVERLAP, (float *)call.jobs[job].audio);
+  const float *window = table(memory, TABLE_SYNTHESIS_WINDOW);
+  const output to = output_of(call.jobs[job]);
+  const int first = to.first_frame();
+  const float *samples = scratch(memory, SCRATCH_SAMPLES) + (size_t)(job * call.frames + first) * N_FFT;
+  if (first >= call.frames) return;
+  overlap_add<LIBRARY_THREADS, N_FFT>(samples, first, call.frames - first, window, ${"table(memory, TABLE_ENVELOPE)" if plan.is_divided else "window"},
+                                      slot(memory, call, job) + SLOT_OVERLAP, to);
 }
 //% endif
 

@@ -59,10 +59,32 @@ static float clean(float value) {
   return value > -1e-20f && value < 1e-20f ? 0.0f : value;
 }
 
-/* A frame of mel; those before the first are in the stream's history. */
-static const float *mel_frame(const float *mels, const float *history, int frame) {
-  return frame < 0 ? history + (LEFT + frame) * MELS : mels + frame * MELS;
+/* A value of a frame of mel; those before the first are in the stream's history${", and behind the end there is none" if plan.lookahead}. */
+static float mel_at(const float *mels, const float *history, int frame, int mel) {
+//% if plan.lookahead
+  if (frame >= 0 && mels == nullptr) return 0.0f;
+//% endif
+  return (frame < 0 ? history + (LEFT + frame) * MELS : mels + frame * MELS)[mel];
 }
+//% if plan.lookahead
+
+/* Of a depthwise convolution, by its number: the frames that it sees ahead, and by how many its input is behind the mel. */
+//% for name, values in [("right", device.rights), ("lag", device.lags)]
+static int ${name}_of(int conv) {
+  (void)conv;
+//% for value in values[:-1]
+  if (conv == ${loop.index0}) return ${value};
+//% endfor
+  return ${values[-1]};
+}
+//% endfor
+
+/* Whether a frame of a call, of rows that are `lag` behind the mel, is outside of the utterance: then convolutions see zeros. */
+static bool is_outside(const device_job &job, int frame, int lag) {
+  const int at = job.seen + frame - lag;
+  return at < 0 || at >= job.end;
+}
+//% endif
 
 /* The weights of one channel of a depthwise convolution; the table is [bias, taps, oldest first][DIM]. */
 struct channel_taps {
@@ -89,33 +111,48 @@ static void load_window(const block &part, shared_floats window, float *history)
   for_each_kept<WIDTH>(part, history, [&](int at, float &value) { window[at] = value; });
 }
 
+/* Up to ROWS frames of a job, from `frame` of the call on; `first` is their row in scratch. */
+struct pass {
+  int job, frame, rows;
+  size_t first;
+  bool is_last;
+};
+
 /*
- * The end of a pass over `rows` frames of x, the residual, from row `first` of scratch on, for the channels of this
- * block, of which each thread brings one value of one channel (`column`) and row, or none (row >= rows): stores x,
- * convolves it for `later` layers on, and keeps the last LEFT frames of x, in the window for the next pass or, at the
- * chunk's end, in the stream's history.
+ * The end of a pass over some frames of x, the residual, for the channels of this block, of which each thread brings one
+ * value of one channel (`column`) and row, or none (row >= rows): stores x, convolves it by convolution `conv` for `later`
+ * layers on, and keeps the last LEFT frames of x, in the window for the next pass or, at the chunk's end, in the stream's
+ * history.
  */
 template <int WIDTH, typename block>
 static void convolve(const block &part, const channel_taps &taps, shared_floats window, float value, int column,
-                     int row, int rows, bool is_last, size_t first, float *history, int later) {
+                     int row, const pass &of, float *history, int conv, int later) {
+  const int rows = of.rows;
   const int channel = part.shard() * WIDTH + column;
-  const size_t at = (first + row) * DIM_STRIDE + channel;
+  const size_t at = (of.first + row) * DIM_STRIDE + channel;
   const bool is_used = row < rows && channel < DIM;
   const shared_floats own = window + column * (LEFT + ROWS);
   if (is_used) {
     own[LEFT + row] = value;
+//% if not plan.lookahead
     scratch(part.memory, SCRATCH_RESIDUAL)[at] = value;
+//% endif
   }
   barrier();
   if (is_used) {
+//% if plan.lookahead
+    scratch(part.memory, SCRATCH_RESIDUAL)[at] = own[LEFT + row - right_of(conv)]; /* what the convolution's output is for */
+//% else
+    (void)conv;
+//% endif
     float sum = taps.bias;
 #pragma unroll
     for (int tap = 0; tap < TAPS; tap++) sum = fma_float(own[row + tap], taps.taps[tap], sum);
     give(part, convolved_rows(part, later) + at, sum);
   }
-  if (is_last) for_each_kept<WIDTH>(part, history, [&](int at, float &kept) { kept = window[at + rows]; });
+  if (of.is_last) for_each_kept<WIDTH>(part, history, [&](int at, float &kept) { kept = window[at + rows]; });
   barrier();
-  if (!is_last) {
+  if (!of.is_last) {
     for (int c = thread_index(); c < WIDTH && part.shard() * WIDTH + c < DIM; c += block::THREADS) {
       const shared_floats moved = window + c * (LEFT + ROWS);
       for (int i = 0; i < LEFT; i++) moved[i] = moved[rows + i];

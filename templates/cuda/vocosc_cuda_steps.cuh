@@ -15,22 +15,21 @@ static void for_each_job(const block &part, int count, function body) {
   }
 }
 
-/* Runs body(job, frame, rows, first) for up to ROWS frames at a time, from `frame` on; `first` is their row in scratch. */
+/* Runs body(pass) for all passes. */
 template <typename block, typename function>
 static void for_each_pass(const block &part, int count, int frames, function body) {
   for_each_job(part, count, [&](int job) {
-    for (int pass = 0; pass < PASSES; pass++) {
-      const int frame = pass * ROWS;
+    for (int turn = 0; turn < PASSES; turn++) {
+      const int frame = turn * ROWS;
       if (frame >= frames) break;
-      body(job, frame, least(ROWS, frames - frame), (size_t)(job * frames + frame));
+      body(pass{job, frame, least(ROWS, frames - frame), (size_t)(job * frames + frame), frame + ROWS >= frames});
     }
   });
 }
 
 /*
- * A step around a product. For each pass prepare(inputs, job, frame, rows, first) fills FLOATS of shared memory with
- * rows of inputs, STRIDE apart; then every thread that has an output calls epilogue(product, partial, its row in
- * scratch).
+ * A step around a product. For each pass prepare(inputs, pass) fills FLOATS of shared memory with rows of inputs, STRIDE
+ * apart; then every thread that has an output calls epilogue(product, partial, its row in scratch).
  */
 template <typename shard, int FLOATS, int STRIDE, bool IS_FIRST, typename block, typename preparation,
           typename function>
@@ -43,12 +42,12 @@ static void multiply_rows(const block &part, shared_floats arena, size_t table, 
   const int count = part.call.count;
   const int frames = part.call.frames;
   IS_FIRST ? part.wait_for_nothing() : part.wait();
-  for_each_pass(part, count, frames, [&](int job, int frame, int rows, size_t first) {
-    prepare(inputs, job, frame, rows, first);
+  for_each_pass(part, count, frames, [&](const pass &of) {
+    prepare(inputs, of);
     barrier();
-    product.multiply(part, inputs, STRIDE, rows, partial);
+    product.multiply(part, inputs, STRIDE, of.rows, partial);
     barrier();
-    if (product.row < rows) epilogue(product, partial, first + product.row);
+    if (product.row < of.rows) epilogue(product, partial, of.first + product.row);
   });
 }
 
@@ -61,16 +60,15 @@ static void embed(const block &part, shared_floats arena, size_t table) {
   const device_memory &memory = part.memory;
   const device_call &call = part.call;
   const int thread = thread_index();
-  const auto prepare = [&](shared_floats window, int job, int frame, int rows, size_t) {
-    const float *history = slot(memory, call, job) + SLOT_EMBED;
-    const float *mels = (const float *)call.jobs[job].mel;
+  const auto prepare = [&](shared_floats window, const pass &of) {
+    const float *history = slot(memory, call, of.job) + SLOT_EMBED;
+    const float *mels = (const float *)call.jobs[of.job].mel;
     /* First all loads, then the stores: so they are under way together. */
     float values[WINDOW_SHARE];
 #pragma unroll
     for (int i = 0; i < WINDOW_SHARE; i++) {
-      const int at = least(thread + i * block::THREADS, (LEFT + rows) * MELS_STRIDE - 1);
-      const float *from = mel_frame(mels, history, frame + at / MELS_STRIDE - LEFT);
-      values[i] = from[least(at % MELS_STRIDE, MELS - 1)];
+      const int at = least(thread + i * block::THREADS, (LEFT + of.rows) * MELS_STRIDE - 1);
+      values[i] = mel_at(mels, history, of.frame + at / MELS_STRIDE - LEFT, least(at % MELS_STRIDE, MELS - 1));
     }
 #pragma unroll
     for (int i = 0; i < WINDOW_SHARE; i++) {
@@ -110,7 +108,7 @@ static void keep_mels(const block &part) {
     for (int mel = thread_index(); mel < MELS; mel += block::THREADS) {
       float kept[LEFT + 1]; /* one at least */
 #pragma unroll
-      for (int i = 0; i < LEFT; i++) kept[i] = mel_frame(mels, history, call.frames - LEFT + i)[mel];
+      for (int i = 0; i < LEFT; i++) kept[i] = mel_at(mels, history, call.frames - LEFT + i, mel);
 #pragma unroll
       for (int i = 0; i < LEFT; i++) history[i * MELS + mel] = clean(kept[i]);
     }
@@ -118,12 +116,13 @@ static void keep_mels(const block &part) {
 }
 
 /*
- * The convolution of x, of which value(rows, first) is one value per thread. The shards are those of `start`, of which
- * the last one keeps the mels.
+ * Convolution `number` of x, of which value(pass) is one value per thread. The shards are those of `start`, of which the
+ * last one keeps the mels.
  */
 enum { START_WINDOW_FLOATS = start_shard::WIDTH * (LEFT + ROWS) };
 template <typename block, typename function>
-static void convolve_rows(const block &part, shared_floats window, size_t conv, int history_offset, function value) {
+static void convolve_rows(const block &part, shared_floats window, size_t conv, int history_offset, int number,
+                          function value) {
   const device_memory &memory = part.memory;
   const device_call &call = part.call;
   const int row = thread_index() / start_shard::WIDTH;
@@ -135,19 +134,24 @@ static void convolve_rows(const block &part, shared_floats window, size_t conv, 
   const int frames = call.frames;
   part.wait();
   if (part.shard() == start_shard::SHARDS - 1) return keep_mels(part);
-  for_each_pass(part, count, frames, [&](int job, int frame, int rows, size_t first) {
-    float *history = slot(memory, call, job) + history_offset;
-    if (frame == 0) load_window<start_shard::WIDTH>(part, window, history);
-    const float x = value(rows, first);
-    convolve<start_shard::WIDTH>(part, taps, window, x, column, row, rows, frame + ROWS >= frames, first, history,
-                                 0);
+  for_each_pass(part, count, frames, [&](const pass &of) {
+    float *history = slot(memory, call, of.job) + history_offset;
+    if (of.frame == 0) load_window<start_shard::WIDTH>(part, window, history);
+//% if plan.lookahead
+    const bool is_none = is_outside(call.jobs[of.job], of.frame + row, lag_of(number));
+//% endif
+    float x = value(of); /* by all threads together */
+//% if plan.lookahead
+    if (is_none) x = 0.0f;
+//% endif
+    convolve<start_shard::WIDTH>(part, taps, window, x, column, row, of, history, number, 0);
   });
 }
 
 /* The norm of the embedding, with its affine part, to x, and the first convolution. */
 enum { ROWS_FLOATS = ROWS * DIM_STRIDE, START_FLOATS = ROWS_FLOATS + START_WINDOW_FLOATS };
 template <typename block>
-static void start(const block &part, shared_floats arena, size_t norm, size_t conv, int history) {
+static void start(const block &part, shared_floats arena, size_t norm, size_t conv, int history, int number) {
   const shared_floats normalised = slice(arena, 0, ROWS_FLOATS);
   const int row = thread_index() / start_shard::WIDTH;
   const int channel = part.shard() * start_shard::WIDTH + thread_index() % start_shard::WIDTH;
@@ -157,18 +161,18 @@ static void start(const block &part, shared_floats arena, size_t norm, size_t co
     scale = table(part.memory, norm)[channel];
     shift = table(part.memory, norm)[DIM + channel];
   }
-  convolve_rows(part, slice(arena, ROWS_FLOATS, START_WINDOW_FLOATS), conv, history, [&](int rows, size_t first) {
-    normalise(part, embedded_rows(part) + first * DIM_STRIDE, normalised, rows);
+  convolve_rows(part, slice(arena, ROWS_FLOATS, START_WINDOW_FLOATS), conv, history, number, [&](const pass &of) {
+    normalise(part, embedded_rows(part) + of.first * DIM_STRIDE, normalised, of.rows);
     barrier();
-    return row < rows && channel < DIM ? fma_float(normalised[row * DIM_STRIDE + channel], scale, shift) : 0.0f;
+    return row < of.rows && channel < DIM ? fma_float(normalised[row * DIM_STRIDE + channel], scale, shift) : 0.0f;
   });
 }
 
 /* A product of the norm of some rows. */
 template <typename shard, typename block, typename function>
 static void multiply_norm(const block &part, shared_floats arena, size_t table, const float *from, function epilogue) {
-  const auto prepare = [&](shared_floats normalised, int, int, int rows, size_t first) {
-    normalise(part, from + first * DIM_STRIDE, normalised, rows);
+  const auto prepare = [&](shared_floats normalised, const pass &of) {
+    normalise(part, from + of.first * DIM_STRIDE, normalised, of.rows);
   };
   multiply_rows<shard, ROWS_FLOATS, DIM_STRIDE, false>(part, arena, table, prepare, epilogue);
 }
@@ -188,12 +192,13 @@ static void expand(const block &part, shared_floats arena, size_t table) {
   multiply_norm<expand_shard>(part, arena, table, convolved_rows(part, 0), store);
 }
 
-/* A block's down projection, onto x; the next block's convolution, with its history, if there is a next. */
+/* A block's down projection, onto x; the next block's convolution, of this number, with its history, if there is a next. */
 enum { CONTRACT_WINDOW_FLOATS = contract_shard::WIDTH * (LEFT + ROWS) };
 enum { CONTRACT_FLOATS = CONTRACT_WINDOW_FLOATS + contract_shard::PARTIAL_FLOATS };
 template <typename block>
-static void contract(const block &part, shared_floats arena, size_t layer, bool has_next, size_t next_conv,
-                     int next_history) {
+static void contract(const block &part, shared_floats arena, size_t layer, size_t next_conv, int next_history,
+                     int next) {
+  const bool has_next = next < CONVS;
   const shared_floats window = slice(arena, 0, CONTRACT_WINDOW_FLOATS);
   const shared_floats partial = slice(arena, CONTRACT_WINDOW_FLOATS, contract_shard::PARTIAL_FLOATS);
   const device_memory &memory = part.memory;
@@ -213,20 +218,25 @@ static void contract(const block &part, shared_floats arena, size_t layer, bool 
     load_window<contract_shard::WIDTH>(part, window, slot(memory, call, first_job) + next_history);
   }
   part.wait();
-  for_each_pass(part, count, frames, [&](int job, int frame, int rows, size_t first) {
-    float *history = slot(memory, call, job) + next_history;
-    const float *x = scratch(memory, SCRATCH_RESIDUAL) + (first + row) * DIM_STRIDE + channel; /* this block's own */
-    const bool is_used = row < rows && channel < DIM;
-    if (has_next && frame == 0 && job > first_job) load_window<contract_shard::WIDTH>(part, window, history);
+  for_each_pass(part, count, frames, [&](const pass &of) {
+    float *history = slot(memory, call, of.job) + next_history;
+    const float *x = scratch(memory, SCRATCH_RESIDUAL) + (of.first + row) * DIM_STRIDE + channel; /* this block's own */
+    const bool is_used = row < of.rows && channel < DIM;
+    if (has_next && of.frame == 0 && of.job > first_job) load_window<contract_shard::WIDTH>(part, window, history);
     float value = is_used ? *x : 0.0f;
-    product.multiply(part, hidden(hidden_rows(part), first), HIDDEN_STRIDE, rows, partial);
+//% if plan.lookahead
+    const bool is_none = has_next && is_outside(call.jobs[of.job], of.frame + row, lag_of(next));
+//% endif
+    product.multiply(part, hidden(hidden_rows(part), of.first), HIDDEN_STRIDE, of.rows, partial);
     barrier();
     if (is_used) value += product.finish(partial, 0);
+//% if plan.lookahead
+    if (is_none) value = 0.0f;
+//% endif
     if (has_next) {
-      convolve<contract_shard::WIDTH>(part, taps, window, value, product.output, row, rows, frame + ROWS >= frames,
-                                      first, history, 1);
+      convolve<contract_shard::WIDTH>(part, taps, window, value, product.output, row, of, history, next, 1);
     } else {
-      if (is_used) give(part, residual_rows(part) + (first + row) * DIM_STRIDE + channel, value);
+      if (is_used) give(part, residual_rows(part) + (of.first + row) * DIM_STRIDE + channel, value);
       barrier();
     }
   });

@@ -17,9 +17,46 @@ enum {
 };
 ${constants() | chomp}
 
-/* The sum of the overlap and of `count` windowed frames, STRIDE apart: what is complete goes out, the rest becomes the overlap. */
+//% if plan.is_divided
+/* The windows' squares, added up where a sample of the sum lies, of the utterance's first `frames` frames. */
+template <typename pointer>
+static float envelope_at(pointer window, int sample, int frames) {
+  float sum = 0.0f;
+  for (int frame = least(sample / HOP, frames - 1); frame >= 0 && sample - frame * HOP < N_FFT; frame--) {
+    const float value = window[sample - frame * HOP];
+    sum += value * value;
+  }
+  return sum;
+}
+
+//% endif
+/* Where the samples of a job go that are complete. */
+struct output {
+  float *audio;
+  int start; /* the utterance's frame that the call's first one is; if less than 0, those before 0 are none */
+
+  int first_frame() const { return start < 0 ? -start : 0; }
+  template <typename pointer>
+  void put(int at, float sum, pointer window, pointer envelope) const {
+    (void)window, (void)envelope;
+//% if plan.counts_frames
+    const int sample = start * HOP + at; /* of the sum */
+    const int first = start > 0 ? start * HOP : 0;
+    if (sample < TRIM) return;
+//% if plan.is_divided
+    sum /= sample < (COVER - 1) * HOP ? envelope_at(window, sample, sample / HOP + 1) : envelope[sample % HOP];
+//% endif
+    audio[sample - (first > TRIM ? first : TRIM)] = sum;
+//% else
+    audio[at] = sum;
+//% endif
+  }
+};
+static output output_of(const device_job &job) { return {(float *)job.audio, ${"job.seen - LOOKAHEAD" if plan.counts_frames else "0"}}; }
+
+/* The sum of the overlap and of `count` windowed frames from `first` on, STRIDE apart: what is complete goes out, the rest becomes the overlap. */
 template <int THREADS, int STRIDE, typename samples_pointer, typename pointer, typename overlap_pointer>
-static void overlap_add(samples_pointer samples, int count, pointer window, overlap_pointer overlap, float *audio) {
+static void overlap_add(samples_pointer samples, int first, int count, pointer window, pointer envelope, overlap_pointer overlap, const output &to) {
   const int complete = count * HOP;
   /* A thread has all positions that are `complete` apart: it alone reads and writes their places in the overlap. */
   for (int start = thread_index(); start < complete; start += THREADS) {
@@ -30,7 +67,7 @@ static void overlap_add(samples_pointer samples, int count, pointer window, over
         if (at >= 0 && at < N_FFT) sum = fma_float(samples[frame * STRIDE + at], window[at], sum);
       }
       if (i < complete) {
-        audio[i] = sum;
+        to.put(first * HOP + i, sum, window, envelope);
       } else {
         overlap[i - complete] = sum;
       }
@@ -51,6 +88,7 @@ static void synthesis(const block &part, shared_floats arena) {
   const shared_floats first_buffer = arena + ARENA_BUFFERS;
   const shared_floats second_buffer = first_buffer + FFT_FRAMES * 2 * FFT_LENGTH;
   const shared_floats window = arena + (TABLE_SYNTHESIS_WINDOW - TABLES_START) / 4;
+  const shared_floats envelope = ${"arena + (TABLE_ENVELOPE - TABLES_START) / 4" if plan.is_divided else "window"};
 //% if fft.is_even
   const shared_floats half_cosines = arena + (TABLE_HALF_COSINES - TABLES_START) / 4;
   const shared_floats half_sines = arena + (TABLE_HALF_SINES - TABLES_START) / 4;
@@ -68,12 +106,12 @@ static void synthesis(const block &part, shared_floats arena) {
     store_floats(arena + i, load_floats(table(memory, TABLES_START) + i));
   }
   float *kept = is_used ? slot(memory, call, job) + SLOT_OVERLAP : nullptr;
-  float *audio = is_used ? (float *)call.jobs[job].audio : nullptr;
+  const output out = is_used ? output_of(call.jobs[job]) : output{};
   for (int i = thread; is_used && i < OVERLAP; i += block::THREADS) overlap[i] = kept[i];
   barrier();
   part.wait();
   if (!is_used) return;
-  for (int frame = 0; frame < frames; frame += FFT_FRAMES) {
+  for (int frame = out.first_frame(); frame < frames; frame += FFT_FRAMES) {
     const int count = least(FFT_FRAMES, frames - frame);
     const float *spectrum = spectrum_rows(part) + (size_t)(job * frames + frame) * 2 * BINS_STRIDE;
     shared_floats to = first_buffer;
@@ -145,7 +183,7 @@ ${column(step, "", loop.last) | chomp | indent(2, first=True)}
     barrier();
 //% endfor
 
-    overlap_add<block::THREADS, 2 * FFT_LENGTH>(to, count, window, overlap, audio + (size_t)frame * HOP);
+    overlap_add<block::THREADS, 2 * FFT_LENGTH>(to, frame, count, window, envelope, overlap, out);
     barrier();
   }
   for (int i = thread; i < OVERLAP; i += block::THREADS) kept[i] = overlap[i];

@@ -26,6 +26,8 @@ static vocosc_scratch scratch;
 static float mel[STREAMS][FRAMES * VOCOSC_MELS];
 static utterance expected[STREAMS];
 static utterance audio[STREAMS];
+static int samples_at[FRAMES + 1];     /* that are out after so many frames */
+static int total;                      /* samples of an utterance */
 static utterance first_audio[STREAMS]; /* of the first way of decoding: all others must give the same bits */
 static gpu_address device_mel;
 static gpu_address device_audio;
@@ -61,7 +63,7 @@ static double snr_db(const float *wanted, const float *got, int samples) {
 /* The least distance of all streams' audio from what is wanted, in dB. */
 static double worst_db(const utterance *wanted) {
   double worst = 300.0;
-  for (int s = 0; s < STREAMS; s++) worst = fmin(worst, snr_db(wanted[s], audio[s], SAMPLES + VOCOSC_TAIL));
+  for (int s = 0; s < STREAMS; s++) worst = fmin(worst, snr_db(wanted[s], audio[s], total));
   return worst;
 }
 
@@ -87,10 +89,23 @@ static void make_utterances(void) {
     must(vocosc_init(&stream), "init");
     for (int first = 0; first < FRAMES; first += VOCOSC_MAX_FRAMES) {
       const int frames = FRAMES - first < VOCOSC_MAX_FRAMES ? FRAMES - first : VOCOSC_MAX_FRAMES;
-      must(vocosc_decode(&stream, &scratch, mel[s] + first * VOCOSC_MELS, frames, expected[s] + first * VOCOSC_HOP),
+      for (int i = 1; i <= frames; i++) {
+#if VOCOSC_COUNTS_FRAMES
+        samples_at[first + i] = samples_at[first] + vocosc_decode_samples(&stream, i);
+#else
+        samples_at[first + i] = (first + i) * VOCOSC_HOP;
+#endif
+      }
+      must(vocosc_decode(&stream, &scratch, mel[s] + first * VOCOSC_MELS, frames, expected[s] + samples_at[first]),
            "decode on the CPU");
     }
-    must(vocosc_flush(&stream, expected[s] + SAMPLES), "flush on the CPU");
+#if VOCOSC_LATENCY_LOOKAHEAD_FRAMES > 0
+    const int rest = vocosc_flush(&stream, &scratch, expected[s] + samples_at[FRAMES]);
+#else
+    const int rest = vocosc_flush(&stream, expected[s] + samples_at[FRAMES]);
+#endif
+    must(rest, "flush on the CPU");
+    total = samples_at[FRAMES] + rest;
   }
 }
 
@@ -126,17 +141,25 @@ static void queue_part(int on_host, int first, int last, int size, int batch) {
       for (int i = 0; i < count; i++) {
         chunks[i].slot = SLOTS - 1 - (s + i);
         chunks[i].mel = mel_at(on_host, s + i, frame);
-        chunks[i].audio = audio_at(on_host, s + i, frame * VOCOSC_HOP);
+        chunks[i].audio = audio_at(on_host, s + i, samples_at[frame]);
       }
-      must((on_host ? vocosc_cuda_decode_host : vocosc_cuda_decode)(&cuda, chunks, count, frames, queue), "decode");
+      const int samples = (on_host ? vocosc_cuda_decode_host : vocosc_cuda_decode)(&cuda, chunks, count, frames, queue);
+      must(samples, "decode");
+      if (samples != samples_at[frame + frames] - samples_at[frame]) result(0, "the number of samples", "");
     }
   }
 }
 
-static void queue_tails(int on_host) {
-  for (int s = 0; s < STREAMS; s++) {
-    const vocosc_cuda_chunk chunk = {SLOTS - 1 - s, NULL, audio_at(on_host, s, SAMPLES)};
-    must((on_host ? vocosc_cuda_flush_host : vocosc_cuda_flush)(&cuda, &chunk, 1, queue), "flush");
+static void queue_tails(int on_host, int batch) {
+  for (int s = 0; s < STREAMS; s += batch) {
+    vocosc_cuda_chunk chunks[VOCOSC_CUDA_BATCH];
+    const int count = STREAMS - s < batch ? STREAMS - s : batch;
+    for (int i = 0; i < count; i++) {
+      chunks[i] = (vocosc_cuda_chunk){SLOTS - 1 - (s + i), NULL, audio_at(on_host, s + i, samples_at[FRAMES])};
+    }
+    const int samples = (on_host ? vocosc_cuda_flush_host : vocosc_cuda_flush)(&cuda, chunks, count, queue);
+    must(samples, "flush");
+    if (samples != total - samples_at[FRAMES]) result(0, "the number of samples of a flush", "");
   }
 }
 
@@ -153,7 +176,7 @@ static void clear(int on_host) {
 static void decode_all(int on_host, int size, int batch) {
   clear(on_host);
   queue_part(on_host, 0, FRAMES, size, batch);
-  queue_tails(on_host);
+  queue_tails(on_host, batch);
   finish(on_host);
 }
 
@@ -254,7 +277,7 @@ static void check_again_and_again(int flags, int repeats) {
 }
 
 static void check_snapshot(void) {
-  const size_t samples = (size_t)VOCOSC_MAX_FRAMES * VOCOSC_HOP;
+  const size_t samples = (size_t)samples_at[2 * VOCOSC_MAX_FRAMES];
   unsigned char *state = malloc(VOCOSC_CUDA_STATE_BYTES);
   start(0);
   clear(1);
@@ -263,10 +286,11 @@ static void check_snapshot(void) {
   finish(1);
   must(vocosc_cuda_bind(&cuda, 0, queue), "bind");
   must(vocosc_cuda_restore(&cuda, 0, state, queue), "restore");
-  const vocosc_cuda_chunk chunk = {0, mel[0] + VOCOSC_MAX_FRAMES * VOCOSC_MELS, audio[0] + samples};
+  const vocosc_cuda_chunk chunk = {0, mel[0] + VOCOSC_MAX_FRAMES * VOCOSC_MELS,
+                                   audio[0] + samples_at[VOCOSC_MAX_FRAMES]};
   must(vocosc_cuda_decode_host(&cuda, &chunk, 1, VOCOSC_MAX_FRAMES, queue), "decode");
   finish(1);
-  result(memcmp(audio[0], first_audio[0], 2 * samples * sizeof(float)) == 0, "a snapshot in another slot", "");
+  result(memcmp(audio[0], first_audio[0], samples * sizeof(float)) == 0, "a snapshot in another slot", "");
   stop();
   free(state);
 }
@@ -280,11 +304,12 @@ static void check_not_a_number(void) {
   memset(bad, 0xff, sizeof bad);
   GPU(cuMemcpyHtoDAsync_v2(bad_mel, bad, sizeof bad, queue));
   const vocosc_cuda_chunk chunk = {SLOTS - 1, (const float *)(uintptr_t)bad_mel, audio_at(0, 0, 0)};
-  must(vocosc_cuda_decode(&cuda, &chunk, 1, 1, queue), "decode");
+  const int samples = vocosc_cuda_decode(&cuda, &chunk, 1, 1, queue);
+  must(samples, "decode");
   GPU(cuMemcpyDtoHAsync_v2(silence, device_audio, sizeof silence, queue));
   must(vocosc_cuda_wait(&cuda, queue), "wait");
   int finite = 1;
-  for (int i = 0; i < VOCOSC_HOP; i++) finite &= isfinite(silence[i]) != 0;
+  for (int i = 0; i < samples; i++) finite &= isfinite(silence[i]) != 0;
   result(finite, "mel that is NaN gives finite audio", "");
   must(vocosc_cuda_reset(&cuda, SLOTS - 1, queue), "reset");
   decode_all(0, VOCOSC_MAX_FRAMES, VOCOSC_CUDA_BATCH);
@@ -301,7 +326,7 @@ static void check_capture(int flags) {
   GPU(cuStreamSynchronize(queue));
   GPU(cuStreamBeginCapture_v2(queue, CAPTURE_THREAD_LOCAL));
   queue_part(0, 0, FRAMES, VOCOSC_MAX_FRAMES, VOCOSC_CUDA_BATCH);
-  queue_tails(0);
+  queue_tails(0, VOCOSC_CUDA_BATCH);
   GPU(cuStreamEndCapture(queue, &graph));
   GPU(cuGraphInstantiateWithFlags(&exec, graph, 0));
   GPU(cuGraphLaunch(exec, queue));
@@ -329,7 +354,7 @@ static void check_fault(void) {
   start(0);
   const vocosc_cuda_chunk chunk = {SLOTS - 1, mel_at(0, 0, 0), (float *)(uintptr_t)4096}; /* an address of nobody's */
   const int queued = vocosc_cuda_decode(&cuda, &chunk, 1, 1, queue);
-  result(queued == VOCOSC_HOP, "a bad address is queued", "");
+  result(queued >= 0, "a bad address is queued", "");
   const int status = vocosc_cuda_wait(&cuda, queue);
   result(status == VOCOSC_CUDA_LOST, "and loses the context", vocosc_cuda_status_text(status));
   result(vocosc_cuda_decode(&cuda, &chunk, 1, 1, queue) == VOCOSC_CUDA_LOST, "for good", "");
