@@ -28,6 +28,7 @@ KERNEL(THREADS) micro_flags(PARAMETER(micro) m) {
     barrier();
     if (thread_index() == THREADS - 1) publish(m.words + block_index(), round);
     for (int i = thread_index(); i < block_count(); i += THREADS) wait_until(m.words + i, round);
+    if (thread_index() < block_count()) acquire();
     barrier();
   }
 }

@@ -15,7 +15,7 @@ from .bounds import check_bounds
 from .budget import check_budget
 from .build import build, build_backend, build_shared, tools_of
 from .calibrate import calibrate
-from .cuda import BATCH_OF_EVERY_DRIVER, parse_tuning, plan_device
+from .cuda import parse_tuning, plan_device
 from .cuda_libs import add_libraries
 from .emit import KERNELS, Options, emit, emit_kernels
 from .golden import golden_hash
@@ -85,8 +85,7 @@ def compile_network(
     if device is not None:
         kernels = emit_kernels(layout, device, sha256, options)
         texts = {name: text.decode() for name, text in kernels.items()}
-        least = 12010 if options.batch > BATCH_OF_EVERY_DRIVER else 0
-        images = compile_images(f"{options.name}_{KERNELS}", texts, options.gpus, least_driver=least)
+        images = compile_images(f"{options.name}_{KERNELS}", texts, options.gpus)
     figures = functools.partial(figures, images=images)
     sources = emit(layout, tables, weights, sha256, options, device=device, images=images)
     if not options.is_wasm:

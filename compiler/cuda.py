@@ -22,8 +22,8 @@ from .network import Operation
 from .plan import Area, Plan
 from .synthesis import steady_envelope, synthesis_window
 
-MAX_BATCH = 1024  # the first kernel's parameter holds the jobs, 24 bytes each, in the 32 KB that there may be
-BATCH_OF_EVERY_DRIVER = 128  # those of CUDA 12.0 take 4 KB
+MAX_BATCH = 16384
+PARAMETER_JOBS = 128  # 24 bytes each, in the 4 KB of a kernel's parameter; of more streams they are in memory
 PROCESSORS = 132  # of the chip that grids are cut for, if not told otherwise (H100, H200); others take them in turn
 LANES = 32
 LANE_INPUTS = 8
@@ -39,6 +39,7 @@ MOST_SHARED_BYTES = 96 * 1024  # asked for: all of these chips have it
 SYNTHESIS_THREADS = 512
 SINGLE_THREADS = 256  # of the single kernel, or what its steps need: with more, a thread's registers spill
 FLUSH_THREADS = 256
+CALL_THREADS = 128  # of the kernel that puts jobs into memory
 LIBRARY_THREADS = 128  # of the kernels between the libraries' steps
 WARP_INPUTS = LANES * LANE_INPUTS
 MOST_DATA_ROWS = 128  # frames of a call that the single kernel hands over by the data: as much memory as their layers
@@ -157,14 +158,25 @@ class Device:
     slot: tuple[Area, ...]  # the state of a stream
     scratch: tuple[Area, ...]
     tables: tuple[DeviceTable, ...]
-    launches: tuple[Launch, ...]  # one for each step
+    launches: tuple[Launch, ...]  # one for each step, behind one that puts many jobs into memory
     single: Launch  # all steps in one kernel: its grid is what can be of use, at most one block per multiprocessor
     flush: Launch
 
+    parameter_jobs: int  # of a call, as many as a kernel's parameter holds
     alignment: int = ALIGNMENT
     synthesis_threads: int = SYNTHESIS_THREADS
     library_threads: int = LIBRARY_THREADS
     library_steps: tuple[Launch, ...] = ()  # instead of the launches, if libraries or tensor cores are to do the work
+
+    @property
+    def gathers_call(self) -> bool:
+        """Whether the jobs of a call are too many for a parameter, so that a kernel puts them into memory first."""
+        return self.batch > self.parameter_jobs
+
+    @property
+    def single_launches(self) -> tuple[Launch, ...]:
+        """Those of a call by the single kernel."""
+        return (*self.launches[: -len(self.steps)], self.single)
 
     @property
     def needs_libraries(self) -> bool:
@@ -217,7 +229,7 @@ class Device:
         return _bytes_of(self.scratch)
 
 
-def plan_device(plan: Plan, batch: int, tuning: Tuning = Tuning()) -> Device:
+def plan_device(plan: Plan, batch: int, tuning: Tuning = Tuning(), *, parameter_jobs: int = PARAMETER_JOBS) -> Device:
     """Plans and packs a model for calls of up to `batch` streams. The weights are float for f32, else halves.
 
     Raises CompileError for what the kernels cannot run.
@@ -263,6 +275,8 @@ def plan_device(plan: Plan, batch: int, tuning: Tuning = Tuning()) -> Device:
     sizes["start"] = (start.shards + 1, tiles, start.threads, 0)
     sizes["synthesis"] = (batch, 1, SYNTHESIS_THREADS, synthesis_shared_bytes)
 
+    gathering = [Launch("call", (1, 1, 1), CALL_THREADS)] if batch > parameter_jobs else []
+
     def launch(step: Step, overlaps_previous: bool) -> Launch:
         shards, tiles, threads, shared_bytes = sizes[step.kernel]
         return Launch(step.name, (shards, tiles, 1), threads, overlaps_previous, shared_bytes)
@@ -288,14 +302,15 @@ def plan_device(plan: Plan, batch: int, tuning: Tuning = Tuning()) -> Device:
         slot=areas([], 1, _state(plan)),
         scratch=_scratch(steps, batch, batch * plan.max_frames, most_blocks, tuning),
         tables=tables,
-        launches=tuple(launch(step, i > 1) for i, step in enumerate(steps)),
+        launches=(*gathering, *(launch(step, i + len(gathering) > 1) for i, step in enumerate(steps))),
         single=Launch(
             "chunk",
             (most_blocks, 1, 1),
             max(SINGLE_THREADS, start.threads, LANES * most_warps),
             shared_bytes=max(synthesis_shared_bytes, 4 * most_floats),
         ),
-        flush=Launch("flush", (batch, 1, 1), FLUSH_THREADS),
+        flush=Launch("flush", (min(batch, parameter_jobs), 1, 1), FLUSH_THREADS),
+        parameter_jobs=parameter_jobs,
     )
 
 
@@ -373,7 +388,7 @@ def _scratch(steps: Sequence[Step], batch: int, rows: int, most_blocks: int, tun
         once = 2 * sizes["embedded"] + sizes["spectrum"]
         floats = round_up(once + layers * (sizes["convolved"] + sizes["hidden"]), ALIGNMENT // 4)
         kept.append(("data", "[two calls][what is handed over]", 2 * floats))
-    return areas([], ALIGNMENT // 4, kept, round_up(32 + 24 * batch, ALIGNMENT) // 4)
+    return areas([], ALIGNMENT // 4, kept, round_up(40 + 24 * batch, ALIGNMENT) // 4)
 
 
 # ---- tables ----

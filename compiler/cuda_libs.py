@@ -60,12 +60,12 @@ def add_libraries(device: Device, plan: Plan) -> Device:
         "head": Launch("product", x=places["normalised"], x_stride=dim, y=places["head"], y_stride=bins),
     }
     tables = list(device.tables)
-    steps: list[Launch] = []
+    steps = list(device.launches[: -len(device.steps)])
 
     def row_kernel(name: str) -> None:
         steps.append(Launch(name, (rows, 1, 1), LIBRARY_THREADS))
 
-    for step, launch in zip(device.steps, device.launches, strict=True):
+    for step, launch in zip(device.steps, device.launches[len(steps) :], strict=True):
         if step.products:
             weight, bias = (np.concatenate([op.tensors[key] for op in step.products], -1) for key in ("weight", "bias"))
             inputs, outputs = weight.shape

@@ -141,9 +141,7 @@ def driver_for(toolkit: int, architecture: int, is_ptx: bool) -> int:
     return toolkit if is_ptx else max(toolkit // 1000 * 1000, FIRST_TOOLKIT.get(architecture, 0))
 
 
-def compile_images(
-    source: str, files: Mapping[str, str], architectures: Sequence[int], *, least_driver: int = 0
-) -> tuple[Image, ...]:
+def compile_images(source: str, files: Mapping[str, str], architectures: Sequence[int]) -> tuple[Image, ...]:
     """A cubin for each architecture and PTX for later chips, each at a multiple of 64 bytes.
 
     PTX of the first architecture runs on every later one, but its kernels do not overlap: so there is PTX of the first
@@ -164,7 +162,7 @@ def compile_images(
         images = list(pool.map(lambda one: library.compile(source, files, one[0], is_ptx=one[1]), wanted))
     placed, offset = [], 0
     for image in images:
-        placed.append(replace(image, offset=offset, least_driver=max(image.least_driver, least_driver)))
+        placed.append(replace(image, offset=offset))
         offset += -(-len(image.code) // 64) * 64
     return tuple(placed)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.cuda import parse_tuning, plan_device
+from compiler.cuda import PARAMETER_JOBS, parse_tuning, plan_device
 from compiler.cuda_libs import add_libraries
 from compiler.emit import KERNELS, Options, emit_kernels
 from compiler.network import Network
@@ -23,7 +23,7 @@ DRIVER_HEADER = source(ROOT / "runtime", "vocosc_cuda_driver.h")
 ALIGNMENT = 256
 GUARD = 1024  # bytes before and behind a buffer
 GUARD_BYTE = 0xFF  # NaN: what is read there spoils the audio
-CALL_BYTES = 32
+CALL_BYTES = 40
 JOB_BYTES = 24
 
 # Sizes that no lane, warp or shard divides; transforms of other radices, and of odd length.
@@ -50,11 +50,12 @@ def kernel_sources(
     *,
     link: str = "none",
     tuning: str = "",
+    parameter_jobs: int = PARAMETER_JOBS,
 ) -> Any:
     """The plan, the device's plan and the CUDA sources (name to text) of a checkpoint, or of a folded network."""
     network = folded(model) if isinstance(model, Path) else model
     layout = plan(network, chunks, precision, libraries=link == "libs")
-    device = plan_device(layout, batch, parse_tuning(tuning))
+    device = plan_device(layout, batch, parse_tuning(tuning), parameter_jobs=parameter_jobs)
     if link == "libs" or device.tuning.tensor:
         device = add_libraries(device, layout)
     options = Options(name=name, precision=precision, gpus=(80,), batch=batch)
@@ -170,12 +171,12 @@ class Gpu:
         """The samples that are out once so many frames have been seen."""
         return max(0, int((frames - self.plan.lookahead) * self.hop - self.plan.trim))
 
-    def call(self, jobs: Sequence[Job], frames: int, flushed: int | None = None) -> NDArray[np.uint8]:
-        """The parameter of a call; in a flush, so many frames have been run behind the end."""
-        parameter = np.zeros(CALL_BYTES + JOB_BYTES * self.device.batch, np.uint8)
+    def call(self, jobs: Sequence[Job], frames: int, flushed: int | None = None, first: int = 0) -> NDArray[np.uint8]:
+        """A call's parameter, with jobs from `first` on; in a flush so many frames have been run behind the end."""
+        parameter = np.zeros(CALL_BYTES + JOB_BYTES * min(self.device.batch, self.device.parameter_jobs), np.uint8)
         parameter[:24].view(np.uint64)[:] = [self.weights.address, self.state.address, self.scratch.address]
-        parameter[24:32].view(np.int32)[:] = [len(jobs), frames]
-        for i, (mel, audio, slot) in enumerate(jobs):
+        parameter[24:36].view(np.int32)[:] = [len(jobs), frames, first]
+        for i, (mel, audio, slot) in enumerate(jobs[first : first + self.device.parameter_jobs]):
             job = parameter[CALL_BYTES + i * JOB_BYTES :][:JOB_BYTES]
             job[:16].view(np.uint64)[:] = [mel.address if mel else 0, audio.address]
             job[16:20].view(np.int32)[:] = slot
@@ -204,11 +205,16 @@ class Gpu:
 
     def run(self, jobs: Sequence[Job], frames: int, flushed: int | None = None) -> None:
         """All kernels of a call."""
-        parameter = self.call(jobs, frames, flushed)
+        most = self.device.parameter_jobs
+        parameter = self.call(jobs, frames, flushed, max(0, len(jobs) - 1) // most * most)
         self.allow(jobs)
         if self.is_poisoned:
             self.scratch.bytes[:] = 0xFF  # NaN; and as good a number for flags as any
+        for first in range(0, len(jobs) - most, most):
+            self.launch(self.launches[0], self.call(jobs, frames, flushed, first))
         if self.blocks:
+            if self.device.gathers_call:
+                self.launch(self.launches[0], parameter)
             self.library.shim_share(None, ctypes.c_size_t(0))
             for memory in (self.scratch, self.state) if self.is_weak else ():
                 self.library.shim_share(ctypes.c_void_p(memory.address), ctypes.c_size_t(memory.bytes.size))
@@ -313,7 +319,9 @@ class Gpu:
             self.run(jobs, frames, flushed)
         else:
             self.allow(jobs)
-            self.launch(self.device.flush, self.call(jobs, 0, 0))
+            for first in range(0, len(jobs), self.device.parameter_jobs):
+                part = jobs[first : first + self.device.parameter_jobs]
+                self.launch(self.device.flush, self.call(part, 0, 0))
         for found, (_, to, _) in zip(parts, jobs, strict=True):
             to.check("the rest")
             found.append(to.floats.copy())

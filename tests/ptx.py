@@ -292,11 +292,6 @@ class Translator:
 
     def _ld(self, parts: Sequence[str], kind: str, operands: Sequence[str], opcode: str) -> str:
         names = _operands(operands[0].strip("{}"))
-        if "acquire" in parts:
-            if opcode != "ld.acquire.gpu.u32":
-                raise UnknownPtxError(f"{self._kernel}: {opcode}")
-            as_it_is, address = self._site("acquire", f"{opcode} {operands[1]}"), self._address(operands[1], opcode)
-            return self._assign(names[0], kind, f"ptx_acquire({address}, {as_it_is})")
         if "relaxed" in parts:
             if not re.fullmatch(r"ld\.relaxed\.(gpu|sys)\.global(\.v4)?\.u32", opcode):
                 raise UnknownPtxError(f"{self._kernel}: {opcode}")
@@ -328,6 +323,11 @@ class Translator:
         c, address = c_type(kind), self._address(operands[0], opcode)
         space = "shared" if "shared" in parts else "global"
         return f"ptx_store_{space}<{c}, {len(values)}>({address}, {{{', '.join(values)}}});"
+
+    def _fence(self, parts: Sequence[str], kind: str, operands: Sequence[str], opcode: str) -> str:
+        if opcode != "fence.acq_rel.gpu":
+            raise UnknownPtxError(f"{self._kernel}: {opcode}")
+        return f"if ({self._site('acquire', opcode)}) shim_fence();"
 
     def _bar(self, parts: Sequence[str], kind: str, operands: Sequence[str], opcode: str) -> str:
         if opcode != "bar.sync" or operands != ["0"]:

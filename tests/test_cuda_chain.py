@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,6 +47,10 @@ from tests.test_families import CASES, mel_of
 CHUNKS = (3, 4)
 FRAMES = 11
 BATCH = 3
+FEW: Any = {
+    "chunks": (2,),
+    "parameter_jobs": 2,
+}  # of models that look ahead; a call of three streams takes two launches
 LEAST_DB = 100.0  # of the GPU's audio from the CPU's, which has the same halves for weights
 
 
@@ -76,14 +81,20 @@ class Chain:
 
 
 def build_chain(
-    name: str, precision: str, link: str = "none", chunks: tuple[int, ...] = CHUNKS, tuning: str = ""
+    name: str,
+    precision: str,
+    link: str = "none",
+    *,
+    chunks: tuple[int, ...] = CHUNKS,
+    tuning: str = "",
+    parameter_jobs: int = BATCH,
 ) -> Chain:
     """Of one of the shapes of tests/gpu.py, or of the cases of tests/test_families.py."""
     checkpoint = builds.checkpoint(SHAPES[name]) if name in SHAPES else CASES[name].checkpoint
     sha256 = read_checkpoint(checkpoint).sha256
     network = folded(checkpoint) if name in SHAPES else CASES[name].network
     layout = plan(network, chunks, precision, libraries=link == "libs")
-    device = plan_device(layout, BATCH, parse_tuning(tuning))
+    device = plan_device(layout, BATCH, parse_tuning(tuning), parameter_jobs=parameter_jobs)
     if link == "libs" or device.tuning.tensor:
         device = add_libraries(device, layout)
     options = Options(
@@ -101,16 +112,23 @@ def build_chain(
         (directory / f"{name}.json").write_text(to_json(figures))
         run_ok(["make", "-s", f"-j{os.cpu_count()}", "-f", f"{name}.mk", "EXTRA_CFLAGS=-O0", name], cwd=directory)
 
-    directory = builds.once(("chain", name, precision, link, chunks, tuning), make)
-    gpu = Gpu(network, name, chunks, precision=precision, batch=BATCH, link=link, tuning=tuning)
+    directory = builds.once(("chain", name, precision, link, chunks, tuning, parameter_jobs), make)
+    more: Any = {
+        "precision": precision,
+        "batch": BATCH,
+        "link": link,
+        "tuning": tuning,
+        "parameter_jobs": parameter_jobs,
+    }
+    gpu = Gpu(network, name, chunks, **more)
     environment = {
         "LD_LIBRARY_PATH": str(builds.once("fake driver", build_fakes)),
         "FAKE_CUDA_SHIM": str(gpu.shim),
         "FAKE_CUDA_CALL_KERNELS": " ".join(
             f"{name}_{launch.step}"
-            for launch in (device.launches[0], device.single, device.flush, *device.library_steps[:1])
+            for launch in (device.launches[0], device.single_launches[0], device.flush, *device.library_steps[:1])
         ),
-        "FAKE_CUDA_CALL_BYTES": str(CALL_BYTES + JOB_BYTES * BATCH),
+        "FAKE_CUDA_CALL_BYTES": str(CALL_BYTES + JOB_BYTES * parameter_jobs),
     }
     return Chain(checkpoint, directory, name, environment, layout.tail)
 
@@ -149,7 +167,7 @@ def test_the_tool_decodes_on_the_gpu_as_on_the_cpu(chain: Chain, mel: Path) -> N
 
 def test_the_tool_decodes_models_that_look_ahead(tmp_path: Path) -> None:
     """As many samples as on the CPU, and near those."""
-    chain, path = build_chain("least", "f16", chunks=(2,), tuning=every("", "tensor,data")), tmp_path / "mel.npy"
+    chain, path = build_chain("least", "f16", tuning=every("", "tensor,data"), **FEW), tmp_path / "mel.npy"
     for frames in (1, FRAMES):
         np.save(path, mel_of("least", frames))
         expected = chain.decode(path)
@@ -215,7 +233,10 @@ PROGRAMS = every(
 @pytest.mark.parametrize(("name", "tuning"), PROGRAMS)
 def test_the_program_of_make_test_gpu(name: str, tuning: str, tmp_path: Path) -> None:
     """What `make test-gpu` runs on a GPU: every chunk size, batch and mode, streams, snapshots, NaN, capture."""
-    chain = build_chain(name, "f16", chunks=CHUNKS if name in SHAPES else (2,), tuning=tuning)
+    few: Any = (
+        {} if name in SHAPES else {"chunks": (2,), "parameter_jobs": 2}
+    )  # a call of three streams takes two launches
+    chain = build_chain(name, "f16", tuning=tuning, **few)
     program = build_c("on_gpu.c", tmp_path, chain.directory, chain.name, flags=["-I", ROOT / "bench"])
     done = chain.run(program, LEAST_DB, 1)
     assert "0 failures" in done.stdout and "FAIL" not in done.stdout

@@ -147,6 +147,22 @@ def test_many_streams_in_tiles(many_gpu: Gpu) -> None:
         assert np.concatenate([first[stream], audio]).tobytes() == alone[stream].tobytes(), f"stream {stream}"
 
 
+def test_more_streams_than_a_parameter_holds() -> None:
+    """Their jobs are put into memory, by as many launches as it takes; the bits are those of one stream alone."""
+    checkpoint, streams = builds.checkpoint({**SHAPES["tiny"], "num_layers": 1}), 7
+    alone = Gpu(checkpoint, "many", (1,))
+    many = Gpu(checkpoint, "many", (1,), batch=streams, parameter_jobs=3)
+    mels = [some_mel(2, alone.mels, seed) for seed in range(5)]
+    expected = [alone.decode(mel) for mel in mels]
+    for many.blocks in (0, 2):
+        many.reset()
+        parts = [many.decode_chunk([mels[i % 5][at : at + 1] for i in range(streams)], range(streams)) for at in (0, 1)]
+        for i in range(streams):
+            assert np.concatenate([part[i] for part in parts]).tobytes() == expected[i % 5].tobytes(), i
+        tails = many.flush(range(streams))
+        assert tails[0].tobytes() == tails[5].tobytes() != tails[1].tobytes()
+
+
 def test_the_tail_is_the_overlap(odd_gpu: Gpu, odd: Vocoder) -> None:
     mel = some_mel(FRAMES, odd_gpu.mels)
     stream = odd.stream()
@@ -249,6 +265,7 @@ def test_flags_go_on_counting(odd_gpu: Gpu) -> None:
 
 HAND_OVERS = {
     "no_wait": "",
+    "no_fence": "",
     "no_barrier_after_the_wait": "",
     "published_before_the_barrier": "",
     "published_by_a_plain_store": "deadlock",

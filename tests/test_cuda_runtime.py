@@ -42,6 +42,7 @@ WEIGHTS = b"\1\2\3".ljust(511, b"\0") + b"\4"
 # A made-up GPU build of four steps, whose kernels tests/c/test_cuda_runtime.c stands in for.
 DEVICE = SimpleNamespace(
     batch=3,
+    parameter_jobs=3,
     state_bytes=f"(({NAME.upper()}_STATE_BYTES + 255) / 256 * 256)",
     value_bytes=f"{NAME.upper()}_CUDA_STATE_BYTES",
     scratch_bytes=1024,
@@ -53,6 +54,7 @@ DEVICE = SimpleNamespace(
         Launch("last", (4, 3, 2), 64),
     ],
     single=Launch("single", (100, 1, 1), 512, shared_bytes=2048),
+    single_launches=[Launch("single", (100, 1, 1), 512, shared_bytes=2048)],
     flush=Launch("flush", (3, 1, 1), 32),
     library_steps=[],
     needs_libraries=False,

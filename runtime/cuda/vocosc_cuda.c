@@ -3,7 +3,8 @@
  *
  * A decode is a list of steps. The first gets all that a call varies, by value, as its parameter, and leaves a copy in
  * the scratch memory; the others get three addresses that never change. As nothing is copied from host memory, any
- * number of decodes may be queued. There are three ways to decode, each with its own list:
+ * number of decodes may be queued. A build for more streams than a parameter holds begins with a kernel that does nothing
+ * else, and is launched as often as it takes. There are three ways to decode, each with its own list:
  *
  *   vocosc_cuda_launches        a chain of kernels; all but the first are one CUDA graph, instantiated once in init,
  *                               whose parameters need no update; or all, and the first's parameter is replaced
@@ -76,8 +77,7 @@ typedef struct {
 _Static_assert(SETTLED + VOCOSC_MAX_FRAMES + LOOKAHEAD < NO_END, "a job's counters hold all frames");
 #endif
 _Static_assert(sizeof(core) <= sizeof(((vocosc_cuda *)0)->private_words), "private_words are too few");
-_Static_assert(sizeof(struct vocosc_cuda_call) <= (VOCOSC_CUDA_LEAST_DRIVER < 12010 ? 4096 : 32764),
-               "the most that a driver takes as parameters");
+_Static_assert(sizeof(struct vocosc_cuda_parameter) <= 4096, "the most that every driver takes as parameters");
 _Static_assert(VOCOSC_CUDA_WEIGHT_BYTES % VOCOSC_CUDA_ALIGNMENT == 0, "alignment of what follows");
 _Static_assert(VOCOSC_CUDA_STATE_BYTES % VOCOSC_CUDA_ALIGNMENT == 0, "alignment of slots");
 _Static_assert(VOCOSC_CUDA_SCRATCH_BYTES % VOCOSC_CUDA_ALIGNMENT == 0, "alignment of what follows");
@@ -226,16 +226,17 @@ static int launch(vocosc_cuda *cuda, const struct vocosc_cuda_step *step, struct
 }
 
 /*
- * Queues the steps of a decode but the first. The second never overlaps the first: so whatever comes later finds the
- * first one's copy of the call.
+ * Queues the steps of a decode from one on. The second never overlaps the first: so whatever comes later finds the first
+ * one's copy of the call.
  */
-static int queue_rest(vocosc_cuda *cuda, const struct vocosc_cuda_call *call, vocosc_cuda_stream stream) {
+static int queue_steps(vocosc_cuda *cuda, int from, struct vocosc_cuda_parameter *call, vocosc_cuda_stream stream) {
   core *core = core_of(cuda);
   int status = VOCOSC_OK;
-  for (int i = 1; i < core->step_count && status == VOCOSC_OK; i++) {
+  for (int i = from; i < core->step_count && status == VOCOSC_OK; i++) {
     const struct vocosc_cuda_step *step = &core->steps[i];
     const int overlaps = cuda->uses_overlap && i > 1 && step->overlaps_previous;
-    const int attribute = overlaps ? CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION : 0;
+    int attribute = overlaps ? CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION : 0;
+    if (cuda->uses_single_kernel && i == core->step_count - 1) attribute = CU_LAUNCH_ATTRIBUTE_COOPERATIVE;
 #if VOCOSC_CUDA_HAS_LIBRARIES
     if (step->block == 0) {
       const int failed = vocosc_cuda_libs_queue(&core->libs, step, &core->memory, call->count * call->frames, stream);
@@ -243,14 +244,14 @@ static int queue_rest(vocosc_cuda *cuda, const struct vocosc_cuda_call *call, vo
       continue;
     }
 #endif
-    status = launch(cuda, step, core->kernels[i], &core->memory, attribute, stream);
+    void *parameter = i == 0 ? (void *)call : (void *)&core->memory;
+    status = launch(cuda, step, core->kernels[i], parameter, attribute, stream);
   }
-  (void)call; /* of kernels alone: the first has left them a copy */
   return status;
 }
 
 /* Queues the whole graph, for this call. */
-static int queue_graph(vocosc_cuda *cuda, struct vocosc_cuda_call *call, vocosc_cuda_stream stream) {
+static int queue_graph(vocosc_cuda *cuda, struct vocosc_cuda_parameter *call, vocosc_cuda_stream stream) {
   core *core = core_of(cuda);
   const struct vocosc_cuda_step *first = core->steps;
   void *parameters[] = {call};
@@ -266,22 +267,22 @@ static int queue_graph(vocosc_cuda *cuda, struct vocosc_cuda_call *call, vocosc_
 }
 
 /* Queues a decode. Into a stream that is being captured no graph can be launched; the steps themselves can. */
-static int queue_decode(vocosc_cuda *cuda, struct vocosc_cuda_call *call, vocosc_cuda_stream stream) {
+static int queue_decode(vocosc_cuda *cuda, struct vocosc_cuda_parameter *call, vocosc_cuda_stream stream) {
   core *core = core_of(cuda);
-  const int attribute = cuda->uses_single_kernel ? CU_LAUNCH_ATTRIBUTE_COOPERATIVE : 0;
   int capturing = CU_STREAM_CAPTURE_STATUS_NONE;
   int status = VOCOSC_OK;
   if (core->graph != NULL) status = status_of(cuda, core->driver.is_capturing(stream, &capturing));
   if (status == VOCOSC_OK && core->first_node != NULL && capturing == CU_STREAM_CAPTURE_STATUS_NONE) {
     return queue_graph(cuda, call, stream);
   }
-  if (status == VOCOSC_OK) status = launch(cuda, core->steps, core->kernels[0], call, attribute, stream);
   if (status != VOCOSC_OK) return status;
-  if (core->graph == NULL || capturing != CU_STREAM_CAPTURE_STATUS_NONE) return queue_rest(cuda, call, stream);
+  if (core->graph == NULL || capturing != CU_STREAM_CAPTURE_STATUS_NONE) return queue_steps(cuda, 0, call, stream);
+  status = launch(cuda, core->steps, core->kernels[0], call, 0, stream);
+  if (status != VOCOSC_OK) return status;
   return status_of(cuda, core->driver.launch_graph(core->graph, stream));
 }
 
-static int queue_flush(vocosc_cuda *cuda, struct vocosc_cuda_call *call, vocosc_cuda_stream stream) {
+static int queue_flush(vocosc_cuda *cuda, struct vocosc_cuda_parameter *call, vocosc_cuda_stream stream) {
   return launch(cuda, vocosc_cuda_flush_launch, core_of(cuda)->flush, call, 0, stream);
 }
 
@@ -445,7 +446,7 @@ static int find_kernel(vocosc_cuda *cuda, const struct vocosc_cuda_step *step, s
 static int find_kernels(vocosc_cuda *cuda) {
   core *core = core_of(cuda);
   core->steps = cuda->uses_single_kernel ? vocosc_cuda_single_launch : vocosc_cuda_launches;
-  core->step_count = cuda->uses_single_kernel ? 1 : VOCOSC_CUDA_LAUNCHES;
+  core->step_count = cuda->uses_single_kernel ? VOCOSC_CUDA_SINGLE_LAUNCHES : VOCOSC_CUDA_LAUNCHES;
 #if VOCOSC_CUDA_LIBRARY_STEPS > 0
   if (cuda->uses_libraries || cuda->uses_tensor) {
     core->steps = vocosc_cuda_library_steps;
@@ -491,15 +492,14 @@ static int lay_out_memory(vocosc_cuda *cuda, const vocosc_cuda_options *options)
 }
 
 /* Captures the steps but the first, or all, as a graph. */
-static int make_graph(vocosc_cuda *cuda, struct vocosc_cuda_call *call, vocosc_cuda_stream stream) {
+static int make_graph(vocosc_cuda *cuda, struct vocosc_cuda_parameter *call, vocosc_cuda_stream stream) {
   core *core = core_of(cuda);
   const int has_first = cuda->uses_graph > 1;
   struct CUgraph_st *graph = NULL;
   size_t one = 1;
   int status = status_of(cuda, core->driver.begin_capture(stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
   if (status != VOCOSC_OK) return status;
-  if (has_first) status = launch(cuda, core->steps, core->kernels[0], call, 0, stream);
-  if (status == VOCOSC_OK) status = queue_rest(cuda, call, stream);
+  status = queue_steps(cuda, has_first ? 0 : 1, call, stream);
   const int captured = status_of(cuda, core->driver.end_capture(stream, &graph));
   if (status == VOCOSC_OK) status = captured;
   if (status == VOCOSC_OK) status = status_of(cuda, core->driver.instantiate_graph(&core->graph, graph, 0));
@@ -513,7 +513,7 @@ static int make_graph(vocosc_cuda *cuda, struct vocosc_cuda_call *call, vocosc_c
 /* Fills the memory, and runs every kernel once, on nothing: what cannot run says so here, and no chunk is the first. */
 static int prepare(vocosc_cuda *cuda, const vocosc_cuda_options *options, vocosc_cuda_stream stream) {
   core *core = core_of(cuda);
-  struct vocosc_cuda_call nothing;
+  struct vocosc_cuda_parameter nothing;
   memset(&nothing, 0, sizeof nothing);
   nothing.memory = core->memory;
   int status = status_of(cuda, core->driver.fill(core->memory.scratch, 0, VOCOSC_CUDA_SCRATCH_BYTES, stream));
@@ -804,53 +804,65 @@ static int queue_copies(vocosc_cuda *cuda, const request *request, int is_mel) {
 }
 
 /* Queues the end of utterances: the layers run dry on frames that are none, then the overlap goes out; and silence. */
-static int queue_end(vocosc_cuda *cuda, struct vocosc_cuda_call *call, const request *request) {
+static int queue_end(vocosc_cuda *cuda, struct vocosc_cuda_parameter *call, vocosc_cuda_stream stream) {
+  const struct vocosc_cuda_parameter all = *call;
   int status = VOCOSC_OK;
 #if VOCOSC_COUNTS_FRAMES
-  int kept = 0; /* streams that have frames */
-  for (int i = 0; i < call->count; i++) {
-    if (call->jobs[i].seen > 0) call->jobs[kept++] = call->jobs[i];
+  call->count = 0;
+  for (int i = 0; i < all.count; i++) {
+    const uint16_t frames = all.jobs[i].seen;
+    if (frames == 0) continue;
+    call->jobs[call->count] = all.jobs[i];
+    call->jobs[call->count].mel = 0;
+    call->jobs[call->count++].end = frames;
   }
-  call->count = kept;
-  for (int i = 0; i < kept; i++) call->jobs[i].mel = 0;
-  for (int i = 0; i < kept; i++) call->jobs[i].end = call->jobs[i].seen;
-  for (int left = LOOKAHEAD; left > 0 && kept > 0 && status == VOCOSC_OK; left -= call->frames) {
+  for (int left = LOOKAHEAD; left > 0 && call->count > 0 && status == VOCOSC_OK; left -= call->frames) {
     call->frames = left < VOCOSC_MAX_FRAMES ? left : VOCOSC_MAX_FRAMES;
-    status = queue_decode(cuda, call, request->stream);
-    for (int i = 0; i < kept; i++) {
+    status = queue_decode(cuda, call, stream);
+    for (int i = 0; i < call->count; i++) {
       struct vocosc_cuda_job *job = &call->jobs[i];
-      const int samples = samples_out(job->seen + call->frames) - samples_out(job->seen);
-      job->audio += sizeof(float) * (size_t)samples;
-      job->seen = (uint16_t)(job->seen + call->frames);
+      const int seen = job->seen + call->frames;
+      job->audio += sizeof(float) * (size_t)(samples_out(seen) - samples_out(job->seen));
+      job->seen = (uint16_t)seen;
     }
   }
 #endif
-  if (status == VOCOSC_OK && call->count > 0) status = queue_flush(cuda, call, request->stream);
-  for (int i = 0; i < request->count && status == VOCOSC_OK; i++) {
-    status = queue_silence(cuda, request->chunks[i].slot, request->stream);
-  }
+  if (status == VOCOSC_OK && call->count > 0) status = queue_flush(cuda, call, stream);
+  for (int i = 0; i < all.count && status == VOCOSC_OK; i++) status = queue_silence(cuda, all.jobs[i].slot, stream);
   return status;
 }
 
 /* Queues all the work of a call, whose arguments were checked. */
 static int queue_request(vocosc_cuda *cuda, const request *request) {
   const core *core = core_of(cuda);
-  struct vocosc_cuda_call call;
+  struct vocosc_cuda_parameter call;
   memset(&call, 0, sizeof call);
   call.memory = core->memory;
-  call.count = request->count;
   call.frames = request->frames;
-  for (int i = 0; i < request->count; i++) {
-    const vocosc_cuda_chunk *chunk = &request->chunks[i];
-    call.jobs[i].slot = chunk->slot;
-    call.jobs[i].seen = (uint16_t)core->table[chunk->slot].frames;
-    call.jobs[i].end = NO_END;
-    call.jobs[i].mel = request->on_host ? staged_mel(core, i) : (uint64_t)(uintptr_t)chunk->mel;
-    call.jobs[i].audio = request->on_host ? staged_audio(core, i) : (uint64_t)(uintptr_t)chunk->audio;
-  }
   int status = request->on_host ? queue_copies(cuda, request, 1) : VOCOSC_OK;
-  if (status != VOCOSC_OK) return status;
-  status = request->frames > 0 ? queue_decode(cuda, &call, request->stream) : queue_end(cuda, &call, request);
+  for (int first = 0; first < request->count && status == VOCOSC_OK; first += VOCOSC_CUDA_PARAMETER_JOBS) {
+    const int left = request->count - first;
+    const int here = left < VOCOSC_CUDA_PARAMETER_JOBS ? left : VOCOSC_CUDA_PARAMETER_JOBS;
+    for (int i = 0; i < here; i++) {
+      const vocosc_cuda_chunk *chunk = &request->chunks[first + i];
+      struct vocosc_cuda_job *job = &call.jobs[i];
+      job->slot = chunk->slot;
+      job->seen = (uint16_t)core->table[chunk->slot].frames;
+      job->end = NO_END;
+      job->mel = request->on_host ? staged_mel(core, first + i) : (uint64_t)(uintptr_t)chunk->mel;
+      job->audio = request->on_host ? staged_audio(core, first + i) : (uint64_t)(uintptr_t)chunk->audio;
+    }
+    call.count = request->frames > 0 ? request->count : here;
+    call.first = request->frames > 0 ? first : 0;
+    if (request->frames == 0) {
+      status = queue_end(cuda, &call, request->stream);
+      call.frames = 0;
+    } else if (here < left) {
+      status = launch(cuda, core->steps, core->kernels[0], &call, 0, request->stream); /* leaves these jobs */
+    } else {
+      status = queue_decode(cuda, &call, request->stream);
+    }
+  }
   return status == VOCOSC_OK && request->on_host ? queue_copies(cuda, request, 0) : status;
 }
 

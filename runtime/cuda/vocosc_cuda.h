@@ -45,6 +45,7 @@
 #define VOCOSC_CUDA_SCRATCH_BYTES ${device.scratch_bytes} /* of device memory, each call under way */
 #define VOCOSC_CUDA_WEIGHT_BYTES ${device.weight_bytes} /* of device memory, shared by all streams */
 #define VOCOSC_CUDA_LAUNCHES ${device.launches | length} /* kernels of a call */
+#define VOCOSC_CUDA_SINGLE_LAUNCHES ${device.single_launches | length} /* of a call by the single kernel */
 #define VOCOSC_CUDA_LIBRARY_STEPS ${device.library_steps | length} /* of a call by cuBLAS and cuFFT, or by tensor cores; 0: neither is built in */
 #define VOCOSC_CUDA_HAS_LIBRARIES ${device.needs_libraries | int}
 #define VOCOSC_CUDA_SECOND_WAY ${"VOCOSC_CUDA_LIBRARIES" if device.needs_libraries else "VOCOSC_CUDA_TENSOR" if device.library_steps else "0"} /* the flag for it */

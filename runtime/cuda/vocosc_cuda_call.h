@@ -22,12 +22,22 @@ struct vocosc_cuda_job {
   uint16_t end;  /* frames of the utterance in its flush; in a decode 0xffff */
 };
 
-/* The parameter of the first kernel and of flush; the others take the memory alone. */
-struct vocosc_cuda_call {
-  struct vocosc_cuda_memory memory;
-  int32_t count;  /* jobs, at most VOCOSC_CUDA_BATCH; 0 does nothing */
-  int32_t frames; /* of each, at most VOCOSC_MAX_FRAMES */
-  struct vocosc_cuda_job jobs[VOCOSC_CUDA_BATCH];
-};
+/*
+ * A call. In memory it has all jobs, behind the same header. As a parameter, of the first kernel and of flush (the others
+ * take the memory alone), it has as many as a parameter holds: further ones come with more launches of the first.
+ */
+#define VOCOSC_CUDA_PARAMETER_JOBS ${[device.batch, device.parameter_jobs] | min}
+
+#define VOCOSC_CUDA_CALL(most)                                                  \
+  {                                                                             \
+    struct vocosc_cuda_memory memory;                                           \
+    int32_t count;  /* jobs, at most VOCOSC_CUDA_BATCH; 0 does nothing */       \
+    int32_t frames; /* of each, at most VOCOSC_MAX_FRAMES */                    \
+    int32_t first;  /* the number of the first job that is here */              \
+    int32_t reserved;                                                           \
+    struct vocosc_cuda_job jobs[most];                                          \
+  }
+struct vocosc_cuda_call VOCOSC_CUDA_CALL(VOCOSC_CUDA_BATCH);
+struct vocosc_cuda_parameter VOCOSC_CUDA_CALL(VOCOSC_CUDA_PARAMETER_JOBS);
 
 #endif /* VOCOSC_CUDA_CALL_H */

@@ -13,7 +13,7 @@
 const struct vocosc_cuda_step vocosc_cuda_launches[] = {
 ${steps(device.launches)}};
 const struct vocosc_cuda_step vocosc_cuda_single_launch[] = {
-${steps([device.single])}};
+${steps(device.single_launches)}};
 const struct vocosc_cuda_step vocosc_cuda_flush_launch[] = {
 ${steps([device.flush])}};
 //% if device.library_steps

@@ -41,10 +41,10 @@ static constexpr int SINGLE_FLOATS = ${device.single.shared_bytes // 4}; /* of s
  * Every thread block has a flag, which counts the steps that it has done since init: so flags need no reset, and at a
  * kernel's start all are equal. Who waits for a step waits until all blocks have done it; until then they may still
  * read what it will overwrite. Memory order: the barrier in `done` orders the block's writes before its last thread's
- * store, a release at the scope of the GPU; each flag is loaded by some thread as an acquire of that scope, and the
- * barrier in `wait` orders that before all that the block reads. Releases and acquires are cumulative over barriers, so
- * all threads of a block see what all threads of all others wrote. An acquire also drops what the multiprocessor's
- * first-level cache holds, so plain loads will do after it.
+ * store, a release at the scope of the GPU; each flag is looked at by some thread, which has a fence of that scope behind
+ * it, and the barrier in `wait` orders that before all that the block reads. Both are cumulative over barriers, so all
+ * threads of a block see what all threads of all others wrote. A fence also drops what the multiprocessor's first-level
+ * cache holds, so plain loads will do after it.
  */
 //% if device.tuning.data
 struct single_block {
@@ -88,6 +88,7 @@ struct single_block {
   int first_job() const { return 0; }
   void wait() const {
     for (int i = thread_index(); i < block_count(); i += THREADS) wait_until(flags + i, steps);
+    if (thread_index() < block_count()) acquire();
     barrier();
   }
   void wait_for_nothing() const {}
@@ -212,13 +213,14 @@ static void add_up(float *values, int lane) {
   if constexpr (MASK > 1) add_up<(COUNT + 1) / 2, MASK / 2>(values, lane);
 }
 
-/* What the first kernel of a call does for the others: a copy of the call, for call_of. */
-template <int THREADS>
-static void leave_copy(const device_call &call) {
+/* What the first kernel of a call does for the others: a copy of the call, or of some of its jobs, for call_of. */
+template <int THREADS, typename parameter>
+static void leave_copy(const parameter &call) {
+  enum { HEADER = (sizeof call - sizeof call.jobs) / 4, JOB = sizeof *call.jobs / 4 };
   const uint32_t *from = (const uint32_t *)&call;
   uint32_t *to = (uint32_t *)call.memory.scratch;
-  const size_t used = sizeof call - sizeof call.jobs + (size_t)call.count * sizeof *call.jobs;
-  for (int i = thread_index(); i < (int)(used / sizeof *to); i += THREADS) to[i] = from[i];
+  const int words = HEADER + least(call.count - call.first, VOCOSC_CUDA_PARAMETER_JOBS) * JOB;
+  for (int i = thread_index(); i < words; i += THREADS) to[i < HEADER ? i : i + call.first * JOB] = from[i];
 }
 
 #endif /* VOCOSC_CUDA_BLOCK_CUH */

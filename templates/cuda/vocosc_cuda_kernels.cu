@@ -39,12 +39,17 @@
 //% set conv = ["TABLE_%s%s" % (CONV, tables), "SLOT_%s%s" % (CONV, histories), number or convs.index(step.name)] if step.conv else ["0, 0, CONVS"] if step.kernel == "contract" else []
 ${step.kernel}(${(["part", "arena"] + product + norm + conv) | join(", ")});
 //%- endmacro
+//% if device.gathers_call
+/* The first kernel leaves the call for the others, whose parameters never change: as many jobs as a parameter holds. */
+KERNEL(${device.launches[0].block}) vocosc_call(PARAMETER(vocosc_cuda_parameter) call) { leave_copy<${device.launches[0].block}>(call); }
+//% else
 /* The first kernel also leaves a copy of the call for the others, whose parameters never change. */
+//% endif
 //% for step in device.steps
 //% set threads = step.kernel ~ "_shard::THREADS"
-KERNEL(${threads}) vocosc_${step.name}(PARAMETER(${"vocosc_cuda_call) call" if loop.first else "vocosc_cuda_memory) memory"}) {
+KERNEL(${threads}) vocosc_${step.name}(PARAMETER(${"vocosc_cuda_call) call" if loop.first and not device.gathers_call else "vocosc_cuda_memory) memory"}) {
   ${"SHARED_FLOATS_OF_LAUNCH" if step.kernel == "synthesis" else "SHARED_FLOATS"}(arena, ${step.kernel | upper}_FLOATS);
-//% if loop.first
+//% if loop.first and not device.gathers_call
   if (block_index() == 0 && tile_index() == 0) leave_copy<${threads}>(call);
   const chain_block<${threads}> part = {call.memory, call};
 //% else
@@ -58,13 +63,19 @@ KERNEL(${threads}) vocosc_${step.name}(PARAMETER(${"vocosc_cuda_call) call" if l
  * All steps. A block may have no shard of a step, and then does not wait for the one before; it has done its part all
  * the same. Steps that repeat are a loop: its code is fetched once.
  */
+//% if device.gathers_call
+KERNEL(SINGLE_THREADS) vocosc_chunk(PARAMETER(vocosc_cuda_memory) memory) {
+  const device_call &call = call_of(memory);
+//% else
 KERNEL(SINGLE_THREADS) vocosc_chunk(PARAMETER(vocosc_cuda_call) call) {
+  const device_memory &memory = call.memory;
+//% endif
 //% for kernel in device.steps | map(attribute="kernel") | unique
   static_assert(${kernel | upper}_FLOATS <= SINGLE_FLOATS, "");
 //% endfor
   SHARED_FLOATS_OF_LAUNCH(arena, SINGLE_FLOATS);
-  uint32_t *flags = (uint32_t *)scratch(call.memory, SCRATCH_FLAGS);
-  single_block part = {call.memory, call, flags, flags[block_index()], 0${", 0" if device.tuning.data else ""}};
+  uint32_t *flags = (uint32_t *)scratch(memory, SCRATCH_FLAGS);
+  single_block part = {memory, call, flags, flags[block_index()], 0${", 0" if device.tuning.data else ""}};
 //% set layers = namespace(before=0)
 #define EVERY_SHARD(shard) for (part.turn = block_index(); part.turn < shard::SHARDS; part.turn += block_count())
 //% for run, period in device.loops
@@ -113,9 +124,9 @@ KERNEL(SINGLE_THREADS) vocosc_chunk(PARAMETER(vocosc_cuda_call) call) {
 }
 
 /* The overlap's tail, which nothing will be added to any more. The slot stays as it is: the host resets it. */
-KERNEL(${device.flush.block}) vocosc_flush(PARAMETER(vocosc_cuda_call) call) {
+KERNEL(${device.flush.block}) vocosc_flush(PARAMETER(vocosc_cuda_parameter) call) {
   if (block_index() >= call.count) return;
-  const float *overlap = slot(call.memory, call, block_index()) + SLOT_OVERLAP;
+  const float *overlap = slot(call.memory, call.jobs[block_index()]) + SLOT_OVERLAP;
   float *audio = (float *)call.jobs[block_index()].audio;
 //% if plan.counts_frames
   const int end = call.jobs[block_index()].end;

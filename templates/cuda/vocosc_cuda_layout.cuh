@@ -79,8 +79,8 @@ static const float *table(const device_memory &memory, size_t offset) {
   return (const float *)((const char *)memory.weights + offset);
 }
 static float *scratch(const device_memory &memory, size_t offset) { return (float *)memory.scratch + offset; }
-static float *slot(const device_memory &memory, const device_call &call, int job) {
-  return (float *)memory.state + (size_t)call.jobs[job].slot * SLOT_FLOATS;
+static float *slot(const device_memory &memory, const device_job &job) {
+  return (float *)memory.state + (size_t)job.slot * SLOT_FLOATS;
 }
 /* The call, as the first kernel left it for the others. */
 static const device_call &call_of(const device_memory &memory) { return *(const device_call *)memory.scratch; }

@@ -35,13 +35,18 @@ static void norm_row(const device_memory &memory, size_t area) {
 
 //% if step.kernel == "embed"
 /* What the embedding sees of each frame. */
+//% if device.gathers_call
+KERNEL(LIBRARY_THREADS) vocosc_before_${step.name}(PARAMETER(vocosc_cuda_memory) memory) {
+  const device_call &call = call_of(memory);
+//% else
 KERNEL(LIBRARY_THREADS) vocosc_before_${step.name}(PARAMETER(vocosc_cuda_call) call) {
   const device_memory &memory = call.memory;
   if (block_index() == 0) leave_copy<LIBRARY_THREADS>(call);
+//% endif
   if (!has_row(call)) return;
   const int job = block_index() / call.frames;
   const int frame = block_index() % call.frames;
-  const float *history = slot(memory, call, job) + SLOT_EMBED;
+  const float *history = slot(memory, call.jobs[job]) + SLOT_EMBED;
   const float *mels = (const float *)call.jobs[job].mel;
   float *row = row_of(memory, SCRATCH_WINDOWS, TAPS * MELS);
   for (int i = thread_index(); i < TAPS * MELS; i += LIBRARY_THREADS) {
@@ -118,7 +123,7 @@ KERNEL(LIBRARY_THREADS) vocosc_overlap(PARAMETER(vocosc_cuda_memory) memory) {
   const float *samples = scratch(memory, SCRATCH_SAMPLES) + (size_t)(job * call.frames + first) * N_FFT;
   if (first >= call.frames) return;
   overlap_add<LIBRARY_THREADS, N_FFT>(samples, first, call.frames - first, window, ${"table(memory, TABLE_ENVELOPE)" if plan.is_divided else "window"},
-                                      slot(memory, call, job) + SLOT_OVERLAP, to);
+                                      slot(memory, call.jobs[job]) + SLOT_OVERLAP, to);
 }
 //% endif
 

@@ -57,20 +57,6 @@ static __forceinline__ void start_next() {
 #endif
 }
 
-/*
- * Between blocks that run together, at the scope of the GPU: publish is a release; wait_until, which waits until the flag
- * is the value or has passed it (by less than 2^31: it may wrap), an acquire.
- */
-static __forceinline__ void publish(uint32_t *flag, uint32_t value) {
-  asm volatile("st.release.gpu.u32 [%0], %1;" ::"l"(flag), "r"(value) : "memory");
-}
-static __forceinline__ void wait_until(const uint32_t *flag, uint32_t value) {
-  uint32_t seen;
-  do {
-    asm volatile("ld.acquire.gpu.u32 %0, [%1];" : "=r"(seen) : "l"(flag) : "memory");
-  } while ((int32_t)(seen - value) < 0);
-}
-
 /* Words that other blocks look at while they are written: each is there or not yet, by itself. */
 static __forceinline__ void show_word(uint32_t *p, uint32_t word) {
   asm volatile("st.relaxed.gpu.global.u32 [%0], %1;" ::"l"(p), "r"(word) : "memory");
@@ -88,6 +74,20 @@ static __forceinline__ uint4 look_at_words(const uint32_t *p) {
                : "memory");
   return words;
 }
+
+/*
+ * Between blocks that run together, at the scope of the GPU: publish is a release; wait_until, which waits until the flag
+ * is the value or has passed it (by less than 2^31: it may wrap), with the fence an acquire. What a look at a flag finds
+ * is ordered by nothing: so there is one fence, and not one for every look.
+ */
+static __forceinline__ void publish(uint32_t *flag, uint32_t value) {
+  asm volatile("st.release.gpu.u32 [%0], %1;" ::"l"(flag), "r"(value) : "memory");
+}
+static __forceinline__ void wait_until(const uint32_t *flag, uint32_t value) {
+  while ((int32_t)(look_at_word(flag) - value) < 0) {
+  }
+}
+static __forceinline__ void acquire() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
 
 /* 16 bytes at an address of that alignment. */
 static __forceinline__ float4 load_floats(const float *p) { return *(const float4 *)p; }

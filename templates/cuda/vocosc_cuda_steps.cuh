@@ -61,7 +61,7 @@ static void embed(const block &part, shared_floats arena, size_t table) {
   const device_call &call = part.call;
   const int thread = thread_index();
   const auto prepare = [&](shared_floats window, const pass &of) {
-    const float *history = slot(memory, call, of.job) + SLOT_EMBED;
+    const float *history = slot(memory, call.jobs[of.job]) + SLOT_EMBED;
     const float *mels = (const float *)call.jobs[of.job].mel;
     /* First all loads, then the stores: so they are under way together. */
     float values[WINDOW_SHARE];
@@ -95,7 +95,7 @@ template <typename block>
 static void keep_mels(const block &part) {
   const device_call &call = part.call;
   for_each_job(part, call.count, [&](int job) {
-    float *history = slot(part.memory, call, job) + SLOT_EMBED;
+    float *history = slot(part.memory, call.jobs[job]) + SLOT_EMBED;
     if constexpr (block::BY_DATA) { /* the embedding of all frames is there: nobody reads the history any more */
       const float *rows = embedded_rows(part) + (size_t)job * call.frames * DIM_STRIDE;
       for (int i = 4 * thread_index(); i < call.frames * DIM_STRIDE; i += 4 * block::THREADS) {
@@ -135,7 +135,7 @@ static void convolve_rows(const block &part, shared_floats window, size_t conv, 
   part.wait();
   if (part.shard() == start_shard::SHARDS - 1) return keep_mels(part);
   for_each_pass(part, count, frames, [&](const pass &of) {
-    float *history = slot(memory, call, of.job) + history_offset;
+    float *history = slot(memory, call.jobs[of.job]) + history_offset;
     if (of.frame == 0) load_window<start_shard::WIDTH>(part, window, history);
 //% if plan.lookahead
     const bool is_none = is_outside(call.jobs[of.job], of.frame + row, lag_of(number));
@@ -215,11 +215,11 @@ static void contract(const block &part, shared_floats arena, size_t layer, size_
   /* No other step of the chunk writes this history: the first stream's may be read before the wait. */
   const int first_job = part.first_job();
   if (has_next && first_job < count) {
-    load_window<contract_shard::WIDTH>(part, window, slot(memory, call, first_job) + next_history);
+    load_window<contract_shard::WIDTH>(part, window, slot(memory, call.jobs[first_job]) + next_history);
   }
   part.wait();
   for_each_pass(part, count, frames, [&](const pass &of) {
-    float *history = slot(memory, call, of.job) + next_history;
+    float *history = slot(memory, call.jobs[of.job]) + next_history;
     const float *x = scratch(memory, SCRATCH_RESIDUAL) + (of.first + row) * DIM_STRIDE + channel; /* this block's own */
     const bool is_used = row < of.rows && channel < DIM;
     if (has_next && of.frame == 0 && of.job > first_job) load_window<contract_shard::WIDTH>(part, window, history);

@@ -105,7 +105,7 @@ static void synthesis(const block &part, shared_floats arena) {
   for (int i = 4 * thread; i < ARENA_OVERLAP; i += 4 * block::THREADS) {
     store_floats(arena + i, load_floats(table(memory, TABLES_START) + i));
   }
-  float *kept = is_used ? slot(memory, call, job) + SLOT_OVERLAP : nullptr;
+  float *kept = is_used ? slot(memory, call.jobs[job]) + SLOT_OVERLAP : nullptr;
   const output out = is_used ? output_of(call.jobs[job]) : output{};
   for (int i = thread; is_used && i < OVERLAP; i += block::THREADS) overlap[i] = kept[i];
   barrier();

@@ -79,9 +79,14 @@ static void take(const output &result) {
   result.values[64 + thread_index()] = result.values[63 - thread_index()];
 }
 
+static void wait_for(const uint32_t *flag) {
+  wait_until(flag, 1);
+  acquire();
+}
+
 KERNEL(64) faultless_hand_over(PARAMETER(output) result) {
   if (block_index() == 0) return give(result);
-  if (thread_index() == 0) wait_until(result.flags, 1);
+  if (thread_index() == 0) wait_for(result.flags);
   barrier();
   take(result);
 }
@@ -91,9 +96,16 @@ KERNEL(64) no_wait(PARAMETER(output) result) {
   take(result);
 }
 
-KERNEL(64) no_barrier_after_the_wait(PARAMETER(output) result) {
+KERNEL(64) no_fence(PARAMETER(output) result) {
   if (block_index() == 0) return give(result);
   if (thread_index() == 0) wait_until(result.flags, 1);
+  barrier();
+  take(result);
+}
+
+KERNEL(64) no_barrier_after_the_wait(PARAMETER(output) result) {
+  if (block_index() == 0) return give(result);
+  if (thread_index() == 0) wait_for(result.flags);
   take(result);
 }
 
@@ -103,7 +115,7 @@ KERNEL(64) published_before_the_barrier(PARAMETER(output) result) {
     if (thread_index() == 0) publish(result.flags, 1);
     return;
   }
-  if (thread_index() == 0) wait_until(result.flags, 1);
+  if (thread_index() == 0) wait_for(result.flags);
   barrier();
   take(result);
 }
@@ -115,7 +127,7 @@ KERNEL(64) published_by_a_plain_store(PARAMETER(output) result) {
     if (thread_index() == 0) *result.flags = 1;
     return;
   }
-  if (thread_index() == 0) wait_until(result.flags, 1);
+  if (thread_index() == 0) wait_for(result.flags);
   barrier();
   take(result);
 }

@@ -134,11 +134,6 @@ static inline void ptx_release(uint64_t flag, uint32_t value, bool is_release) {
     shim_write_flag((uint32_t *)flag, value);
   }
 }
-/* One look at a flag, which shows what came before it, or, if that is broken, only the flag. */
-static inline uint32_t ptx_acquire(uint64_t flag, bool is_acquire) {
-  shim_check_access(flag, sizeof(uint32_t));
-  return shim_poll((const uint32_t *)flag, is_acquire);
-}
 
 /*
  * Relaxed accesses: every word for itself, at the scope of the GPU. With the host (sys) a word is the memory's own,

@@ -40,6 +40,7 @@ struct fiber {
   uint32_t value;
   uint64_t seen; /* how much was there to see when it looked for the first time, and how often it looked since */
   int looks;
+  std::vector<const uint32_t *> looked; /* flags, since its last fence */
   uint32_t clusters; /* barriers of the cluster that it arrived at */
 };
 
@@ -179,11 +180,11 @@ void see(const uint32_t *flag) {
   show(views[shim_current.place]);
 }
 
-/* Whether what the fiber waits for is there; if it is a flag, the block sees what came before. */
-bool is_reached(const fiber &f, bool looks_again) {
+/* Whether what the fiber waits for is there. */
+bool is_reached(fiber &f, bool looks_again) {
   if (f.flag == nullptr) return publications != f.seen || looks_again;
   if ((int32_t)(shim_value_of(f.flag) - f.value) < 0) return false;
-  see(f.flag);
+  f.looked.push_back(f.flag);
   return true;
 }
 
@@ -212,6 +213,7 @@ void start_block(int threads) {
     fibers[i].exchanges = 0;
     fibers[i].clusters = 0;
     fibers[i].looks = 0;
+    fibers[i].looked.clear();
   }
   if (before_wait != nullptr) before_wait();
 }
@@ -332,7 +334,7 @@ uint32_t shim_value_of(const uint32_t *word) {
   return found != published.end() ? found->second.value : *word;
 }
 
-void shim_look(const uint32_t *) {
+void shim_look(const uint32_t *word) {
   fiber &self = fibers[shim_current.thread];
   if (self.seen == publications && ++self.looks >= MOST_LOOKS) {
     self.flag = nullptr;
@@ -341,13 +343,15 @@ void shim_look(const uint32_t *) {
   }
   if (self.seen != publications) self.looks = 0;
   self.seen = publications;
+  const auto found = published.find(word);
+  const bool is_flag = found != published.end() && !found->second.seen.words.empty();
+  if (is_flag && (self.looked.empty() || self.looked.back() != word)) self.looked.push_back(word);
 }
 
-uint32_t shim_poll(const uint32_t *flag, bool is_acquire) {
-  shim_look(flag);
-  const uint32_t value = shim_value_of(flag);
-  if (is_acquire) see(flag);
-  return value;
+void shim_fence() {
+  std::vector<const uint32_t *> &looked = fibers[shim_current.thread].looked;
+  for (const uint32_t *flag : looked) see(flag);
+  looked.clear();
 }
 
 void shim_cluster_arrive() {

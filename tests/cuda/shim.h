@@ -48,7 +48,7 @@ extern "C" void shim_wait_for_previous();
 extern "C" void shim_publish(uint32_t *flag, uint32_t value);
 extern "C" void shim_wait_until(const uint32_t *flag, uint32_t value);
 extern "C" void shim_write_flag(uint32_t *flag, uint32_t value); /* and nothing of what came before */
-extern "C" uint32_t shim_poll(const uint32_t *flag, bool is_acquire);
+extern "C" void shim_fence(); /* the block sees what came before the flags that the thread has looked at */
 extern "C" void shim_look(const uint32_t *word); /* a second look at it waits until something new can be seen */
 extern "C" uint32_t shim_value_of(const uint32_t *word);
 extern "C" void shim_show_word(uint32_t *word, uint32_t value); /* others see it, and nothing of what came before */
@@ -69,6 +69,7 @@ static inline void wait_for_previous() { shim_wait_for_previous(); }
 static inline void start_next() {}
 static inline void publish(uint32_t *flag, uint32_t value) { shim_publish(flag, value); }
 static inline void wait_until(const uint32_t *flag, uint32_t value) { shim_wait_until(flag, value); }
+static inline void acquire() { shim_fence(); }
 
 static inline uint32_t __float_as_uint(float value) {
   uint32_t bits;
