@@ -55,9 +55,10 @@ test-doors: setup-doors ## the page in Chromium, GStreamer, wheels in fresh envi
 page: setup-page ## [CKPT=FILE]: a page on which the model speaks, WebAssembly and all in one file, into build/page
 	@$(python) examples/page/build.py build/page $(if $(CKPT),--checkpoint $(call quoted,$(CKPT)))
 
-page-hour: setup-doors ## [SECONDS=3600]: that page in Chromium for so long, in real time: its underruns, into bench/results
+page-hour: setup-doors ## [SECONDS=3600]: that page in Chromium for so long, in real time: its times and underruns, into bench/results
 	@test -e build/page/index.html || $(MAKE) page
-	@$(python) -m bench.page build/page/index.html --seconds $(call quoted,$(SECONDS)) --json bench/results/page.json
+	@$(python) -m bench.page build/page/index.html --checkpoint $(call quoted,$(or $(CKPT),$(demo_model))) \
+	  --seconds $(call quoted,$(SECONDS)) --json bench/results/page.json
 
 test-fleet: setup-fleet ## Triton servers behind HAProxy, one of them killed: brings a tritonserver and packages of its own
 	@VOCOSC_TEST_FLEET=1 $(fleet_python) -m pytest -q -rs tests/test_fleet.py

@@ -79,7 +79,8 @@ function change() {
     const options = { outputChannelCount: [1], channelCount: 1, channelCountMode: "explicit" };
     const node = new AudioWorkletNode(context, info.name, { ...options, processorOptions: { module, weights, chunk, timed: true } });
     node.onprocessorerror = () => say("The vocoder stopped with an error.", true);
-    node.port.onmessage = ({ data }) => show(data, { info, chunk });
+    const sum = { chunks: 0, milliseconds: 0 };
+    node.port.onmessage = ({ data }) => show(data, sum, (1000 * chunk * info.hop) / info.sampleRate);
     const fade = new GainNode(context, { gain: running ? 0 : 1 });
     input.connect(node).connect(fade).connect(wet);
     const before = running;
@@ -170,12 +171,15 @@ function figures() {
   if (stats) element("underruns").textContent = stats.underrunEvents ?? stats.fallbackFramesEvents;
 }
 
-function show({ chunks, milliseconds: all }, { info, chunk }) {
-  if (chunks === 0) return;
-  total += chunks;
-  element("milliseconds").textContent = milliseconds(all / chunks);
-  element("factor").textContent = (all / chunks / ((1000 * chunk * info.hop) / info.sampleRate)).toFixed(3);
+/* The audio thread's clock tells whole milliseconds: what counts is the mean since this vocoder began. */
+function show(data, sum, available) {
+  total += data.chunks;
+  sum.chunks += data.chunks;
+  sum.milliseconds += data.milliseconds;
   element("chunks").textContent = total.toLocaleString("en");
+  if (sum.chunks < 50) return;
+  element("milliseconds").textContent = milliseconds(sum.milliseconds / sum.chunks);
+  element("factor").textContent = (sum.milliseconds / sum.chunks / available).toFixed(3);
 }
 
 /* From night to fire, as 256 colours. */
@@ -186,22 +190,24 @@ const COLOURS = Array.from({ length: 256 }, (_, i) => {
 });
 let column;
 let drawn = 0;
+const paper = element("spectrogram").getContext("2d", { alpha: false, willReadFrequently: true });
+paper.fillStyle = `rgb(${COLOURS[0]})`;
+paper.fillRect(0, 0, paper.canvas.width, paper.canvas.height);
 
 function draw(now) {
   requestAnimationFrame(draw);
   if (!source || now - drawn < 15) return;
   drawn = now;
-  const canvas = element("spectrogram");
-  const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
+  const { canvas } = paper;
   const bins = new Uint8Array(audio.analyser.frequencyBinCount);
   audio.analyser.getByteFrequencyData(bins);
-  column ??= context.createImageData(2, canvas.height);
+  column ??= paper.createImageData(2, canvas.height);
   for (let y = 0; y < canvas.height; y++) {
     const colour = COLOURS[bins[Math.round(((canvas.height - 1 - y) / (canvas.height - 1)) * (bins.length - 1))]];
     for (const x of [0, 1]) column.data.set([...colour, 255], 4 * (2 * y + x));
   }
-  context.drawImage(canvas, -2, 0);
-  context.putImageData(column, canvas.width - 2, 0);
+  paper.drawImage(canvas, -2, 0);
+  paper.putImageData(column, canvas.width - 2, 0);
 }
 
 /** The time of a chunk: [the mean of the typical five, the slowest of a hundred]; a page's clock tells tenths of milliseconds. */
