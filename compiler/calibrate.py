@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from .network import Network, Operation
 from .quantise import Moments
 from .tensors import Array
 
+LONGEST_HEADER = 10_000  # bytes of a .npy file
 LARGEST_LOG_MEL = 20.0  # full scale stays below log(1024)
 
 
@@ -46,10 +48,11 @@ def calibrate(network: Network, log_mels: Sequence[NDArray[np.float32]], precisi
 def _read_mel(path: Path, mels: int) -> NDArray[np.float32]:
     """Reads no more than the header before it is known that the rest is there, and is what it should be."""
     with path.open("rb") as file:
+        head = io.BytesIO(file.read(LONGEST_HEADER))  # whatever length it claims
         try:
-            version = np.lib.format.read_magic(file)
+            version = np.lib.format.read_magic(head)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = read(file, max_header_size=10_000)
+            shape, _, dtype = read(head, max_header_size=LONGEST_HEADER)
         except (ValueError, EOFError, TypeError, MemoryError, RecursionError, SyntaxError) as error:
             raise CompileError(f"--calibrate {path}: not a .npy file of numbers ({one_line(error)})") from None
         text = one_line("x".join(map(str, shape)))
@@ -57,7 +60,7 @@ def _read_mel(path: Path, mels: int) -> NDArray[np.float32]:
             raise CompileError(f"--calibrate {path}: is {text}; a log-mel of this model is frames x {mels}")
         if dtype.kind != "f":
             raise CompileError(f"--calibrate {path}: holds {one_line(str(dtype))}; a log-mel is of floats")
-        there = path.stat().st_size - file.tell()
+        there = path.stat().st_size - head.tell()
         if there < shape[0] * shape[1] * dtype.itemsize:
             raise CompileError(f"--calibrate {path}: is cut off: {text} values do not fit into {there} bytes")
         file.seek(0)

@@ -20,6 +20,7 @@ from .steps import QUANTISED, Step, steps_of
 from .synthesis import cover, is_divided, trim
 
 ROWS = ("layer_norm", "depthwise_conv")  # the operations on rows of one width
+MAX_SCRATCH = (1 << 29) - 1024  # floats: bytes of an int32, on CPUs of 32 bits, too
 MAX_CHUNK = 4096  # frames: 82 s at 50 Hz; scratch grows with it
 MAX_ROWS = 16384  # frames of all streams of a call
 
@@ -176,6 +177,12 @@ def plan(
     state_floats = max(1, sum(part.floats for part in state))  # C has no empty array
     strides = _strides(widths, fft, steps)
     placed = _place(_buffers(network, steps, strides, frames * streams, layers, jobs=streams > 1))
+    scratch_floats = max(buffer.offset + padded(buffer.floats) for buffer in placed)
+    if scratch_floats > MAX_SCRATCH:
+        raise CompileError(
+            f"--chunk {frames}: a call would take {4 * scratch_floats / 1e9:.1f} GB of scratch, more than the "
+            f"{4 * MAX_SCRATCH / 1e9:.1f} that can be addressed: give fewer frames"
+        )
     return Plan(
         network=network,
         precision=precision,
@@ -192,7 +199,7 @@ def plan(
         strides=strides,
         fft=fft,
         scratch=tuple(placed),
-        scratch_floats=max(buffer.offset + padded(buffer.floats) for buffer in placed),
+        scratch_floats=scratch_floats,
         state=state,
         baked=baked,
         config=config,

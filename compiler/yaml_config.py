@@ -16,7 +16,7 @@ from .errors import CompileError, one_line
 
 NAMES = ("config.yaml", "config.yml")
 _MAX_BYTES = 256 << 10  # real ones have some two kilobytes
-_MAX_EVENTS = 1 << 16
+_MAX_EVENTS = 1 << 14  # real ones have a hundred
 _MAX_DEPTH = 32
 _MAX_SCALAR = 1000  # characters
 _TAG = re.compile(r"!|tag:yaml\.org,2002:\w+")  # what a tag may be: YAML's own, or `!`, which means none

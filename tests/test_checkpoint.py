@@ -20,6 +20,7 @@ from compiler.checkpoint import Checkpoint, read_checkpoint
 from compiler.errors import CompileError
 from compiler.network import read_network
 from tests import make_checkpoint as make
+from tests.bombs import SIZE, defused
 from tests.make_checkpoint import Call, Global, New, Pickler, Storage, Tensor
 from tests.objects import TINY
 
@@ -548,37 +549,6 @@ def test_hyper_parameters_without_end(tmp_path: Path) -> None:
 
 
 # ---- bombs: files of 250 KB that would take minutes or gigabytes ---------------------------------
-
-SIZE = 250_000
-LIMITED = """
-import resource, sys
-from pathlib import Path
-from compiler.checkpoint import read_checkpoint
-from compiler.errors import CompileError
-from compiler.network import read_network
-memory = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + (512 << 20)
-resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-for path in map(Path, sys.argv[1:]):
-    seconds = sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) + 2
-    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, resource.RLIM_INFINITY))
-    try:
-        read_network(read_checkpoint(path), {"hop_length": 4})
-        print("a model", flush=True)
-    except CompileError as error:
-        print(error, flush=True)
-"""
-
-
-def defused(*paths: Path) -> list[str]:
-    """What reading says of each of some files, a line each, within 2 seconds of the CPU and 512 MB."""
-    assert all(path.stat().st_size < 300_000 for path in paths)
-    command = [sys.executable, "-c", LIMITED, *map(str, paths)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent.parent)
-    lines = done.stdout.splitlines()
-    at = paths[min(len(lines), len(paths) - 1)]
-    assert (done.returncode, done.stderr) == (0, ""), f"{at}: {done.returncode} {done.stderr[-500:]}"
-    assert len(lines) == len(paths) and max(map(len, lines)) < 1000 and "MemoryError" not in done.stdout
-    return lines
 
 
 def called(name: str) -> bytes:

@@ -15,6 +15,7 @@ from compiler.errors import CompileError
 from compiler.mel import Mel, describe, mel_filters, parse_mel
 from compiler.yaml_config import parse_yaml
 from tests import make_checkpoint, make_vocos
+from tests.bombs import defused
 from tests.objects import GOLDEN, every, run_compiler
 
 AUDIO = "padding of the audio"
@@ -292,6 +293,33 @@ def test_codebooks_may_be_one_by_one(tmp_path: Path) -> None:
 def test_yaml_that_is_refused(text: str, words: list[str]) -> None:
     refused(lambda: parse_yaml(text.encode()), *words)
     refused(lambda: parse_yaml(b"\xff\xfe\xfa" + text.encode()))
+
+
+YAML_BOMBS = {
+    "anchors": "a: &a [x, x]\n" + "".join(f"a{i}: &b{i} [*a, *a]\n" for i in range(11_000)),
+    "colliding keys": "".join(f"{i * (2**61 - 1)}: 1\n" for i in range(8000)),
+    "digits": "a: " + "9" * 240_000,
+    "digits in base 60": "a: " + "1:" * 120_000 + "1",
+    "deep lists": "[" * 240_000,
+    "deep lists in lines": "- " * 120_000,
+    "deep keys": "{" * 240_000,
+    "questions": "? " * 120_000,
+    "many values": "a: [" + "1," * 120_000 + "]",
+    "many pairs": "".join(f"k{i}: v\n" for i in range(20_000)),
+    "escapes": 'a: "' + "\\x41" * 60_000 + '"',
+    "an open string": "a: '" + "x " * 120_000,
+    "a long key": "a" * 240_000 + ": 1",
+    "words": "[" + "a " * 120_000,
+    "comments": "#\n" * 120_000,
+}
+
+
+def test_yaml_that_would_take_minutes_or_gigabytes(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.yaml" for name in YAML_BOMBS]
+    for path, text in zip(paths, YAML_BOMBS.values(), strict=True):
+        path.write_text(text)
+    for path, line in zip(paths, defused(*paths), strict=True):
+        assert line.startswith(f"{path}: ") or path.stem == "colliding keys", line
 
 
 def test_yaml_of_every_kind_is_plain() -> None:
