@@ -279,8 +279,8 @@ MUTATIONS = (
     Mutation(
         "denormal inputs are not taken for zero",
         "templates/network/vocosc_steps.h",
-        "MELS; i++) window[LEFT * MELS + i] = without_denormals(c->jobs[job].mel[i]);",
-        "MELS; i++) window[LEFT * MELS + i] = c->jobs[job].mel[i];",
+        "MELS; i++) window[LEFT * MELS + i] = without_denormals(mel[i]);",
+        "MELS; i++) window[LEFT * MELS + i] = mel[i];",
         ("test_object.py::test_denormal_input_counts_as_zero[odd-9e-21]",),
     ),
     Mutation(
