@@ -125,6 +125,7 @@ def test_the_processor_of_an_audio_worklet(loaded: vocoders.Vocoders, chunk: int
     same = loaded.get("portable w8")
     mel, audio = inputs(tmp_path, same)
     said = node("processor.mjs", folder, folder / "tiny.wasm", tmp_path, chunk)
+    assert said["refused"] == "tiny: chunk: 1 to 3 frames"
     length = chunk * same.hop
     heard = audio[: len(audio) // 128 * 128]
     whole = heard[: len(heard) // length * length]

@@ -21,6 +21,7 @@ export const info = Object.freeze({
   melTail: ${framing.tail}, // frames that melFlush gives, at most
   latencySamples: ${plan.lookahead * config.hop_length + plan.overlap_floats}, // look-ahead and overlap
   hasMel: ${"true" if config.mel else "false"},
+  melText: "${mel_text}", // what the mel is
   baked: ${"true" if options.baked else "false"}, // else the weights are in vocosc_weights.bin
   checkpointSha256: "${sha256}",
 });
@@ -146,7 +147,7 @@ export class Model {
  * decode, flush, mel and melFlush take and give arrays of the caller's. Below them are run and analyse, which neither copy
  * nor allocate: they work on the arrays `frames`, `samples` and `recorded`, which stay good until the next stream is made.
  */
-class Stream {
+export class Stream {
   #model;
   #functions;
   #scratch;
@@ -316,6 +317,7 @@ if (globalThis.registerProcessor) {
     constructor({ processorOptions }) {
       super();
       const { module, weights, chunk = 1, from = "audio", timed = false } = processorOptions;
+      if (!(chunk >= 1 && chunk <= info.maxFrames)) throw new RangeError("vocosc: chunk: 1 to " + info.maxFrames + " frames");
       this.stream = new Model(module, weights).stream();
       this.frames = this.stream.frames;
       this.samples = this.stream.samples;

@@ -50,4 +50,10 @@ for (let time = 0; time < 8; time++) {
   for (let i = 0; i < calls; i++) steady.process(inputs, outputs);
   garbage = Math.min(garbage, process.memoryUsage().heapUsed - before);
 }
-console.log(JSON.stringify({ figures, garbage, calls }));
+let refused = "nothing";
+try {
+  made({ chunk: info.maxFrames + 1 });
+} catch (error) {
+  refused = error.message;
+}
+console.log(JSON.stringify({ refused, figures, garbage, calls }));
