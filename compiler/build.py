@@ -103,9 +103,9 @@ def build_backend(directory: Path, options: Options, library: Path, source: Path
     if shutil.which(compiler[0]) is None:
         raise CompileError(f"{compiler[0]}: not found; apt-get install {compiler[0] if cross else 'g++'}")
     flags = ["-std=c++17", "-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wconversion", "-iquote", "."]
-    # The C++ library comes along, unseen: the server has its own. What the server lacks shows when it loads this.
-    link = ["-shared", "-static-libstdc++", "-static-libgcc", f"-Wl,--version-script={source.with_suffix('.map')}"]
-    link += ["-Wl,-z,now", "-Wl,-z,noexecstack", "-Wl,--build-id=none"]
+    # What the server lacks shows when it loads this.
+    link = ["-shared", f"-Wl,--version-script={source.with_suffix('.map')}", "-Wl,-z,now", "-Wl,-z,noexecstack"]
+    link += ["-Wl,--build-id=none"]
     libraries = [f"lib{options.name}.a", *(["-ldl", "-lpthread"] if options.gpus else [])]
     done = _run([*compiler, *flags, *link, "-o", library, source, *libraries], directory)
     if done.returncode != 0:

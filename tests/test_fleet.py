@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
@@ -15,8 +16,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from numpy.typing import NDArray
 
+from compiler.errors import CompileError
+from compiler.nvrtc import Nvrtc
 from tests import builds
 from tests.objects import ALL, ROOT, TINY, Floats, Vocoder, every, random_splits, run_compiler, run_ok, some_mel
 from tests.test_compile import one_line
@@ -25,6 +29,7 @@ from tests.test_families import CASES, vocoder_of
 WANTED = os.environ.get("VOCOSC_TEST_FLEET") == "1"
 if WANTED:
     import grpc
+    import kubernetes_validate
     from tritonclient.grpc import service_pb2
     from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
@@ -106,10 +111,12 @@ def test_the_repository_is_what_the_server_looks_for(folder: Path) -> None:
 
 
 def test_the_backend_needs_nothing_but_the_server(folder: Path) -> None:
-    """And the C library: no C++ library. All that it takes of the server is declared, and nothing else is."""
+    """And C's and C++'s libraries, of years ago. All that it takes of the server is declared, and nothing else is."""
     library = folder / "models" / "tiny" / "1" / "libtriton_vocosc_tiny.so"
     needed = set(re.findall(r"\(NEEDED\).*\[(.+)\]", run_ok(["readelf", "-dW", library])))
-    assert needed <= {"libc.so.6", "libm.so.6", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
+    assert needed <= {"libstdc++.so.6", "libgcc_s.so.1", "libc.so.6", "libm.so.6"}
+    versions = re.findall(r"Name: GLIBC_2\.(\d+)", run_ok(["readelf", "-VW", library]))
+    assert max(map(int, versions)) <= 34, "not for the server's own image, of Ubuntu 22.04"
     declared = set(re.findall(r"\b(TRITON(?:SERVER|BACKEND)_\w+)\(", TEMPLATE.read_text()))
     listing = [line.split() for line in run_ok(["nm", "-D", library]).splitlines()]
     own = {words[-1] for words in listing if words[-2] == "T"}
@@ -170,6 +177,23 @@ def test_the_backend_compiles_without_a_warning(name: str, compiler: str, folder
     run_ok([compiler, *flags, "-I", sources, tmp_path / f"{model}_triton.cpp"])
 
 
+@pytest.mark.skipif(not ALL, reason="compiles kernels: make test-all")
+def test_a_backend_for_gpus_is_built(tmp_path: Path) -> None:
+    """It takes the GPU's calls, and opens the driver when it runs; none has run it."""
+    try:
+        Nvrtc()
+    except CompileError as reason:
+        pytest.skip(str(reason))
+    options = ("--target", "cuda", "--gpu", "90", "--chunk", "3", "--name", "tiny", "-o", tmp_path / "out")
+    done = run_compiler(builds.checkpoint(TINY), *options, "--triton", tmp_path / "models", env=QUICK)
+    assert done.returncode == 0, done.stderr
+    config = (tmp_path / "models" / "tiny" / "config.pbtxt").read_text()
+    assert "kind: KIND_GPU" in config and "max_batch_size: 64" in config
+    listing = run_ok(["nm", "-C", tmp_path / "models" / "tiny" / "1" / "libtriton_vocosc_tiny.so"])
+    for function in ("tiny_cuda_init", "tiny_cuda_decode_host", "tiny_cuda_flush_host", "TRITONBACKEND_Initialize"):
+        assert re.search(rf" [Tt] {function}$", listing, re.MULTILINE), function
+
+
 # ---- servers: make test-fleet ----
 
 fleet = pytest.mark.skipif(not WANTED, reason="takes a tritonserver: make test-fleet")
@@ -218,7 +242,7 @@ async def listen(stream: Any, mel: Floats, seed: int, *, moves: int = 0) -> byte
     parts, start = [], 0
     for number, size in enumerate(sizes):
         if number in moving:
-            stream.move()
+            await stream.move()
         parts.append(await stream.decode(mel[start : start + size]))
         start += size
     parts.append(await stream.flush())
@@ -490,3 +514,53 @@ def test_requests_one_by_one_stay_with_a_server(repository: Path, alone: dict[st
                 assert np.concatenate(part).tobytes() == alone["tiny"].utterance(mel).tobytes()
 
         unary(balancer.address, play)
+
+
+# ---- deployment files ----
+
+FLEET = ROOT / "examples" / "fleet"
+
+
+@fleet
+def test_the_deployment_files_keep_to_their_schemas() -> None:
+    """Compose's specification; Kubernetes' API of an old and a recent release, with no field that it does not know."""
+    run_ok(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", FLEET / "compose.yaml"]
+    )
+    objects = list(yaml.safe_load_all((FLEET / "kubernetes.yaml").read_text()))
+    assert len(objects) == 9
+    for version in ("1.28", kubernetes_validate.latest_version()):
+        for found in objects:
+            kubernetes_validate.validate(found, version, strict=True)
+    broken = {**objects[-2], "spec": {**objects[-2]["spec"], "maxReplica": 3}}
+    with pytest.raises(kubernetes_validate.ValidationError, match="maxReplica"):
+        kubernetes_validate.validate(broken, "1.28", strict=True)
+
+
+@fleet
+def test_the_deployment_files_agree(tmp_path: Path) -> None:
+    """HAProxy takes both configurations, which route alike; what is scaled by, the servers publish."""
+    objects = {
+        (o["kind"], o["metadata"]["name"]): o for o in yaml.safe_load_all((FLEET / "kubernetes.yaml").read_text())
+    }
+    (tmp_path / "cluster.cfg").write_text(objects["ConfigMap", "haproxy"]["data"]["haproxy.cfg"])
+    compose = yaml.safe_load((FLEET / "compose.yaml").read_text())
+    environment = {**compose["services"]["haproxy"]["environment"], "FLEET_1": "127.0.0.1:1", "FLEET_2": "127.0.0.1:2"}
+    path = f"{os.environ['PATH']}:/usr/sbin"
+    for config in (FLEET / "haproxy.cfg", tmp_path / "cluster.cfg"):
+        run_ok(["haproxy", "-c", "-q", "-f", config], env={**os.environ, **environment, "PATH": path})
+    here, there = ((FLEET / "haproxy.cfg").read_text(), (tmp_path / "cluster.cfg").read_text())
+    for line in here.partition("backend servers")[2].splitlines():
+        if not re.match(r" *(#|server |$)", line):
+            words = re.sub(r" +#.*", "", line).strip().replace("check inter", "check port 8000 inter")
+            assert words in there, words
+    metric = objects["HorizontalPodAutoscaler", "triton"]["spec"]["metrics"][0]["pods"]["metric"]["name"]
+    (rule,) = yaml.safe_load(objects["ConfigMap", "prometheus-adapter"]["data"]["config.yaml"])["rules"]
+    assert rule["name"]["as"] == metric
+
+
+@fleet
+def test_what_is_scaled_by_is_published(server: Any) -> None:
+    published = server.metrics("nv_inference_", "tiny")
+    for name in re.findall(r"\bnv_inference_\w+", (FLEET / "kubernetes.yaml").read_text()):
+        assert name in published, name

@@ -17,6 +17,7 @@ Needs numpy and tritonclient[grpc].
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from dataclasses import dataclass
 from types import TracebackType
@@ -48,6 +49,9 @@ class ServerError(Exception):
 
 class FleetError(Exception):
     """A stream that no server took up again, however often it was tried."""
+
+
+_LOST = (grpc.aio.AioRpcError, ServerError, TimeoutError, asyncio.TimeoutError, asyncio.InvalidStateError)
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,8 @@ class Stream:
         self.moves = 0
         """How often it has gone to another server, or to another sequence of the same one."""
         self._fleet, self._output = fleet, _OUTPUTS[dtype]
-        self._kept = np.zeros((0, model.mels), np.float32)  # the last frames that were decoded
+        self._nothing = np.zeros((0, model.mels), np.float32)
+        self._kept = self._nothing  # the last frames that were decoded
         self._frames = self._samples = 0  # decoded so far, and received
         self._call: Any = None
         self._sequence = 0
@@ -135,13 +140,14 @@ class Stream:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         """Leaves the server."""
-        self.close()
+        await self.close()
 
-    def close(self) -> None:
-        """Leaves the server. Without a flush before, that ends the sequence once it has been idle for a while."""
+    async def close(self) -> None:
+        """Ends the sequence, unheard, where there is one."""
         if self._call is not None:
-            self._call.cancel()
-            self._call = None
+            with contextlib.suppress(*_LOST):
+                await asyncio.wait_for(self._exchange(self._nothing, ends=True), self._fleet.patience)
+            await self._leave()
 
     async def decode(self, mel: ArrayLike) -> NDArray[Any]:
         """The audio [samples] of some frames [frames, mels]. Raises ValueError for what no server would take."""
@@ -157,14 +163,14 @@ class Stream:
 
     async def flush(self) -> NDArray[Any]:
         """The end of the utterance: the samples that are left. The next decode begins another."""
-        audio = await self._decoded(np.zeros((0, self.model.mels), np.float32), ends=True)
-        self.close()
-        self._kept, self._frames, self._samples = self._kept[:0], 0, 0
+        audio = await self._decoded(self._nothing, ends=True)
+        await self._leave()
+        self._kept, self._frames, self._samples = self._nothing, 0, 0
         return audio
 
-    def move(self) -> None:
-        """Goes to another server with the next call, as after a failure."""
-        self.close()
+    async def move(self) -> None:
+        """Begins another sequence with the next call, wherever that goes, as after a failure."""
+        await self.close()
 
     async def _decoded(self, part: NDArray[np.float32], *, ends: bool = False) -> NDArray[Any]:
         """The audio of these frames alone, from this server or the next."""
@@ -175,9 +181,9 @@ class Stream:
             try:
                 audio = await asyncio.wait_for(self._exchange(part, ends), self._fleet.patience)
                 break
-            except (grpc.aio.AioRpcError, ServerError, TimeoutError, asyncio.InvalidStateError) as error:
+            except _LOST as error:
                 problem = error
-                self.close()
+                self._abandon()
         else:
             raise FleetError(f"{self._fleet.attempts} attempts in a row have failed, the last one: {problem}")
         self._kept = np.concatenate([self._kept, part])[-self.model.replay_frames :]
@@ -185,6 +191,24 @@ class Stream:
         self._frames += len(part)
         self._samples += len(audio)
         return audio
+
+    async def _leave(self) -> None:
+        """Says that no request follows, and waits until the server has said so, too: it is not to be interrupted."""
+        try:
+            await asyncio.wait_for(self._closed(), self._fleet.patience)
+        except _LOST:
+            self._abandon()
+        self._call = None
+
+    async def _closed(self) -> None:
+        await self._call.done_writing()
+        while await self._call.read() is not grpc.aio.EOF:
+            pass
+
+    def _abandon(self) -> None:
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
 
     async def _exchange(self, part: NDArray[np.float32], ends: bool) -> NDArray[Any]:
         """One request and its answer. The first of a sequence begins with the frames that are decoded again."""

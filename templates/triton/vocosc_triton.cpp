@@ -289,6 +289,7 @@ using Streams = std::unordered_map<std::string, Stream>; /* by sequence */
 /* A request on its way through an execution. */
 struct Work {
   TRITONBACKEND_Request *request = nullptr;
+  TRITONBACKEND_Response *response = nullptr;
   Error *failed = nullptr;
   std::string sequence;
   bool starts = false, ends = false;
@@ -376,15 +377,14 @@ Error *read_mel(Work &work) {
 
 /* One output of a response: samples of type T. */
 template <typename T, typename Convert>
-Error *write_output(TRITONBACKEND_Response *response, const char *name, TRITONSERVER_DataType type, const Work &work,
-                    Convert convert) {
+Error *write_output(const char *name, TRITONSERVER_DataType type, const Work &work, Convert convert) {
   TRITONBACKEND_Output *output = nullptr;
   void *buffer = nullptr;
   TRITONSERVER_MemoryType memory = TRITONSERVER_MEMORY_CPU;
   int64_t memory_id = 0;
   const int64_t shape[] = {1, work.samples};
   const size_t samples = static_cast<size_t>(work.samples);
-  RETURN_IF_ERROR(TRITONBACKEND_ResponseOutput(response, &output, name, type, shape, 2));
+  RETURN_IF_ERROR(TRITONBACKEND_ResponseOutput(work.response, &output, name, type, shape, 2));
   RETURN_IF_ERROR(TRITONBACKEND_OutputBuffer(output, &buffer, samples * sizeof(T), &memory, &memory_id));
   if (memory == TRITONSERVER_MEMORY_GPU) {
     return error(TRITONSERVER_ERROR_UNSUPPORTED, "the audio is asked for in a GPU's memory: it comes in the host's");
@@ -431,20 +431,21 @@ class Instance {
     now_ = Clock::now();
     for (Work &work : works) {
       model_.frames.add(work.decoded);
-      if (work.failed == nullptr) {
-        work.failed = respond(work);
-      } else {
-        refuse(work);
-      }
+      log_error(TRITONBACKEND_ResponseNew(&work.response, work.request));
+      if (work.failed == nullptr && work.response != nullptr) work.failed = write(work);
+      if (work.failed != nullptr) model_.refused.add(1.0);
       settle(work);
     }
     const uint64_t end = nanoseconds();
-    for (const Work &work : works) {
-      if (work.failed != nullptr) model_.refused.add(1.0);
+    for (Work &work : works) {
       ignore(TRITONBACKEND_ModelInstanceReportStatistics(instance, work.request, work.failed == nullptr, start,
                                                          compute_start, compute_end, end));
-      ignore(work.failed);
+      /* In this order: once a client has its answer it may go, and the server forgets the request, released or not. */
       log_error(TRITONBACKEND_RequestRelease(work.request, TRITONSERVER_REQUEST_RELEASE_ALL));
+      if (work.response != nullptr) {
+        log_error(TRITONBACKEND_ResponseSend(work.response, TRITONSERVER_RESPONSE_COMPLETE_FINAL, work.failed));
+      }
+      ignore(work.failed);
     }
     ignore(TRITONBACKEND_ModelInstanceReportBatchStatistics(instance, count, start, compute_start, compute_end, end));
   }
@@ -549,25 +550,14 @@ class Instance {
     return nullptr;
   }
 
-  Error *respond(const Work &work) {
-    TRITONBACKEND_Response *response = nullptr;
-    RETURN_IF_ERROR(TRITONBACKEND_ResponseNew(&response, work.request));
-    Error *failed = nullptr;
+  static Error *write(const Work &work) {
     if (work.wants_float) {
-      failed = write_output<float>(response, OUTPUT_FLOAT, TRITONSERVER_TYPE_FP32, work, [](float x) { return x; });
+      RETURN_IF_ERROR(write_output<float>(OUTPUT_FLOAT, TRITONSERVER_TYPE_FP32, work, [](float x) { return x; }));
     }
-    if (failed == nullptr && work.wants_int16) {
-      failed = write_output<int16_t>(response, OUTPUT_INT16, TRITONSERVER_TYPE_INT16, work, to_int16);
+    if (work.wants_int16) {
+      RETURN_IF_ERROR(write_output<int16_t>(OUTPUT_INT16, TRITONSERVER_TYPE_INT16, work, to_int16));
     }
-    log_error(TRITONBACKEND_ResponseSend(response, TRITONSERVER_RESPONSE_COMPLETE_FINAL, failed));
-    return failed;
-  }
-
-  void refuse(const Work &work) {
-    TRITONBACKEND_Response *response = nullptr;
-    log_error(TRITONBACKEND_ResponseNew(&response, work.request));
-    if (response == nullptr) return;
-    log_error(TRITONBACKEND_ResponseSend(response, TRITONSERVER_RESPONSE_COMPLETE_FINAL, work.failed));
+    return nullptr;
   }
 
   /* What a request leaves of its stream: nothing after its end, nor after it has failed in the middle. */
