@@ -383,7 +383,7 @@ def _options(arguments: argparse.Namespace) -> Options:
 def _check_triton(arguments: argparse.Namespace, options: Options) -> None:
     if arguments.sources_only or arguments.report:
         raise CompileError("--triton: works with neither --sources-only nor --report, as it takes a build")
-    if options.target in BARE_TARGETS or options.link == "libs" or not options.baked:
+    if options.target in BARE_TARGETS or options.is_wasm or options.link == "libs" or not options.baked:
         raise CompileError(
             "--triton: takes a target with an operating system, and neither --link libs nor --weights blob"
         )

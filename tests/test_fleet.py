@@ -143,6 +143,7 @@ def test_what_does_not_go_with_a_repository(tmp_path: Path) -> None:
         ("--sources-only", "-o", tmp_path / "out"),
         ("--report",),
         ("--target", "armv7e-m", "-o", tmp_path / "out"),
+        ("--target", "wasm"),
         ("--weights", "blob"),
         ("--link", "libs"),
         ("-o", tmp_path / "models" / "vocos"),
