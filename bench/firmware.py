@@ -37,6 +37,7 @@ PROGRAM = ROOT / "bench" / "firmware.c"
 COUNTER = ROOT / "tests" / "c" / "qemu_count.c"
 MODELS = {name: ROOT / "examples" / "model" / f"{name}.ckpt" for name in ("demo", "tiny")}
 CHUNKS = (1, 2, 5)
+PRECISIONS = ("f32", "f16", "w8", "w8a8", "w4")
 
 
 @dataclass(frozen=True)
@@ -162,10 +163,10 @@ def count(
     return row, done.stderr
 
 
-def chosen(text: str | None, every: Iterable[str]) -> list[str]:
-    """Those of a list that an option names, or all."""
+def chosen(text: str | None, every: Iterable[str], usual: Iterable[str] | None = None) -> list[str]:
+    """Those of a list that an option names, or the usual ones, or all."""
     known = list(every)
-    names = known if text is None else text.split(",")
+    names = list(usual or known) if text is None else text.split(",")
     for name in names:
         if name not in known:
             raise SystemExit(f"bench.firmware: {name}: not known; there are {', '.join(known)}")
@@ -188,7 +189,7 @@ def main() -> None:
     jobs = [
         (cores[core], MODELS[model], precision, int(chunk))
         for model in chosen(arguments.models, MODELS)
-        for precision in chosen(arguments.precisions, FORMATS)
+        for precision in chosen(arguments.precisions, FORMATS, PRECISIONS)
         for core in chosen(arguments.cores, cores)
         for chunk in arguments.chunks.split(",")
     ]

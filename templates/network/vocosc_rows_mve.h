@@ -39,7 +39,7 @@ static inline void gelu_panel(const uint32_t *sums, const float *header, uint32_
 //%- for c in denominator
  ${c}f,
 //%- endfor
- 0.5f};
+ 0.5f, 0x1.e6238ep+126f /* its bits less a float's: about the reciprocal's */};
   /* Of four values each, A (q0, q4): x, then its half; B: z, then z p, then what the quotient leaves; C: t, p, 1 / q; D: q. */
   for (float *const end = y + 16; y < end; y += 8, sums += 8, header += 8) {
     const float *table = constants;
@@ -82,8 +82,7 @@ ${horner(3, 2, k) | chomp}
 ${both("vmul.f32 A, A, %[c]") | chomp}
         "vstrw.32 q0, [%[y]]\n"
         "vstrw.32 q4, [%[y], #16]\n"
-        "mov %[c], #0x11c7\n"
-        "movt %[c], #0x7ef3\n" /* less a float's bits: about its reciprocal's */
+        "ldr %[c], [%[table]], #4\n"
         "vdup.32 q2, %[c]\n"
         "vdup.32 q6, %[c]\n"
 ${both("vsub.i32 C, C, D") | chomp}
