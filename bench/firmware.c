@@ -1,5 +1,4 @@
-/* Decodes one chunk of CHUNK frames between count_begin and count_end (tests/c/count.h), without an operating system.
- */
+/* Counts (tests/c/count.h), without an operating system, what it takes to begin a stream and to decode CHUNK frames. */
 #include "count.h"
 #include "vocos.h"
 
@@ -9,7 +8,10 @@ static float mel[CHUNK * VOCOS_MELS];
 static float audio[CHUNK * VOCOS_HOP];
 
 int main(void) {
-  if (vocos_init(&stream) != VOCOS_OK) return 1;
+  count_begin();
+  const int begun = vocos_init(&stream);
+  count_end();
+  if (begun != VOCOS_OK) return 1;
   count_begin();
   const int samples = vocos_decode(&stream, &scratch, mel, CHUNK, audio);
   count_end();

@@ -75,6 +75,7 @@ class Row:
     target: str
     instructions_per_frame: int
     instructions_per_second: int
+    init_instructions: int  # of NAME_init, weights baked in
     macs_per_frame: int
     values_per_frame: int  # that are computed one by one: compiler/microcontrollers.py
     flash_bytes: int
@@ -137,7 +138,9 @@ def count(
     done = run("make", "-s", "-C", BOARDS, *(f"{name}={value}" for name, value in variables.items()), "run")
     report = json.loads((model / "vocos.json").read_text())
     built = out / "model" / "vocos.o"
-    instructions = int(done.stderr.split()[0])
+    lines = done.stderr.splitlines()
+    first_boot, decoded = (i for i, line in enumerate(lines) if line.isdecimal())  # functions have names as well
+    instructions = int(lines[decoded])
     parts = (report["state_bytes"], report["mel_state_bytes"], report["scratch_bytes"])
     model_sizes = report["model"]
     rate = model_sizes["sample_rate"] / model_sizes["hop_length"]
@@ -149,6 +152,7 @@ def count(
         target=done.stdout.strip(),
         instructions_per_frame=round(instructions / chunk),
         instructions_per_second=round(instructions / chunk * rate),
+        init_instructions=int(lines[first_boot]),
         macs_per_frame=report["macs_per_frame"],
         values_per_frame=values_per_frame(
             model_sizes["num_layers"], model_sizes["dim"], model_sizes["hidden"], model_sizes["n_fft"]
@@ -160,7 +164,7 @@ def count(
     )
     if not by_function:
         shutil.rmtree(out)
-    return row, done.stderr
+    return row, "\n".join(lines[decoded:])
 
 
 def chosen(text: str | None, every: Iterable[str], usual: Iterable[str] | None = None) -> list[str]:
