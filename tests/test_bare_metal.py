@@ -160,6 +160,17 @@ def test_without_an_fpu_neither_libm_nor_doubles_are_needed(tmp_path: Path) -> N
     assert others <= {"memcpy", "memset", "memmove"}
 
 
+def test_newlib_serves_as_well(desk_line: Callable[[str], str], utterance: Path, tmp_path: Path) -> None:
+    """Its string.h when the model is built, its memcpy in the image."""
+    need(BOARDS["cortex_m7"])
+    if not run_ok(["arm-none-eabi-gcc", "-print-file-name=libc.a"]).startswith("/"):
+        pytest.skip("no newlib here: .ci/setup test")
+    printed = run_ok(build_board("cortex_m7", sources("armv7e-m", "w8"), utterance, tmp_path, "LIBC=newlib"))
+    assert printed == desk_line("w8").replace("portable", "dsp")
+    symbols = run_ok(["arm-none-eabi-nm", tmp_path / "image.elf"])
+    assert " memcpy" in symbols and "copy_forwards" not in symbols
+
+
 def test_audio_out_by_dma_is_never_late_at_a_stated_clock(small: Vocoder, utterance: Path, tmp_path: Path) -> None:
     """At 250 million instructions a second; at 8 million it is, so that the count can tell."""
     need(BOARDS["cortex_m7"])

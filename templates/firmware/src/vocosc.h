@@ -1,0 +1,2 @@
+/* Where Arduino and PlatformIO look for a library's header. */
+#include "../vocosc.h"
