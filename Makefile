@@ -32,7 +32,7 @@ quoted = '$(subst ','\'',$(1))'
 # C as it is written: what the compiler renders is formatted when it is emitted.
 c_files = $(shell find runtime tests bench examples \( -name '*.[ch]' -o -name '*.cpp' \) -not -path '*/build/*' | xargs grep -LE '^ *//%|\$$\{')
 
-.PHONY: help demo page page-hour test test-all test-doors test-fleet fleet mutations torture test-gpu fuzz lint lint-python lint-c object bench bench-families bench-firmware bench-gpu gpu-day tiles quality \
+.PHONY: help demo page page-hour test test-all test-doors test-fleet fleet mutations torture test-gpu fuzz lint lint-python lint-c object bench bench-families bench-firmware bench-gpu gpu-day rehearse-gpu-day tiles quality \
   corpus train test-train clean setup-build setup-test setup-page setup-doors setup-fleet setup-bench setup-quality setup-train setup-corpus
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -106,9 +106,12 @@ bench-gpu: setup-build $(if $(CKPT),,build/full.ckpt) ## [CKPT=FILE] [TORCH_PYTH
 	@$(python) -m bench.gpu $(call quoted,$(or $(CKPT),build/full.ckpt)) --torch-python $(call quoted,$(TORCH_PYTHON)) --date "$$(date +%F)" \
 	  --results bench/results
 
-gpu-day: setup-build $(if $(CKPT),,build/full.ckpt) build/odd.ckpt ## [CKPT=FILE] [TORCH_PYTHON=PYTHON] [MINUTES=25]: all that a machine with a GPU has to tell, into bench/results; again: goes on
+gpu-day: setup-build $(if $(CKPT),,build/full.ckpt) build/odd.ckpt ## [CKPT=FILE] [TORCH_PYTHON=PYTHON] [MINUTES=25] [ARGS="--batch 1024"]: all that a machine with a GPU has to tell, into bench/results; again: goes on
 	@$(python) -m bench.gpu_day $(call quoted,$(or $(CKPT),build/full.ckpt)) --small build/odd.ckpt --minutes $(call quoted,$(MINUTES)) \
-	  --torch-python $(call quoted,$(TORCH_PYTHON)) --date "$$(date +%F)" --results bench/results
+	  --torch-python $(call quoted,$(TORCH_PYTHON)) --date "$$(date +%F)" --results bench/results $(ARGS)
+
+rehearse-gpu-day: setup-test ## `make gpu-day` as it is, without a GPU and without a network, over stand-ins for the GPU, its driver and its tools
+	@VOCOSC_TEST_ALL=1 $(python) -m pytest -q tests/test_gpu_day.py -k whole_day
 
 quality: setup-quality ## [CKPT=FILE] [SPEECH=DIR] [KEEP=1]: what each precision does to real speech, into build; KEEP=1: into bench/results, too
 	@$(quality_python) -m bench.quality $(call quoted,$(or $(CKPT),$(demo_model))) --speech $(call quoted,$(SPEECH)) --compiler-python $(python) \

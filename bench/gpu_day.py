@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,11 @@ class Variant:
     streams: int = 1  # of a call: one, or as many as --batch says
 
     @property
+    def tuning(self) -> str:
+        """That of the kernels."""
+        return self.options[1] if self.options[:1] == ("--gpu-tune",) else ""
+
+    @property
     def words(self) -> list[str]:
         """The options of --target cuda."""
         return ["--target", "cuda", "--batch", "{batch}" if self.streams > 1 else "1", *self.options]
@@ -103,6 +108,8 @@ class Day:
         self._end = time.monotonic() + 60 * args.minutes
         self.given = {name: Path(path).resolve() for name, _, path in (text.partition("=") for text in args.objects)}
         self.variants = {name: VARIANTS[name] for name in args.variants}
+        if args.chunks:
+            self.variants = {name: replace(one, chunks=tuple(args.chunks)) for name, one in self.variants.items()}
 
     @property
     def is_over(self) -> bool:
@@ -439,6 +446,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--gpu", type=int, help="the chip's architecture (that of the GPU here, or 90)")
     parser.add_argument("--processors", type=int, help="its multiprocessors (likewise, or 132)")
     parser.add_argument("--streams", type=positive_list, default=[1, 10, 100, 1000, 3000, 10000], metavar="N,N")
+    parser.add_argument("--chunks", type=positive_list, metavar="N,N", help="of every variant, 5 among them")
     parser.add_argument("--batch", type=int, default=128, help="streams of a call, for many (%(default)s)")
     parser.add_argument("--warmup", type=int, default=1000, help="milliseconds of untimed rounds (%(default)s)")
     parser.add_argument("--runs", type=int, default=2000, help="timed rounds a case (%(default)s)")

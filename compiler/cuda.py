@@ -122,6 +122,7 @@ class Launch:
     weights: int = 0
     y: int = 0
     y_stride: int = 0
+    limit: int = 0  # of a product of int8: of |x|, as int16
 
 
 @dataclass(frozen=True)
@@ -166,6 +167,7 @@ class Device:
     alignment: int = ALIGNMENT
     synthesis_threads: int = SYNTHESIS_THREADS
     library_threads: int = LIBRARY_THREADS
+    integer_stride: int = 0  # bytes of a plane of a row of integers
     library_steps: tuple[Launch, ...] = ()  # instead of the launches, if libraries or tensor cores are to do the work
 
     @property

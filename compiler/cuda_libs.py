@@ -2,8 +2,9 @@
 
 With --link libs the products are cuBLAS's and the inverse transforms cuFFT's: for whole utterances and large batches,
 and as the oracle of our own kernels, which the build has as well. With --gpu-tune tensor the products are kernels for
-tensor cores. Beside the tables of the first way there are other ones, so it takes twice the weights' memory. The
-kernels in between are in templates/cuda/vocosc_cuda_library_steps.cuh, the products in vocosc_cuda_tensor.cuh.
+tensor cores; those of w8's blocks take int8, rounded to nearest. Beside the tables of the first way there are other
+ones, so it takes twice the weights' memory. The kernels in between are in templates/cuda/vocosc_cuda_library_steps.cuh,
+the products in vocosc_cuda_tensor.cuh.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ from numpy.typing import NDArray
 from .cuda import ALIGNMENT, LIBRARY_THREADS, Device, Launch, add_table, areas, round_up
 from .errors import CompileError
 from .formats.f16 import half_scales
+from .formats.format import LARGEST_INPUT
+from .formats.integers import largest_sum_of
+from .network import Operation
 from .plan import Plan
+from .quantise import quantise
 
 TENSOR_TILE = (64, 64, 32)  # outputs and rows of a thread block, and inputs at a time: vocosc_cuda_tensor.cuh
 
@@ -32,6 +37,22 @@ def fragments(weight: NDArray[np.float32]) -> NDArray[np.uint16]:
     # inputs: steps of 16, halves of these, lanes, pairs; outputs: tiles of 16, halves of these, lanes
     parts = padded.reshape(padded.shape[0] // 16, 2, 4, 2, padded.shape[1] // 16, 2, 8)
     return np.ascontiguousarray(parts.transpose(4, 0, 6, 2, 1, 5, 3)).view(np.uint16)
+
+
+def int8_fragments(weight: NDArray[np.float32]) -> NDArray[np.int8]:
+    """Whole numbers likewise: [16 outputs][32 inputs][lane][16 bytes], four inputs where halves have two."""
+    inputs, outputs = weight.shape
+    padded = np.zeros((round_up(inputs, TENSOR_TILE[2]), round_up(outputs, TENSOR_TILE[0])), np.int8)
+    padded[:inputs, :outputs] = weight
+    parts = padded.reshape(padded.shape[0] // 32, 2, 4, 4, padded.shape[1] // 16, 2, 8)
+    return np.ascontiguousarray(parts.transpose(4, 0, 6, 2, 1, 5, 3))
+
+
+def int8_table(product: Operation) -> tuple[int, NDArray[np.float32], NDArray[np.int8]]:
+    """The largest |input|, in int16, for which no sum overflows; header [biases, scales][outputs]; weights."""
+    rounded = quantise(product)
+    limit = min(LARGEST_INPUT, (2**31 - 1) // max(1, largest_sum_of(product, rounded.weights)))
+    return limit, np.concatenate([rounded.bias, rounded.scale]), int8_fragments(rounded.weights)
 
 
 def add_libraries(device: Device, plan: Plan) -> Device:
@@ -50,6 +71,10 @@ def add_libraries(device: Device, plan: Plan) -> Device:
     if not is_tensor:
         buffers.append(("complex", "[rows][BINS][re, im]", rows * bins))
         buffers.append(("samples", "[rows][N_FFT]", rows * plan.config.n_fft))
+    integer_stride = round_up(max(device.widths["DIM"], device.widths["HIDDEN"]), TENSOR_TILE[2])
+    if is_tensor and plan.precision == "w8":
+        buffers.append(("integers", "[rows][high bytes, low bytes]", rows * 2 * integer_stride // 4))
+        buffers.append(("integer_scales", "[rows]", rows))
     scratch = areas(device.scratch, ALIGNMENT // 4, buffers)
     places = {area.name: area.offset for area in scratch}
     # Of each kernel's product: where its rows of inputs and of outputs are, and their strides
@@ -65,21 +90,29 @@ def add_libraries(device: Device, plan: Plan) -> Device:
     def row_kernel(name: str) -> None:
         steps.append(Launch(name, (rows, 1, 1), LIBRARY_THREADS))
 
+    def by_tensor(product: Launch, name: str) -> Launch:
+        grid = (-(-product.outputs // TENSOR_TILE[0]), -(-rows // TENSOR_TILE[1]), 1)
+        return replace(product, step=f"product_{name}", grid=grid, block=LIBRARY_THREADS)
+
     for step, launch in zip(device.steps, device.launches[len(steps) :], strict=True):
         if step.products:
             weight, bias = (np.concatenate([op.tensors[key] for op in step.products], -1) for key in ("weight", "bias"))
             inputs, outputs = weight.shape
             row_kernel(f"before_{step.name}")
             product = replace(rows_of[step.kernel], inputs=inputs, outputs=outputs)
-            if is_tensor:
+            if is_tensor and plan.precision == "w8" and not step.products[0].is_precise:
+                limit, header, whole = int8_table(step.products[0])
+                layout = "[biases, scales][outputs]; int8 in the order of a warp's registers"
+                add_table(tables, f"{step.name}_matrix", layout, header, whole)
+                steps.append(replace(by_tensor(product, step.name), limit=limit))
+            elif is_tensor:
                 scale = half_scales(replace(step.products[0], tensors={"weight": weight, "bias": bias}))
                 layout = "[biases, scales][outputs]; halves in the order of a warp's registers"
                 header = np.concatenate([bias, scale])
                 table = add_table(
                     tables, f"{step.name}_matrix", layout, header, fragments((weight / scale).astype(np.float32))
                 )
-                grid = (-(-outputs // TENSOR_TILE[0]), -(-rows // TENSOR_TILE[1]), 1)
-                steps.append(replace(product, step=f"product_{step.name}", grid=grid, block=LIBRARY_THREADS))
+                steps.append(by_tensor(product, step.name))
             else:
                 table = add_table(tables, f"{step.name}_matrix", "[outputs] biases; [inputs][outputs]", bias, weight)
                 steps.append(replace(product, weights=table.offset + round_up(bias.nbytes, ALIGNMENT)))
@@ -95,4 +128,6 @@ def add_libraries(device: Device, plan: Plan) -> Device:
         elif step.kernel == "synthesis":
             steps.append(Launch("transform", x=places["complex"], y=places["samples"]))
             steps.append(Launch("overlap", (device.batch, 1, 1), LIBRARY_THREADS))
-    return replace(device, scratch=scratch, tables=tuple(tables), library_steps=tuple(steps))
+    return replace(
+        device, scratch=scratch, tables=tuple(tables), library_steps=tuple(steps), integer_stride=integer_stride
+    )

@@ -257,6 +257,12 @@ class Translator:
         counts = [self._value(operand, "u32") for operand in operands[3:]]
         return self._assign(operands[0], kind, f"ptx_insert({', '.join([*values, *counts])})")
 
+    def _prmt(self, parts: Sequence[str], kind: str, operands: Sequence[str], opcode: str) -> str:
+        if opcode != "prmt.b32":
+            raise UnknownPtxError(f"{self._kernel}: {opcode}")
+        values = ", ".join(self._value(operand, "b32") for operand in operands[1:])
+        return self._assign(operands[0], kind, f"ptx_choose({values})")
+
     def _min(self, parts: Sequence[str], kind: str, operands: Sequence[str], opcode: str) -> str:
         a, b = (self._value(operand, kind) for operand in operands[1:])
         return self._assign(operands[0], kind, f"ptx_{parts[0]}({a}, {b})")
@@ -335,14 +341,19 @@ class Translator:
         return f"if ({self._site('barrier', opcode)}) shim_barrier();"
 
     def _mma(self, parts: Sequence[str], kind: str, operands: Sequence[str], opcode: str) -> str:
-        if opcode != "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32":
+        integers = re.fullmatch(r"mma\.sync\.aligned\.m16n8k32\.row\.col\.s32\.s8\.([su])8\.s32", opcode)
+        if not integers and opcode != "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32":
             raise UnknownPtxError(f"{self._kernel}: {opcode}")
+        kind, function = "f32", "multiply_add"
+        if integers:
+            kind, function = "s32", f"multiply_add_integers<{'true' if integers[1] == 'u' else 'false'}>"
         to, weights, inputs, sums = (_operands(operand.strip("{}")) for operand in operands)
-        given = ", ".join(self._value(name, "f32") for name in sums)
+        given = ", ".join(self._value(name, kind) for name in sums)
         words = ", ".join(self._value(name, "u32") for name in weights)
         others = ", ".join(self._value(name, "u32") for name in inputs)
-        results = " ".join(self._assign(name, "f32", f"ptx_sums[{i}]") for i, name in enumerate(to))
-        return f"{{ float ptx_sums[4] = {{{given}}}; multiply_add(ptx_sums, {{{words}}}, {others}); {results} }}"
+        results = " ".join(self._assign(name, kind, f"ptx_sums[{i}]") for i, name in enumerate(to))
+        begin = f"{c_type(kind)} ptx_sums[4] = {{{given}}};"
+        return f"{{ {begin} {function}(ptx_sums, {{{words}}}, {others}); {results} }}"
 
     def _mapa(self, parts: Sequence[str], kind: str, operands: Sequence[str], opcode: str) -> str:
         if opcode != "mapa.shared::cluster.u32":

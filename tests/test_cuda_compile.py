@@ -130,12 +130,20 @@ def test_only_products_for_many_rows_take_tensor_cores(nvrtc: Nvrtc, tmp_path: P
     if disassembler() is None:
         pytest.skip("no nvdisasm here")
     checkpoint = builds.checkpoint(TINY)
-    _, device, files = kernel_sources(checkpoint, "tiny", (3,), "f16", 8, tuning="tensor")
-    for architecture in every((80, 90, 100), (90,)):
+    cases = [("f16", architecture) for architecture in (80, 90, 100)] + [
+        ("w8", architecture) for architecture in (80, 90, 100)
+    ]
+    for precision, architecture in every(cases, [("w8", 90)]):
+        _, device, files = kernel_sources(checkpoint, "tiny", (3,), precision, 8, tuning="tensor")
         code = disassemble(nvrtc.compile(f"tiny_{KERNELS}", files, architecture).code, tmp_path)
-        found = {name for name, found in code.items() if any(one.operation.startswith("HMMA") for one in found)}
-        assert found == {f"tiny_{step.step}" for step in device.library_steps if step.step.startswith("product")}
-        assert len(found) == 4
+        by_halves, by_int8 = (
+            {name for name, found in code.items() if any(one.operation.startswith(operation) for one in found)}
+            for operation in ("HMMA", "IMMA")
+        )
+        products = [step for step in device.library_steps if step.step.startswith("product")]
+        assert by_int8 == {f"tiny_{step.step}" for step in products if step.limit}
+        assert by_halves == {f"tiny_{step.step}" for step in products if not step.limit}
+        assert len(by_halves | by_int8) == 4 and bool(by_int8) == (precision == "w8")
         assert not any(one.operation.startswith(LOCAL) for instructions in code.values() for one in instructions)
 
 

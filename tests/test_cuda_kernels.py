@@ -8,7 +8,7 @@ import pytest
 
 from tests import builds
 from tests.gpu import SHAPES, Gpu, build_faults, run_fault
-from tests.objects import Floats, Vocoder, every, golden, some_mel, truth
+from tests.objects import ALL, Floats, Vocoder, every, golden, some_mel, truth
 from tests.reference import snr_db
 
 FRAMES = 20
@@ -48,7 +48,7 @@ def orders(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def test_audio_is_the_cpus(small_gpu: Gpu, small: Vocoder) -> None:
     """In float within rounding (measured: 113 dB, and 123 from the truth); in half as the CPU's halves (57)."""
-    mel = golden("small", "mel")[:60]
+    mel = golden("small", "mel")[: every(60, 15)]
     audio = small_gpu.decode(mel)
     assert snr_db(small.decode(mel).astype(np.float64), audio) >= (55.0 if small_gpu.device.is_half else 110.0)
     if not small_gpu.device.is_half:
@@ -72,6 +72,7 @@ def test_steep_audio_is_no_further_from_the_truth_than_the_cpus(odd_gpu: Gpu, od
     assert snr_db(odd.decode(mel).astype(np.float64), odd_gpu.decode(mel)) >= 92.0
 
 
+@pytest.mark.skipif(not ALL, reason="of make test-all")
 def test_a_published_chunk(full_checkpoint: Path, full: Vocoder) -> None:
     gpu = Gpu(full_checkpoint, "full", (5,), precision="f16")
     assert len(gpu.device.launches) == 20
@@ -79,7 +80,7 @@ def test_a_published_chunk(full_checkpoint: Path, full: Vocoder) -> None:
     assert snr_db(full.decode(mel).astype(np.float64), gpu.decode(mel)) >= 55.0
 
 
-@pytest.mark.parametrize("shape", every(list(SHAPES), ["no_multiples", "one_tap"]))
+@pytest.mark.parametrize("shape", every(list(SHAPES), ["one_tap", "no_multiples"]))
 def test_odd_shapes(shape: str) -> None:
     sizes = SHAPES[shape]
     gpu = Gpu(builds.checkpoint(sizes), "shape", (3, 4), batch=2)
@@ -105,7 +106,7 @@ def test_a_wide_model_in_two_passes() -> None:
 def test_every_chunk_size_gives_the_same_bits(odd_gpu: Gpu) -> None:
     mel = some_mel(16, odd_gpu.mels)
     expected = odd_gpu.decode(mel).tobytes()
-    for size in range(1, 16):
+    for size in every(range(1, 16), (1, 7)):
         assert odd_gpu.decode(mel, size).tobytes() == expected, f"chunks of {size}"
 
 
@@ -235,7 +236,7 @@ def test_the_single_kernel_gives_the_same_bits(odd_gpu: Gpu, is_weak: bool) -> N
     """
     expected = some_calls(odd_gpu)
     odd_gpu.is_weak = is_weak
-    for odd_gpu.blocks, odd_gpu.order in ((1, 0), (2, 0), (3, 1), (5, 2), (4, 3)):
+    for odd_gpu.blocks, odd_gpu.order in every(((1, 0), (2, 0), (3, 1), (5, 2), (4, 3)), ((3, 1), (5, 2))):
         assert some_calls(odd_gpu) == expected, f"{odd_gpu.blocks} blocks, order {odd_gpu.order}"
 
 
@@ -294,7 +295,7 @@ def test_blocks_that_do_not_run_together_must_not_wait(faults: Path) -> None:
 # ---- races ----
 
 
-@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("order", every([1, 2], [2]))
 def test_the_order_of_blocks_warps_and_lanes_makes_no_difference(odd_gpu: Gpu, many_gpu: Gpu, order: int) -> None:
     """Neither to the audio nor to the state: blocks share nothing, and threads nothing without a barrier."""
     mels = [some_mel(14, odd_gpu.mels, seed) for seed in range(3)]

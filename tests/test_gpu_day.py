@@ -5,6 +5,7 @@ What is measured here means nothing; that it is all there, and goes on where it 
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -14,18 +15,19 @@ from typing import Any
 import pytest
 
 from bench.gpu import no_gpu
-from bench.gpu_day import MACHINE, MICRO, STEPS, TOOLS, VARIANTS, WAYS
+from bench.gpu_day import MACHINE, MICRO, STEPS, TOOLS, VARIANTS, WAYS, Variant
 from bench.metrics import METRICS
 from compiler.errors import CompileError
 from compiler.nvrtc import Nvrtc
 from tests import builds
-from tests.gpu import CALL_BYTES, JOB_BYTES, SHAPES, build_shim, build_translated
+from tests.gpu import CALL_BYTES, JOB_BYTES, SHAPES, build_shim, build_translated, kernel_sources
 from tests.objects import ALL, ROOT
 from tests.test_cuda_chain import BATCH, STAND_IN, Chain, build_chain, build_fakes
 
 CHUNKS = (1, 5, 10)
 REHEARSED = [step for step in STEPS if step != "faults"]  # these the fake driver cannot have
 IN_BRIEF = [step for step in REHEARSED if step != "parity"]
+FEW = ["--streams", "1,4", "--warmup", 1, "--runs", 2, "--rounds", 2, "--repeats", 1, "--date", "2001-02-03"]
 NAME_LETTERS = 15  # of a program, in /proc/self/comm
 SANITIZER = """#!/bin/sh
 while [ "${1#-}" != "$1" ]; do shift 2; done
@@ -80,29 +82,18 @@ class Rehearsal:
             (self.shims / f"{program}.call").write_text(" ".join([str(CALL_BYTES + JOB_BYTES * batch), *calls]))
 
     def run(self, *options: object) -> str:
-        """What the command says; it must succeed."""
+        """What bench.gpu_day says; it must succeed."""
+        where = ["--small", self.checkpoint, "--work", self.work, "--torch-python", self.tools / "torch"]
+        return self.command([sys.executable, "-m", "bench.gpu_day", self.checkpoint, *where, *FEW, *options])
+
+    def command(self, words: Sequence[object]) -> str:
+        """What a command says that finds all that; it must succeed."""
         environment = {
             **os.environ,
             "LD_LIBRARY_PATH": str(builds.once("fake driver", build_fakes)),
             "FAKE_CUDA_SHIMS": str(self.shims),
             "PATH": f"{self.tools}:{os.environ['PATH']}",
         }
-        few = [
-            "--streams",
-            "1,4",
-            "--warmup",
-            "1",
-            "--runs",
-            "2",
-            "--rounds",
-            "2",
-            "--repeats",
-            "1",
-            "--date",
-            "2001-02-03",
-        ]
-        where = ["--small", self.checkpoint, "--work", self.work, "--torch-python", self.tools / "torch"]
-        words = [sys.executable, "-m", "bench.gpu_day", self.checkpoint, *where, *few, *options]
         line = list(map(str, words))
         done = subprocess.run(
             line, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=3600
@@ -115,14 +106,14 @@ class Rehearsal:
         return data
 
 
-def check_result(data: dict[str, Any], variants: Sequence[str]) -> None:
+def check_result(data: dict[str, Any], variants: Sequence[str], chunks: Sequence[int] = CHUNKS) -> None:
     """All cases of all steps."""
     assert (data["date"], data["chip"], data["driver"]) == ("2001-02-03", "a fake", "580.1")
     steps = data["steps"]
     assert set(steps) == set(STEPS)
     ones = [name for name in variants if VARIANTS[name].streams == 1]
     assert {f"{name}, {way}" for name in ones for way in WAYS} <= set(steps["latency"])
-    assert {case["chunk"] for case in steps["latency"].values()} == {1, 5, 10}
+    assert {case["chunk"] for case in steps["latency"].values()} == set(chunks)
     ways = {name: ["tensor cores"] if name == "tensor" else ["graph", "single kernel"] for name in variants}
     many = [name for name in variants if VARIANTS[name].streams > 1]
     expected = {f"{name}, {way}, {streams} streams" for name in many for way in ways[name] for streams in (1, 4)}
@@ -175,27 +166,34 @@ def test_the_day_on_stand_ins(chain: Chain, tmp_path: Path) -> None:
     assert day.run(*options) and day.result() == before, "what is done is not done again"
 
 
-@pytest.mark.skipif(not ALL, reason="of make test-all")
+def offline() -> list[str]:
+    """What a command begins with that has no network, as far as this machine can do that."""
+    words = ["unshare", "--map-root-user", "--net"]
+    can = shutil.which("unshare") and subprocess.run([*words, "true"], check=False, capture_output=True).returncode == 0
+    return words if can else []
+
+
+@pytest.mark.skipif(not ALL, reason="of make test-all, and of make rehearse-gpu-day")
 def test_the_whole_day_on_stand_ins(tmp_path: Path) -> None:
-    """Every variant, compiled by the day itself: first what needs no GPU, then the rest."""
-    day = Rehearsal(tmp_path, builds.checkpoint(SHAPES["tiny"]))
-    day.run("--steps", "build", "--processors", 5, "--batch", BATCH)
-    built = sorted(path.name for path in (day.work / "objects").iterdir())
-    assert built == sorted(VARIANTS)
-    for name in [*built, "sanitized"]:
-        folder = day.work / "objects" / (name if name in built else "f32")
-        files = {
-            path.name: path.read_text()
-            for path in (folder / "network").glob("*.*")
-            if path.suffix in (".cu", ".cuh", ".h")
-        }
-        calls = [f"vocos_{kernel}" for kernel in ("embed", "chunk", "flush", "before_embed")]
+    """`make gpu-day`, in one go, of every variant, which it compiles itself; without a network."""
+    checkpoint = builds.checkpoint(SHAPES["tiny"])
+    day = Rehearsal(tmp_path, checkpoint)
+    chunks = (1, 5)
+    for name, variant in {**VARIANTS, "sanitized": Variant((), precision="f32", streams=2)}.items():
+        batch, tuning = (BATCH if variant.streams > 1 else 1), variant.tuning.format(processors=5)
+        _, device, files = kernel_sources(checkpoint, "vocos", chunks, variant.precision, batch, tuning=tuning)
+        calls = [f"vocos_{step.step}" for step in (device.launches[0], device.single, device.flush)]
+        calls += [f"vocos_{step.step}" for step in device.library_steps[:1]]
         programs = [f"gpu_{name}", f"on_gpu_{name}", *(["vocos"] if name == "plain" else [])]
-        day.add(
-            programs, build_shim(files, "vocos"), BATCH if VARIANTS.get(name, VARIANTS["f32"]).streams > 1 else 1, calls
-        )
+        day.add(programs, build_shim(files, "vocos"), batch, calls)
     tool = day.work / "objects" / "plain" / "vocos"
     day.tool("torch", STAND_IN.format(python=sys.executable, tool=tool, metrics=METRICS))
-    objects = [f"sanitized={day.work / 'objects' / 'f32'}"]
-    day.run("--objects", *objects, "--processors", 5, "--batch", BATCH, "--steps", ",".join(REHEARSED))
-    check_result(day.result(), list(VARIANTS))
+    more = [*FEW, "--chunks", "1,5", "--small", checkpoint, "--work", day.work, "--results", day.work]
+    more += ["--processors", 5, "--batch", BATCH, "--steps", ",".join(REHEARSED)]
+    given = {"CKPT": checkpoint, "TORCH_PYTHON": day.tools / "torch", "MINUTES": 600, "ARGS": " ".join(map(str, more))}
+    command = [*offline(), "make", "gpu-day", *(f"{name}={value}" for name, value in given.items())]
+    said = day.command(command)
+    assert "the time was up" not in said
+    check_result(day.result(), list(VARIANTS), chunks)
+    before = day.result()
+    assert day.command(command) and day.result() == before, "what is done is not done again"

@@ -22,15 +22,22 @@ static void fill_row(float *row, const float *values, int count) {
   for (int i = thread_index(); i < count; i += LIBRARY_THREADS) row[i] = values[i];
 }
 
-static void norm_row(const device_memory &memory, size_t area) {
+/* If there is a limit, as integers. */
+static void norm_row(const device_memory &memory, size_t area, int limit = 0) {
   SHARED_FLOATS(normalised, ROWS_FLOATS);
   normalise(chain_block<LIBRARY_THREADS>{memory, call_of(memory)}, row_of(memory, area, DIM_STRIDE), normalised, 1);
   barrier();
+//% if "integers" in device.scratch | map(attribute="name")
+  if (limit > 0) return quantise_row<DIM>(memory, normalised, limit);
+//% else
+  (void)limit;
+//% endif
   float *row = row_of(memory, SCRATCH_NORMALISED, DIM_STRIDE);
   for (int c = thread_index(); c < DIM; c += LIBRARY_THREADS) row[c] = normalised[c];
 }
 //% set convs = device.steps | selectattr("conv") | map(attribute="name") | list
 //% for step in device.steps if step.products
+//% set product = device.library_steps | selectattr("step", "equalto", "product_" ~ step.name) | first
 //% set bias = "table(memory, TABLE_%s_MATRIX)" % (step.name | upper)
 
 //% if step.kernel == "embed"
@@ -58,13 +65,17 @@ KERNEL(LIBRARY_THREADS) vocosc_before_${step.name}(PARAMETER(vocosc_cuda_call) c
 KERNEL(LIBRARY_THREADS) vocosc_before_${step.name}(PARAMETER(vocosc_cuda_memory) memory) {
   if (!has_row(call_of(memory))) return;
 //% if step.kernel == "expand"
-  norm_row(memory, SCRATCH_CONVOLVED);
+  norm_row(memory, SCRATCH_CONVOLVED${", %d" | format(product.limit) if product and product.limit});
   fill_row(row_of(memory, SCRATCH_HIDDEN, HIDDEN_STRIDE), ${bias}, HIDDEN);
 //% elif step.kernel == "contract"
   float *hidden = row_of(memory, SCRATCH_HIDDEN, HIDDEN_STRIDE);
   float *x = row_of(memory, SCRATCH_RESIDUAL, DIM_STRIDE);
   for (int c = thread_index(); c < HIDDEN; c += LIBRARY_THREADS) hidden[c] = vec_gelu(hidden[c]);
   for (int c = thread_index(); c < DIM; c += LIBRARY_THREADS) x[c] += ${bias}[c];
+//% if product and product.limit
+  barrier();
+  quantise_row<HIDDEN>(memory, hidden, ${product.limit});
+//% endif
 //% else
   norm_row(memory, SCRATCH_RESIDUAL);
   fill_row(row_of(memory, SCRATCH_HEAD, 2 * BINS), ${bias}, 2 * BINS);
@@ -72,10 +83,13 @@ KERNEL(LIBRARY_THREADS) vocosc_before_${step.name}(PARAMETER(vocosc_cuda_memory)
 }
 //% endif
 //% if device.tuning.tensor
-//% set product = device.library_steps | selectattr("step", "equalto", "product_" ~ step.name) | first
 KERNEL(TENSOR_THREADS) vocosc_${product.step}(PARAMETER(vocosc_cuda_memory) memory) {
+//% if product.limit
+  multiply_integers<${product.inputs}, ${product.outputs}, ${product.y_stride}>(memory, TABLE_${step.name | upper}_MATRIX, ${product.y});
+//% else
   SHARED_FLOATS(arena, TENSOR_FLOATS);
   multiply_by_tensor<${product.inputs}, ${product.outputs}, ${product.x_stride}, ${product.y_stride}>(memory, arena, ${product.x}, TABLE_${step.name | upper}_MATRIX, ${product.y});
+//% endif
 }
 //% endif
 //% if step.conv

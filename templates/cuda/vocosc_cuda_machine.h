@@ -128,4 +128,22 @@ static __forceinline__ void multiply_add(float sums[4], uint4 weights, uint32_t 
 #endif
 }
 
+/* The same of integers: sums [16 outputs][8 rows] += weights [16][32 inputs] in int8 times inputs in int8 or, if low, uint8. */
+template <bool IS_LOW>
+static __forceinline__ void multiply_add_integers(int32_t sums[4], uint4 weights, uint32_t first, uint32_t second) {
+#if __CUDA_ARCH__ >= 800
+#define MULTIPLY_ADD(type)                                                                                      \
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8." type ".s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "    \
+               "{%8, %9}, {%0, %1, %2, %3};"                                                                    \
+               : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3])                                     \
+               : "r"(weights.x), "r"(weights.y), "r"(weights.z), "r"(weights.w), "r"(first), "r"(second))
+  if constexpr (IS_LOW) {
+    MULTIPLY_ADD("u8");
+  } else {
+    MULTIPLY_ADD("s8");
+  }
+#undef MULTIPLY_ADD
+#endif
+}
+
 #endif /* VOCOSC_CUDA_MACHINE_H */

@@ -25,6 +25,17 @@ static void split(float value, uint16_t *high, uint16_t *low) {
   *low = narrow(bounded - widen_halves(*high).x);
 }
 
+/* For each of a lane's sums, body(its tile of rows, its number there, its output of the warp's 16, its row of the block's). */
+template <typename function>
+static void for_each_sum(function body) {
+  const int lane = thread_index() % LANES;
+#pragma unroll
+  for (int n = 0; n < TENSOR_ROWS / 8; n++) {
+#pragma unroll
+    for (int i = 0; i < 4; i++) body(n, i, lane / 4 + i / 2 * 8, n * 8 + lane % 4 * 2 + i % 2);
+  }
+}
+
 /* y [rows][outputs] += x [rows][inputs] times a table's matrix, whose outputs have scales. */
 template <int INPUTS, int OUTPUTS, int X_STRIDE, int Y_STRIDE>
 static void multiply_by_tensor(const device_memory &memory, shared_floats arena, size_t from, size_t matrix, size_t to) {
@@ -81,16 +92,82 @@ static void multiply_by_tensor(const device_memory &memory, shared_floats arena,
       }
     }
   }
+  for_each_sum([&](int n, int i, int from_output, int row) {
+    const int output = tile * 16 + from_output;
+    float *y = scratch(memory, to) + (size_t)(first_row + row) * Y_STRIDE + output;
+    if (row < rows && output < OUTPUTS) *y = fma_float(header[OUTPUTS + output], sums[n][i], *y);
+  });
+}
+//% if "integers" in device.scratch | map(attribute="name")
+
+/*
+ * With int8 weights rows are integers as well, of 16 bits within a limit for which no sum overflows: a plane of high bytes
+ * and one of low ones, and what they are multiples of. Products are exact in any order.
+ */
+enum { INTEGER_STRIDE = ${device.integer_stride}, INTEGER_WORDS = 2 * INTEGER_STRIDE / 4 }; /* bytes of a plane; words of a row */
+
+/* The thread block's row of COUNT values. */
+template <int COUNT, typename pointer>
+static void quantise_row(const device_memory &memory, pointer row, int limit) {
+  SHARED_FLOATS(largest, TENSOR_THREADS / LANES);
+  float most = 1e-30f;
+  for (int c = thread_index(); c < COUNT; c += TENSOR_THREADS) most = vec_max(fabsf(row[c]), most);
 #pragma unroll
-  for (int n = 0; n < TENSOR_ROWS / 8; n++) {
+  for (int mask = LANES / 2; mask > 0; mask /= 2) most = vec_max(exchange(most, mask), most);
+  if (thread_index() % LANES == 0) largest[thread_index() / LANES] = most;
+  barrier();
+  for (int warp = 0; warp < TENSOR_THREADS / LANES; warp++) most = vec_max(largest[warp], most);
+  const float inverse = (float)limit / most;
+  uint32_t *to = (uint32_t *)scratch(memory, SCRATCH_INTEGERS) + (size_t)block_index() * INTEGER_WORDS;
+  for (int word = thread_index(); word < INTEGER_STRIDE / 4; word += TENSOR_THREADS) {
+    uint32_t high = 0, low = 0;
 #pragma unroll
     for (int i = 0; i < 4; i++) {
-      const int output = tile * 16 + lane / 4 + i / 2 * 8;
-      const int row = n * 8 + lane % 4 * 2 + i % 2;
-      float *y = scratch(memory, to) + (size_t)(first_row + row) * Y_STRIDE + output;
-      if (row < rows && output < OUTPUTS) *y = fma_float(header[OUTPUTS + output], sums[n][i], *y);
+      const int c = 4 * word + i;
+      const float scaled = c < COUNT ? row[c] * inverse : 0.0f;
+      const float bounded = vec_max(vec_min(scaled, (float)limit), -(float)limit);
+      const uint32_t whole = __float_as_uint(bounded + 0x1.8p23f); /* to nearest, in the last 16 bits */
+      high |= (whole >> 8 & 0xffu) << 8 * i;
+      low |= (whole & 0xffu) << 8 * i;
+    }
+    to[word] = high;
+    to[INTEGER_STRIDE / 4 + word] = low;
+  }
+  if (thread_index() == 0) scratch(memory, SCRATCH_INTEGER_SCALES)[block_index()] = most / (float)limit;
+}
+
+/* y [rows][outputs] += rows of integers [rows][inputs] times a table's matrix, whose outputs have scales. */
+template <int INPUTS, int OUTPUTS, int Y_STRIDE>
+static void multiply_integers(const device_memory &memory, size_t matrix, size_t to) {
+  enum { STEPS = (INPUTS + TENSOR_INPUTS - 1) / TENSOR_INPUTS, PLANE = INTEGER_STRIDE / 4 };
+  const device_call &call = call_of(memory);
+  const int first_row = tile_index() * TENSOR_ROWS;
+  const int rows = call.count * call.frames - first_row;
+  const int lane = thread_index() % LANES;
+  const int tile = block_index() * (TENSOR_OUTPUTS / 16) + thread_index() / LANES;
+  const float *header = table(memory, matrix); /* [biases, scales][outputs] */
+  const size_t header_floats = (size_t)(2 * OUTPUTS + ALIGNMENT_FLOATS - 1) / ALIGNMENT_FLOATS * ALIGNMENT_FLOATS;
+  const char *weights = (const char *)(header + header_floats) + ((size_t)tile * STEPS * LANES + lane) * 16;
+  const uint32_t *x = (const uint32_t *)scratch(memory, SCRATCH_INTEGERS) + (size_t)first_row * INTEGER_WORDS + lane % 4;
+  const float *scales = scratch(memory, SCRATCH_INTEGER_SCALES) + first_row;
+  if (rows <= 0) return;
+  int32_t high[TENSOR_ROWS / 8][4] = {}, low[TENSOR_ROWS / 8][4] = {};
+  for (int step = 0; step < STEPS; step++) {
+    const uint4 fragment = load_words(weights + step * LANES * 16);
+#pragma unroll
+    for (int n = 0; n < TENSOR_ROWS / 8; n++) {
+      const uint32_t *row = x + (size_t)least(n * 8 + lane / 4, rows - 1) * INTEGER_WORDS + step * 8;
+      multiply_add_integers<false>(high[n], fragment, row[0], row[4]);
+      multiply_add_integers<true>(low[n], fragment, row[PLANE], row[PLANE + 4]);
     }
   }
+  for_each_sum([&](int n, int i, int from_output, int row) {
+    const int output = tile * 16 + from_output;
+    float *y = scratch(memory, to) + (size_t)(first_row + row) * Y_STRIDE + output;
+    const float sum = (float)(high[n][i] * 256 + low[n][i]);
+    if (row < rows && output < OUTPUTS) *y = fma_float(sum, scales[row] * header[OUTPUTS + output], *y);
+  });
 }
+//% endif
 
 #endif /* VOCOSC_CUDA_TENSOR_CUH */

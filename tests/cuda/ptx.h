@@ -60,6 +60,17 @@ static inline uint32_t ptx_insert(uint32_t a, uint32_t b, uint32_t first, uint32
   return (ptx_shl(a, first) & mask) | (b & ~mask);
 }
 
+/* Four of the eight bytes of b and a, those that the selector's nibbles say; with a nibble's upper bit the sign of one. */
+static inline uint32_t ptx_choose(uint32_t a, uint32_t b, uint32_t selector) {
+  const uint64_t both = a | (uint64_t)b << 32;
+  uint32_t result = 0;
+  for (int i = 0; i < 4; i++) {
+    const uint32_t byte = (uint32_t)(both >> (selector >> 4 * i & 7) * 8) & 0xffu;
+    result |= (selector >> 4 * i & 8 ? (byte & 0x80u ? 0xffu : 0u) : byte) << 8 * i;
+  }
+  return result;
+}
+
 /* ---- memory ------------------------------------------------------------------------------------------------------ */
 
 /* Whether the memory that a kernel may touch is this; see shim.cpp. */

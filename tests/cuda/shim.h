@@ -216,6 +216,19 @@ static inline uint16_t narrow(float value) {
 }
 static inline float2 widen_halves(uint32_t word) { return {shim_widen(word), shim_widen(word >> 16)}; }
 
+/* The operands of all lanes of a warp, each of which brings its own. */
+struct shim_words {
+  uint32_t words[6];
+};
+static inline uint32_t (*shim_operands(const shim_words &own))[6] {
+  static uint32_t tables[2][32][6]; /* of this turn and the one before: a warp runs on before another does */
+  static unsigned char turns[1024];
+  uint32_t(*all)[6] = tables[turns[shim_current.thread]++ % 2];
+  memcpy(all[shim_current.thread % 32], own.words, sizeof own.words);
+  shim_exchange(0.0f, 16); /* until all lanes are here */
+  return all;
+}
+
 /*
  * As mma.m16n8k16 of halves: a lane's weights are two inputs each of outputs lane / 4 and 8 further on, and of inputs 8
  * further on; its inputs those of row lane / 4. Products are exact, and so is their sum with what was there, here in
@@ -223,12 +236,7 @@ static inline float2 widen_halves(uint32_t word) { return {shim_widen(word), shi
  * products are brought to one exponent, of which there is no description).
  */
 static inline void multiply_add(float sums[4], uint4 weights, uint32_t low, uint32_t high) {
-  const uint32_t own[6] = {weights.x, weights.y, weights.z, weights.w, low, high};
-  static uint32_t tables[2][32][6]; /* of this turn and the one before: a warp runs on before another does */
-  static unsigned char turns[1024];
-  uint32_t(*all)[6] = tables[turns[shim_current.thread]++ % 2];
-  memcpy(all[shim_current.thread % 32], own, sizeof own);
-  shim_exchange(0.0f, 16); /* until all lanes are here */
+  uint32_t(*all)[6] = shim_operands({weights.x, weights.y, weights.z, weights.w, low, high});
   for (int i = 0; i < 4; i++) {
     const int lane = shim_current.thread % 32, output = lane / 4 + i / 2 * 8, row = lane % 4 * 2 + i % 2;
     double sum = sums[i];
@@ -241,6 +249,21 @@ static inline void multiply_add(float sums[4], uint4 weights, uint32_t low, uint
     float rounded = (float)sum;
     if (std::fabs((double)rounded) > std::fabs(sum)) rounded = std::nextafter(rounded, 0.0f);
     sums[i] = rounded;
+  }
+}
+
+/* As mma.m16n8k32 of int8 times int8 or uint8: a lane has four inputs where it has two halves. Sums wrap, as there. */
+template <bool IS_LOW>
+static inline void multiply_add_integers(int32_t sums[4], uint4 weights, uint32_t first, uint32_t second) {
+  uint32_t(*all)[6] = shim_operands({weights.x, weights.y, weights.z, weights.w, first, second});
+  for (int i = 0; i < 4; i++) {
+    const int lane = shim_current.thread % 32, output = lane / 4 + i / 2 * 8, row = lane % 4 * 2 + i % 2;
+    for (int k = 0; k < 32; k++) {
+      const int from = k % 16 / 4, shift = k % 4 * 8;
+      const int8_t w = (int8_t)(all[output % 8 * 4 + from][k / 16 * 2 + output / 8] >> shift);
+      const uint8_t x = (uint8_t)(all[row * 4 + from][4 + k / 16] >> shift);
+      sums[i] = (int32_t)((uint32_t)sums[i] + (uint32_t)(w * (IS_LOW ? (int)x : (int)(int8_t)x)));
+    }
   }
 }
 
