@@ -187,6 +187,17 @@ def test_audio_out_by_dma_is_never_late_at_a_stated_clock(small: Vocoder, uttera
         assert printed.endswith(", late 0\n") != is_late
 
 
+def test_tasks_and_queues_of_freertos_give_the_same_bits(
+    desk_line: Callable[[str], str], utterance: Path, tmp_path: Path
+) -> None:
+    """Over a stand-in for FreeRTOS, three tasks with stacks of their own; all memory is static."""
+    need(BOARDS["cortex_m7"])
+    program = "PROGRAM=../freertos/main.c ../freertos/stand_in/kernel.c"
+    flags = (program, "FLAGS=-I ../freertos/stand_in")
+    printed = run_ok(build_board("cortex_m7", sources("armv7e-m", "w8"), utterance, tmp_path, *flags))
+    assert printed == desk_line("w8").removeprefix("portable: ")
+
+
 def test_weights_in_flash_are_checked_once(tmp_path: Path) -> None:
     """At an address of their own, as the linker script says; where there are others, they are refused."""
     need(BOARDS["cortex_m7"])
