@@ -77,10 +77,12 @@ function change() {
     registered.add(precision);
     const { module, weights } = model;
     const options = { outputChannelCount: [1], channelCount: 1, channelCountMode: "explicit" };
-    const node = new AudioWorkletNode(context, info.name, { ...options, processorOptions: { module, weights, chunk, timed: true } });
+    const node = new AudioWorkletNode(context, info.name, { ...options, processorOptions: { module, weights, chunk } });
     node.onprocessorerror = () => say("The vocoder stopped with an error.", true);
-    const sum = { chunks: 0, milliseconds: 0 };
-    node.port.onmessage = ({ data }) => show(data, sum, (1000 * chunk * info.hop) / info.sampleRate);
+    node.port.onmessage = ({ data }) => {
+      total += data.chunks;
+      element("chunks").textContent = total.toLocaleString("en");
+    };
     const fade = new GainNode(context, { gain: running ? 0 : 1 });
     input.connect(node).connect(fade).connect(wet);
     const before = running;
@@ -164,22 +166,16 @@ function say(what, bad = false) {
   element("status").classList.toggle("bad", bad);
 }
 
-/** Once a second, as far as something plays. */
-function figures() {
-  if (source) running?.node.port.postMessage("figures");
-  const stats = audio.context.playbackStats ?? audio.context.playoutStats;
-  if (stats) element("underruns").textContent = stats.underrunEvents ?? stats.fallbackFramesEvents;
-}
-
-/* The audio thread's clock tells whole milliseconds: what counts is the mean since this vocoder began. */
-function show(data, sum, available) {
-  total += data.chunks;
-  sum.chunks += data.chunks;
-  sum.milliseconds += data.milliseconds;
-  element("chunks").textContent = total.toLocaleString("en");
-  if (sum.chunks < 50) return;
-  element("milliseconds").textContent = milliseconds(sum.milliseconds / sum.chunks);
-  element("factor").textContent = (sum.milliseconds / sum.chunks / available).toFixed(3);
+/** Once a second, as far as something plays. The audio thread has no clock that would tell: the page's thread tries a few. */
+async function figures() {
+  if (!source || !running) return;
+  const { node, precision, chunk, info } = running;
+  node.port.postMessage("figures");
+  const { playbackStats } = audio.context; // of newer browsers
+  if (playbackStats) element("underruns").textContent = playbackStats.underrunEvents;
+  const [taken] = await time(precision, chunk, 5);
+  element("milliseconds").textContent = milliseconds(taken);
+  element("factor").textContent = ((taken * info.sampleRate) / (1000 * chunk * info.hop)).toFixed(3);
 }
 
 /* From night to fire, as 256 colours. */
@@ -210,14 +206,14 @@ function draw(now) {
   paper.putImageData(column, canvas.width - 2, 0);
 }
 
-/** The time of a chunk: [the mean of the typical five, the slowest of a hundred]; a page's clock tells tenths of milliseconds. */
-async function time(precision, chunk) {
+/** The time of a chunk: [the mean of the typical five, the slowest]. A page's clock tells tenths of milliseconds. */
+async function time(precision, chunk, fives = 20) {
   const { info, model } = await voice(precision);
   const stream = model.stream();
   const mel = Float32Array.from({ length: chunk * info.mels }, (_, i) => -5 + 3 * Math.sin(i));
   const means = [];
   let slowest = 0;
-  for (let five = -4; five < 20; five++) {
+  for (let five = -2; five < fives; five++) {
     const start = performance.now();
     let before = start;
     for (let i = 0; i < 5; i++) {

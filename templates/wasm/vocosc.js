@@ -307,16 +307,15 @@ function gather(array, most, make) {
  *   const node = new AudioWorkletNode(context, "vocosc", { processorOptions: { module, weights, chunk: 1 } });
  *
  * With `from: "mel"` it has no input, and takes log-mel, Float32Arrays [frames][mels], as messages. Once it has decoded a
- * first chunk, the audio thread copies nothing but each sample once, into the output, and allocates nothing (but for messages
- * and, with `timed: true`, the time). The message "figures" is answered by how many chunks were decoded since the last time,
- * how often mel was wanted and there was none, and, if timed, the milliseconds that the chunks took in all. A worklet's clock
- * tells whole ones only: a mean over many chunks is good, a single one is not.
+ * first chunk, the audio thread copies nothing but each sample once, into the output, and allocates nothing, but for messages.
+ * The message "figures" is answered by how many chunks were decoded since the last time, and how often mel was wanted and there
+ * was none.
  */
 if (globalThis.registerProcessor) {
   class Processor extends AudioWorkletProcessor {
     constructor({ processorOptions }) {
       super();
-      const { module, weights, chunk = 1, from = "audio", timed = false } = processorOptions;
+      const { module, weights, chunk = 1, from = "audio" } = processorOptions;
       if (!(chunk >= 1 && chunk <= info.maxFrames)) throw new RangeError("vocosc: chunk: 1 to " + info.maxFrames + " frames");
       this.stream = new Model(module, weights).stream();
       this.frames = this.stream.frames;
@@ -326,11 +325,10 @@ if (globalThis.registerProcessor) {
       this.at = 0; // of them, that have been heard and said
       this.begin = this.end = 0; // the samples of it that were decoded: the others are silence
       this.fromMel = from === "mel";
-      this.timed = timed;
       this.queue = []; // of mel
       this.first = 0; // value of the queue's first array that is still to come
       this.waiting = false;
-      this.figures = { chunks: 0, milliseconds: 0, missing: 0 };
+      this.figures = { chunks: 0, missing: 0 };
       this.port.onmessage = ({ data }) => this.answer(data);
       this.run(0); // what is compiled late is compiled now
     }
@@ -338,7 +336,7 @@ if (globalThis.registerProcessor) {
     answer(data) {
       if (data === "figures") {
         this.port.postMessage(this.figures);
-        this.figures.chunks = this.figures.milliseconds = this.figures.missing = 0;
+        this.figures.chunks = this.figures.missing = 0;
       } else if (data instanceof Float32Array) {
         this.queue.push(data);
       }
@@ -359,7 +357,6 @@ if (globalThis.registerProcessor) {
 
     /* A chunk: what was heard, or is queued, decoded into `samples`. */
     run(length) {
-      if (this.timed) this.figures.milliseconds -= Date.now();
       const wanted = length / info.hop;
       const frames = this.fromMel ? this.take(wanted) : this.stream.analyse(length);
       const count = frames > 0 ? this.stream.run(frames) : 0;
@@ -367,7 +364,6 @@ if (globalThis.registerProcessor) {
       this.begin = this.fromMel && frames < wanted ? 0 : this.length - count;
       this.end = this.begin + count;
       this.at = 0;
-      if (this.timed) this.figures.milliseconds += Date.now();
       if (length > 0) this.figures.chunks++;
     }
 
