@@ -272,9 +272,16 @@ MUTATIONS = (
     Mutation(
         "the last sample of the overlap is lost",
         "templates/network/vocosc_steps.h",
-        "//% endif\n  for (int i = HOP; i < N_FFT; i++) {\n    overlap[i - HOP] = i < OVERLAP ?",
-        "//% endif\n  for (int i = HOP; i < N_FFT; i++) {\n    overlap[i - HOP] = i < OVERLAP - 1 ?",
+        "for (int i = KEPT; i < N_FFT; i++) overlap",
+        "for (int i = KEPT; i < N_FFT - 1; i++) overlap",
         (MODEL,),
+    ),
+    Mutation(
+        "the last sample of the overlap is lost, of models whose frames are counted",
+        "templates/network/vocosc_steps.h",
+        "overlap[i - HOP] = i < OVERLAP ?",
+        "overlap[i - HOP] = i < OVERLAP - 1 ?",
+        ("test_families.py::test_audio_is_the_packages[vocos_center]",),
     ),
     Mutation(
         "denormal inputs are not taken for zero",
@@ -499,7 +506,7 @@ MUTATIONS = (
         "runtime/vocosc_target.c",
         "    default:\n      return 0;\n  }\n}\n\nvocosc_target vocosc_best_target",
         "    default:\n      return target > 70;\n  }\n}\n\nvocosc_target vocosc_best_target",
-        (API,),
+        ("test_object.py::test_a_stream_of_a_target_that_is_not_here_is_refused",),
     ),
     Mutation(
         "another target is taken for an unknown one",

@@ -11,6 +11,7 @@ import pytest
 from tests import builds
 from tests.objects import (
     BAD_INPUT,
+    BAD_STREAM,
     BAD_TARGET,
     TARGETS,
     Vocoder,
@@ -171,6 +172,18 @@ def test_a_copied_stream_resumes(vocoder: Vocoder) -> None:
         vocoder.continue_decode(stream, other)  # the original goes another way
         end = vocoder.continue_decode(snapshot, mel[cut:])
         assert np.concatenate([start, end]).tobytes() == whole.tobytes(), f"cut at {cut}"
+
+
+def test_a_stream_of_a_target_that_is_not_here_is_refused(odd: Vocoder) -> None:
+    """As in a snapshot that another object took: its mark fits its target."""
+    scratch = np.zeros(odd.call("scratch_bytes"), np.uint8)
+    mel, audio = np.zeros((1, odd.mels), np.float32), np.zeros(odd.hop, np.float32)
+    for target in (71, TARGETS["dsp"]):
+        stream, mel_stream = odd.stream(), odd.mel_stream()
+        for words in (stream, mel_stream):
+            words[:8].view(np.uint32)[:] = ((0x564F434F + target * 0x9E3779B1) % 2**32, target)
+        assert odd.call("decode", stream, scratch, mel, 1, audio) == BAD_STREAM
+        assert odd.call("mel", mel_stream, scratch, audio, odd.hop, mel) == BAD_STREAM
 
 
 @everywhere
