@@ -310,6 +310,10 @@ def test_a_c_compiler_that_makes_nothing(checkpoint: Path, tmp_path: Path) -> No
 # ---- signals ----
 
 
+# As in a terminal, also where the tests run behind `&`, for which a shell ignores some signals.
+USUALLY = ("env", "--default-signal=HUP,INT,QUIT,TERM")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_a_signal_leaves_nothing(checkpoint: Path, tmp_path: Path, number: signal.Signals) -> None:
     """In the middle of the build: no folder, no file, no compiler that goes on; the parent sees the signal."""
@@ -321,7 +325,7 @@ def test_a_signal_leaves_nothing(checkpoint: Path, tmp_path: Path, number: signa
     slow.chmod(0o755)
     out = tmp_path / "deep" / "out"
     compiler = [sys.executable, "-m", "compiler", str(checkpoint), "-o", str(out), "--name", "tiny", *LIGHT]
-    command = ["sh", "-c", 'ulimit -c 0; exec "$@"', "sh", *compiler]
+    command = [*USUALLY, "sh", "-c", 'ulimit -c 0; exec "$@"', "sh", *compiler]
     with subprocess.Popen(
         command,
         cwd=ROOT,
@@ -363,7 +367,7 @@ def test_an_interrupt_before_and_after_the_work_shows_no_traceback(how: str, whe
     """While the packages are read, and while Python ends; the parent sees the signal."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     entry = how if how == "module" else project["scripts"]["vocosc"]
-    command = [sys.executable, "-c", INTERRUPTED, entry, when]
+    command = [*USUALLY, sys.executable, "-c", INTERRUPTED, entry, when]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
     assert ("usage" in done.stdout) == (when == "the end")
