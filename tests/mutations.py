@@ -337,7 +337,7 @@ MUTATIONS = (
         "templates/network/vocosc_epilogues.h",
         "vec_min(vec_exp(sum), vec_set(MAX_MAGNITUDE))",
         "vec_exp(sum)",
-        (FLOATS,),
+        (BITS,),
     ),
     Mutation(
         "sine and cosine are swapped",
