@@ -92,6 +92,8 @@ VARIANTS = {
     "f32": Variant((), least_db=100.0, precision="f32"),
     "many": Variant((), chunks=(5,), streams=128),
     "tensor": Variant(("--gpu-tune", "tensor"), chunks=(5,), streams=128),
+    # The CPU's int8 weights, which the other ways have as halves.
+    "tensor-w8": Variant(("--gpu-tune", "tensor"), least_db=25.0, precision="w8", chunks=(5,), streams=128),
     "many-half": Variant(("--gpu-tune", "half"), least_db=50.0, chunks=(5,), streams=128),
 }
 
@@ -246,7 +248,7 @@ def stream_cases(day: Day) -> Cases:
     """1 to 10 000 streams, in calls of as many as the build takes."""
     for name in (name for name, variant in day.variants.items() if variant.streams > 1):
         for streams in day.args.streams:
-            for way in ("tensor cores",) if name == "tensor" else ("graph", "single kernel"):
+            for way in ("tensor cores",) if "tensor" in name else ("graph", "single kernel"):
                 case = Case(USUAL, streams, flags={**WAYS, "tensor cores": TENSOR}[way])
                 yield f"{name}, {way}, {streams} streams", partial(timing, day, name, case)
 

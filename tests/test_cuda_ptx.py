@@ -19,7 +19,7 @@ CHUNKS = (3, 10)  # calls of up to two passes
 FRAMES = 14
 # The chain in three orders of threads; the single kernel, of so many blocks, in three more, and whether its memory is
 # weakly ordered.
-WAYS = {"chain": [(0, 0, False), (0, 1, False), (0, 2, False)], "single": [(1, 0, True), (3, 1, False), (5, 2, True)]}
+WAYS = {"chain": [(0, 0, False), (0, 1, False), (0, 2, False)], "single": [(1, 0, True), (7, 1, False), (5, 2, True)]}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -138,8 +138,14 @@ def test_a_published_chunk(full_checkpoint: Any) -> None:
 # the single kernel the convolving steps end with a barrier, behind all that they write, and then have the one before
 # the flag; and the barrier before the last step's wait is one too many where the wait itself ends with one.
 # Nor does it matter to the result that a barrier makes the weights' loads the first ones.
-STEPS = ("block0_expand", "block0_contract", "head")
-REDUNDANT = [("start", "wait"), *((step, "barrier") for step in STEPS), *[("chunk", "barrier")] * 3]
+# And the call's first job is 0 here, as is the word behind that; with a count that is too high words are copied that
+# nobody reads; and two kernels load an address once more, to see only that it is not null.
+REDUNDANT = [
+    *[("embed", "index")] * 2,
+    *[("start", "wait"), ("block0_expand", "barrier"), ("block0_expand", "index"), ("block0_contract", "barrier")],
+    *[("head", "barrier"), ("head", "index")],
+    *[("chunk", "barrier")] * 3,
+]
 
 
 @pytest.fixture(scope="module")
@@ -161,9 +167,10 @@ def test_what_the_data_hand_over_cannot_be_left_out() -> None:
     for number, site in every([*relaxed, *barriers], relaxed[::4]):
         gpu.mutate(number)
         if not is_caught(gpu, site, expected, 80):
-            survivors.append((number, site))
+            survivors.append(site.kind)
     gpu.mutate(0)
-    assert not survivors
+    # Of two barriers between which no shared memory is touched that the next step uses, one would do.
+    assert survivors == every(["barrier"] * 4, [])
 
 
 def is_caught(gpu: Gpu, site: Site, expected: dict[Any, bytes], architecture: int = 90) -> bool:
@@ -192,7 +199,7 @@ def test_mistakes_in_the_code_are_caught(mutable: Gpu) -> None:
         mutable.mutate(number)
         if not is_caught(mutable, site, expected):
             survivors.append((site.kernel.removeprefix("model_"), site.kind))
-    assert survivors == REDUNDANT if ALL else set(survivors) <= set(REDUNDANT)
+    assert survivors == every(REDUNDANT, [one for one in survivors if one in REDUNDANT])
 
 
 # ---- the translator ----

@@ -114,7 +114,7 @@ def check_result(data: dict[str, Any], variants: Sequence[str], chunks: Sequence
     ones = [name for name in variants if VARIANTS[name].streams == 1]
     assert {f"{name}, {way}" for name in ones for way in WAYS} <= set(steps["latency"])
     assert {case["chunk"] for case in steps["latency"].values()} == set(chunks)
-    ways = {name: ["tensor cores"] if name == "tensor" else ["graph", "single kernel"] for name in variants}
+    ways = {name: ["tensor cores"] if "tensor" in name else ["graph", "single kernel"] for name in variants}
     many = [name for name in variants if VARIANTS[name].streams > 1]
     expected = {f"{name}, {way}, {streams} streams" for name in many for way in ways[name] for streams in (1, 4)}
     assert set(steps["streams"]) == expected
