@@ -319,13 +319,6 @@ MUTATIONS = (
         (W8,),
     ),
     Mutation(
-        "int16 inputs are not kept within their limit",
-        "templates/network/vocosc_format_w8.h",
-        "vec_max(vec_min(scaled, high), low)",
-        "vec_max(scaled, low)",
-        (W8,),
-    ),
-    Mutation(
         "the zero point is off by one",
         "templates/network/vocosc_format_w8a8.h",
         "vec_bits_set((uint32_t)row.zero_point)",
