@@ -287,7 +287,7 @@ RISCV = Isa(
     tiles=tuple(Tile(rows, (4,)) for rows in range(1, 6)),
     block_panels=4,
     code_bytes=8_000,
-    stack_bytes=(1024, 1024, 2048),
+    stack_bytes=(1024, 1024, 4096),
     flags=("-fno-tree-vectorize",),
     orders=(
         *(Order(name, outputs=8, flip=0x80) for name in ("w8", "w8a8")),
