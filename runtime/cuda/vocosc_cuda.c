@@ -3,8 +3,8 @@
  *
  * A decode is a list of steps. The first gets all that a call varies, by value, as its parameter, and leaves a copy in
  * the scratch memory; the others get three addresses that never change. As nothing is copied from host memory, any
- * number of decodes may be queued. A build for more streams than a parameter holds begins with a kernel that does nothing
- * else, and is launched as often as it takes. There are three ways to decode, each with its own list:
+ * number of decodes may be queued. A build for more streams than a parameter holds begins with a kernel that does
+ * nothing else, and is launched as often as it takes. There are three ways to decode, each with its own list:
  *
  *   vocosc_cuda_launches        a chain of kernels; all but the first are one CUDA graph, instantiated once in init,
  *                               whose parameters need no update; or all, and the first's parameter is replaced
@@ -226,8 +226,8 @@ static int launch(vocosc_cuda *cuda, const struct vocosc_cuda_step *step, struct
 }
 
 /*
- * Queues the steps of a decode from one on. The second never overlaps the first: so whatever comes later finds the first
- * one's copy of the call.
+ * Queues the steps of a decode from one on. The second never overlaps the first: so whatever comes later finds the
+ * first one's copy of the call.
  */
 static int queue_steps(vocosc_cuda *cuda, int from, struct vocosc_cuda_parameter *call, vocosc_cuda_stream stream) {
   core *core = core_of(cuda);
@@ -761,8 +761,8 @@ static const float *array_of(const vocosc_cuda_chunk *chunk, int is_mel) { retur
 
 /* The bytes of an array of a call. */
 static size_t bytes_of(const core *core, const request *request, int i, int is_mel) {
-  return sizeof(float) * (size_t)(is_mel ? request->frames * VOCOSC_MELS
-                                         : samples_of(core, request->chunks[i].slot, request->frames));
+  return sizeof(float) *
+         (size_t)(is_mel ? request->frames * VOCOSC_MELS : samples_of(core, request->chunks[i].slot, request->frames));
 }
 
 /* Bytes from each array of a call to the next one, if they are always as many and enough; else 0. */
