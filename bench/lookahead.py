@@ -15,6 +15,8 @@ from matplotlib import pyplot as plt
 mpl.use("Agg")
 
 MEASURES = {"pesq_wb": "PESQ, wide band", "stoi": "STOI", "mel_distance": "mel distance (less is better)"}
+RANGES = {"pesq_wb": 0.5, "stoi": 0.05, "mel_distance": 0.25}
+"""How far an axis goes to either side of its middle: so far that what is noise between checkpoints looks like it."""
 PRECISION = "f32"
 
 
@@ -31,6 +33,8 @@ def draw(rows: Sequence[dict[str, float]], path: Path) -> None:
     figure, axes = plt.subplots(1, len(MEASURES), figsize=(10, 3), layout="constrained")
     for panel, (key, label) in zip(axes, MEASURES.items(), strict=True):
         panel.plot([row["latency_ms"] for row in rows], [row[key] for row in rows], "o-", color="#0b5d8a")
+        middle = (min(row[key] for row in rows) + max(row[key] for row in rows)) / 2
+        panel.set_ylim(middle - RANGES[key], middle + RANGES[key])
         panel.set_title(label, loc="left", fontsize=10)
         panel.set_xlabel("look-ahead and overlap, ms")
         panel.grid(alpha=0.3)
