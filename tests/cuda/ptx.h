@@ -60,7 +60,8 @@ static inline uint32_t ptx_insert(uint32_t a, uint32_t b, uint32_t first, uint32
   return (ptx_shl(a, first) & mask) | (b & ~mask);
 }
 
-/* Four of the eight bytes of b and a, those that the selector's nibbles say; with a nibble's upper bit the sign of one. */
+/* Four of the eight bytes of b and a, those that the selector's nibbles say; with a nibble's upper bit the sign of one.
+ */
 static inline uint32_t ptx_choose(uint32_t a, uint32_t b, uint32_t selector) {
   const uint64_t both = a | (uint64_t)b << 32;
   uint32_t result = 0;

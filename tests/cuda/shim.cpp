@@ -41,7 +41,7 @@ struct fiber {
   uint64_t seen; /* how much was there to see when it looked for the first time, and how often it looked since */
   int looks;
   std::vector<const uint32_t *> looked; /* flags, since its last fence */
-  uint32_t clusters; /* barriers of the cluster that it arrived at */
+  uint32_t clusters;                    /* barriers of the cluster that it arrived at */
 };
 
 fiber all_fibers[MAX_BLOCKS][MAX_THREADS];
