@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tests import vocoders
+from tests import builds, vocoders
+from tests.objects import TINY
 
 MELS = 80
 HOP = 320
@@ -249,6 +250,19 @@ def test_wav_is_the_rounded_npy(tool: str, tmp_path: Path, mel: Floats) -> None:
     np.testing.assert_array_equal(read_wav(tmp_path / "out.WAV"), expected)
     run_ok(tool, "decode", "-", tmp_path / "streamed.wav", input=(mel + 3).tobytes())
     np.testing.assert_array_equal(read_wav(tmp_path / "streamed.wav"), expected)
+
+
+def test_loud_samples_are_clipped_in_wav_files(tmp_path: Path) -> None:
+    """Of a model whose magnitudes are e^5 times as large."""
+    loud = builds.checkpoint({**TINY, "log_mag_mean": 4.0})
+    tool = str(builds.model(loud, "loud", "--chunk", 3, "--target", "portable") / "loud")
+    mel_file = tmp_path / "mel.npy"
+    np.save(mel_file, make_mel(FRAMES)[:, : TINY["n_mels"]])
+    audio = decode(tool, tmp_path, mel_file)
+    assert audio.min() < -1 and audio.max() > 1
+    run_ok(tool, "decode", mel_file, tmp_path / "out.wav")
+    samples = np.frombuffer((tmp_path / "out.wav").read_bytes()[44:], "<i2")
+    np.testing.assert_array_equal(samples, np.clip(np.rint(audio * np.float32(32768)), -32768, 32767))
 
 
 @pytest.mark.parametrize("samples", [1, 319, 320, 321, 5 * 320, 16 * 320, 9000])
