@@ -217,7 +217,7 @@ NEON = Isa(
     tiles=(
         Tile(1, (16, 4)),
         Tile(2, (8, 4)),
-        Tile(3, (8, 4)),
+        Tile(3, (8, 4), integer=(4,)),
         *(Tile(rows, (4,)) for rows in range(4, 7)),
     ),
     block_panels=4,

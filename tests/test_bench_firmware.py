@@ -21,7 +21,8 @@ def test_a_row_tells_what_a_frame_takes(tmp_path: Path) -> None:
     row, text = firmware.count(core, builds.checkpoint("odd"), "w8", 2, tmp_path, by_function=True)
     total, *functions = text.splitlines()
     counts = {name: int(number) for number, name in map(str.split, functions)}
-    assert sum(counts.values()) == int(total) == row.instructions_per_frame * 2 + int(total) % 2
+    assert sum(counts.values()) == int(total)
+    assert abs(row.instructions_per_frame * 2 - int(total)) <= 1, "of two frames"
     assert any(name.startswith("expand") for name in counts)
     assert row.instructions_per_frame > row.macs_per_frame / 2
     assert row.weight_bytes < row.flash_bytes < row.weight_bytes + 60_000

@@ -33,7 +33,7 @@ def test_every_example_is_in_the_readme() -> None:
         ]
         texts += [line for line in readme.splitlines() if f" examples/{folder.name}/main.c" in line]
         assert any(
-            re.search(r"^(?: \* |//|#|    ).*\b(?:(?:cc|c\+\+|make) -|python \w+\.py)", text, re.MULTILINE)
+            re.search(r"^(?: \* |//|#|    ).*\b(?:(?:cc|c\+\+|make) -|make \w|python \w+\.py)", text, re.MULTILINE)
             for text in texts
         ), folder
 

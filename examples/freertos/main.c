@@ -3,6 +3,11 @@
  * and queues lie between them. Prints the CRC-32 of the audio, as examples/bare_metal/main.c does.
  *
  * A stream belongs to one task. Its stack holds VOCOS_STACK_BYTES for the call, and what the task itself takes.
+ *
+ *   make -C examples/bare_metal BOARD=cortex_m7 MODEL=$PWD/generated/m7 UTTERANCE=$PWD/mel.f32 \
+ *     PROGRAM="../freertos/main.c ../freertos/stand_in/kernel.c" FLAGS="-I ../freertos/stand_in" run
+ *
+ * The stand-in takes the place of FreeRTOS, which Debian does not have: the same calls, one task after the other.
  */
 #include <stdint.h>
 

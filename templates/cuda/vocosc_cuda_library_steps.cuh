@@ -37,7 +37,7 @@ static void norm_row(const device_memory &memory, size_t area, int limit = 0) {
 }
 //% set convs = device.steps | selectattr("conv") | map(attribute="name") | list
 //% for step in device.steps if step.products
-//% set product = device.library_steps | selectattr("step", "equalto", "product_" ~ step.name) | first
+//% set product = device.library_steps | selectattr("step", "equalto", "product_" ~ step.name) | first | default(none)
 //% set bias = "table(memory, TABLE_%s_MATRIX)" % (step.name | upper)
 
 //% if step.kernel == "embed"
