@@ -125,8 +125,8 @@ def test_the_sentences_log_mel_has_the_bits_of_x86(
 @pytest.mark.parametrize(
     ("precision", "target", "compiler"),
     [
-        *(("f32", "aarch64", CLANG), ("w8", "aarch64", GCC), ("w8", "aarch64-dotprod", CLANG)),
-        *(("w4", "aarch64-dotprod", GCC), ("w16", "aarch64", GCC)),
+        *(("f32", "aarch64", CLANG), ("w8", "aarch64", GCC), ("w4", "aarch64-dotprod", GCC)),
+        *every([("w8", "aarch64-dotprod", CLANG), ("w16", "aarch64", GCC)], []),
         *every([("f16", "aarch64", GCC), ("f32", "aarch64-dotprod", GCC), ("w8a8", "aarch64", GCC)], []),
         *every([("w8a8", "aarch64-dotprod", GCC), ("w4", "aarch64", CLANG)], []),
     ],
@@ -178,7 +178,7 @@ def test_dot_products(odd_checkpoint: Path, tmp_path: Path) -> None:
     directory = builds.model(odd_checkpoint, "odd", *options, "aarch64-dotprod")
     under = [QEMU, "-cpu", "max"]
     expected = portable.decode(golden("odd", "mel")).tobytes()
-    some = [(chunk, 1 + chunk % 2) for chunk in (2, 3, 16)]
+    some = [(chunk, 1 + chunk % 2) for chunk in (3, 16)]
     for chunk, threads in every(list(itertools.product(range(1, 17), (1, 2))), some):
         of_call = ("--target", "neon", "--chunk", chunk, "--threads", threads)
         audio = decode([*under, directory / "odd"], "odd", tmp_path / "audio.npy", *of_call)

@@ -86,10 +86,15 @@ MODELS = {"published": {**config("full"), "num_layers": 2}, "odd": config("odd")
     ("model", "options"),
     [
         ("published", {"chunks": (1, 5), "precision": "f16"}),
-        ("published", {"chunks": (16,), "precision": "f32", "batch": 1024}),
         ("odd", {"chunks": (3, 16), "precision": "w8", "batch": 3}),
-        ("wide", {"chunks": (8,)}),
-        ("odd", {"chunks": (7,), "batch": 2, "link": "libs"}),
+        *every(
+            [
+                ("published", {"chunks": (16,), "precision": "f32", "batch": 1024}),
+                ("wide", {"chunks": (8,)}),
+                ("odd", {"chunks": (7,), "batch": 2, "link": "libs"}),
+            ],
+            [],
+        ),
     ],
 )
 def test_every_kernel_compiles_without_spilling(nvrtc: Nvrtc, model: str, options: dict[str, Any]) -> None:

@@ -70,6 +70,7 @@ def test_the_compilers_output_has_the_bits_of_the_sources(shape: str, precision:
         assert calls(ptx, way, architecture) == calls(source, way, 80), way
 
 
+@pytest.mark.skipif(not ALL, reason="takes 7 s: make test-all")
 def test_tuning_changes_no_bits() -> None:
     sizes, way = SHAPES["no_multiples"], WAYS["chain"][0]
     plain = tiled(sizes, "f16")

@@ -10,6 +10,7 @@ import pytest
 
 from tests import builds
 from tests.objects import (
+    ALL,
     PROGRAMS,
     SANITIZED,
     SANITIZERS,
@@ -170,6 +171,7 @@ def test_the_thread_sanitizer_finds_nothing(odd_checkpoint: Path, tmp_path: Path
         run_c(build_c(program, tmp_path / "build", directory, "odd", flags=["-fsanitize=thread"], inputs=inputs))
 
 
+@pytest.mark.skipif(not ALL, reason="10 s, after the sanitizers: make test-all")
 def test_valgrind_finds_nothing(odd: Vocoder, tmp_path: Path) -> None:
     """Reads of memory that nothing was written to, above all; Valgrind knows AVX2, not AVX-512."""
     if shutil.which("valgrind") is None:

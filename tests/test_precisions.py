@@ -56,17 +56,16 @@ def test_audio_depends_on_neither_split_nor_target(precise: Vocoder) -> None:
 def test_uneven_sizes() -> None:
     audio: dict[str, Floats] = {}
     mel = some_mel(29, 7)
-    for precision in ("f32", "w8", "w8a8", "w4", "w16", "w8a8 --edges w16"):
+    for precision in ("f32", *every(("w8", "w4"), ()), "w8a8", "w16", "w8a8 --edges w16"):
         options = ("--chunk", "7", "--precision", *precision.split())
         vocoder = Vocoder(builds.library(builds.checkpoint(UNEVEN), "uneven", *options), "uneven")
         for target in vocoder.targets:
             got = vocoder.decode(mel, random_splits(len(mel), 7, 1), target)
             assert vocoder.selftest(target) == 0, f"{precision} on {target}"
             assert got.tobytes() == audio.setdefault(precision, got).tobytes(), f"{precision} on {target}"
-    assert snr_db(audio["f32"].astype(np.float64), audio["w8"]) >= 25.0
-    assert snr_db(audio["f32"].astype(np.float64), audio["w8a8"]) >= 20.0
-    assert snr_db(audio["f32"].astype(np.float64), audio["w4"]) >= 10.0
-    assert snr_db(audio["f32"].astype(np.float64), audio["w16"]) >= 45.0
+    for precision, least in (("w8", 25.0), ("w8a8", 20.0), ("w4", 10.0), ("w16", 45.0)):
+        if precision in audio:
+            assert snr_db(audio["f32"].astype(np.float64), audio[precision]) >= least, precision
     assert snr_db(audio["w8a8"].astype(np.float64), audio["w8a8 --edges w16"]) >= 35.0
 
 
