@@ -24,7 +24,7 @@ for package in ("lightning", "soundfile", "soxr", "yaml"):
 import yaml  # noqa: E402
 
 from bench.measures import mel_distance  # noqa: E402
-from tests import make_checkpoint, reference  # noqa: E402
+from tests import make_checkpoint, make_vocos, reference  # noqa: E402
 from tests.objects import Vocoder, compile_model, config, golden, some_audio  # noqa: E402
 from train import hard_cases, listen  # noqa: E402
 from train.__main__ import main  # noqa: E402
@@ -409,6 +409,29 @@ def test_the_phase_loss_sees_frequency_and_not_where_periods_begin() -> None:
     assert float(loss(tone(200, 0), tone(200, 1.3))) < 0.1
     # After 10 ms a quarter of a period, after 20 ms half of one
     assert float(loss(tone(225, 0), tone(200, 0))) == pytest.approx((1 + 2) / 2, abs=0.1)
+
+
+def test_vocos_as_its_authors_publish_it_is_taken_up(tmp_path: Path) -> None:
+    """By a decoder that looks ahead as far as back: the same audio, but for the ends."""
+    sizes = make_vocos.TINY
+    folder = make_vocos.write_folder(tmp_path / "vocos", sizes)
+    layers, n_fft = sizes["num_layers"], sizes["n_fft"]
+    model = TrainedVocoder(
+        sample_rate=sizes["sample_rate"],
+        vocoder_feature_args={"n_fft": n_fft, "hop_length": sizes["hop_length"], "n_mels": sizes["n_mels"]},
+        vocoder_args={
+            **{"dim": sizes["dim"], "num_layers": layers, "mlp_ratio": 2.0, "lookahead_frames": 3 * (1 + layers)},
+            "input_channels": sizes["n_mels"],
+        },
+        adversarial_from=None,
+    )
+    model.start_from(folder)
+    mel = np.random.default_rng(1).standard_normal((40, sizes["n_mels"])).astype(np.float32)
+    wanted = reference.VocosReference(make_vocos.tensors(sizes), sizes).decode(mel)
+    with torch.no_grad():
+        found = model.decoder.eval().utterance(torch.from_numpy(mel.T.copy())[None])[0].numpy()
+    inside = slice(n_fft, len(wanted) - n_fft)
+    np.testing.assert_allclose(found[n_fft // 2 :][: len(wanted)][inside], wanted[inside], atol=2e-5)
 
 
 def test_the_group_delay_loss_sees_where_in_the_window_the_energy_is() -> None:

@@ -7,6 +7,7 @@ transposed convolution with a dense n_fft x 1 x n_fft identity. Its parameters b
 checkpoint, less the `decoder.` in front. Works with torch 1.13 and 2.x, and needs nothing else.
 """
 
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -331,10 +332,11 @@ def build_decoder(tensors: Mapping[str, np.ndarray[Any, Any]], hop_length: int, 
     """A decoder in float32, in evaluation mode, with a checkpoint's weights.
 
     `tensors` holds the decoder's tensors under their names in the file (`decoder.0...`, `decoder.1...`).
+    Or it holds those of Vocos as its authors publish it (`backbone...`, `head.out`).
     Raises KeyError if one is missing, RuntimeError if one is left over or of the wrong shape.
     """
     state = {}
-    for key, value in tensors.items():
+    for key, value in (_of_vocos(tensors, hop_length) if "backbone.embed.weight" in tensors else tensors).items():
         # Newer names of weight norm's pair
         name = key.removeprefix("decoder.").replace(".parametrizations.weight.original0", ".weight_g")
         name = name.replace(".parametrizations.weight.original1", ".weight_v")
@@ -359,3 +361,24 @@ def build_decoder(tensors: Mapping[str, np.ndarray[Any, Any]], hop_length: int, 
         raise RuntimeError(f"decoder tensors missing: {missing}; not known: {unexpected}")
     decoder.eval()
     return decoder
+
+
+def _of_vocos(tensors: Mapping[str, np.ndarray[Any, Any]], hop_length: int) -> dict[str, np.ndarray[Any, Any]]:
+    """The tensors of gemelo-ai/vocos under our names, with weight norm.
+
+    Its overlap-add is divided by the sum of the squared windows, 3 / 8 * n_fft / hop but for the ends, ours is not: the
+    log-magnitudes become smaller by as much.
+    """
+    state = {}
+    for key, value in tensors.items():
+        name = key.replace("backbone.", "decoder.0.", 1).replace("head.", "decoder.1.", 1)
+        name = re.sub(r"\.(embed|dwconv)\.(weight|bias)$", r".\1.conv.conv.\2", name)
+        if name.endswith(".conv.conv.weight"):
+            state[f"{name}_v"] = value
+            state[f"{name}_g"] = np.sqrt(np.square(value).sum(axis=(1, 2), keepdims=True))
+        else:
+            state[name] = value
+    bias = np.array(state["decoder.1.out.bias"], np.float32)
+    n_fft = len(bias) - 2
+    bias[: n_fft // 2 + 1] -= np.log(3 / 8 * n_fft / hop_length)
+    return {**state, "decoder.1.out.bias": bias}
