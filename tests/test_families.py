@@ -384,6 +384,7 @@ def test_errors_are_silent_and_leave_the_stream_alone() -> None:
         assert np.array_equal(damaged, vocoder.stream())
 
 
+@pytest.mark.skipif(not ALL, reason="10 s, after the fuzzer of such models: make test-all")
 def test_memory_threads_and_the_macros(tmp_path: Path) -> None:
     """A program in C: teams of threads, arrays of the sizes that the macros say, under the sanitizers."""
     for name in every(("vocos_center", "divided", "streaming"), ("vocos_center",)):
