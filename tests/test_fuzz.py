@@ -11,7 +11,7 @@ import pytest
 from tests.fuzz.harness import CORPUS, FUZZERS, build_fuzzer, compile_tiny
 from tests.objects import ROOT, every, run_ok
 
-RUNS = {"api": 3000, "ahead": 3000, "mel": 20000, "wav": 20000, "weights": 5000}
+RUNS = {"api": 1500, "ahead": 1500, "mel": 10000, "wav": 10000, "weights": 5000}
 CHECKPOINT_RUNS = 3000
 
 needs_clang = pytest.mark.skipif(shutil.which("clang") is None, reason="no clang here: .ci/setup test")
