@@ -19,14 +19,8 @@ from .isa import BARE_TARGETS
 
 TOOLS = ("cc", "ar", "objcopy", "size")
 CROSS = "aarch64-linux-gnu-"
-WASM_CLANGS = (
-    19,
-    20,
-    21,
-    18,
-    17,
-    16,
-)  # that know the numbers that relaxed instructions have had since they are a standard
+# They know the numbers that relaxed instructions have had since they are a standard.
+WASM_CLANGS = (19, 20, 21, 18, 17, 16)
 WASM_PACKAGES = f"clang-{WASM_CLANGS[0]} lld-{WASM_CLANGS[0]}"
 RED_ZONE = 128  # of x86-64: what a function that calls none may use below its frame, which the compiler does not count
 

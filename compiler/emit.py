@@ -325,6 +325,11 @@ def rename(text: str, name: str) -> str:
     return re.sub("vocosc|VOCOSC", lambda match: name if match[0].islower() else name.upper(), text)
 
 
+def fill(source: Path, name: str, values: Mapping[str, object]) -> str:
+    """A source under the model's prefix, in which what others would take for code of theirs is written @so@."""
+    return re.sub(r"@(\w+)@", lambda match: str(values[match[1]]), rename(source.read_text(), name))
+
+
 def _render(source: Path, name: str, values: Mapping[str, Any]) -> tuple[str, str]:
     """The file's name and text under the model's prefix."""
     return rename(source.name, name), _template(source, name).render(values)

@@ -307,7 +307,6 @@ WASM = dataclasses.replace(
     number=10,
     text="WebAssembly's SIMD: fused multiply-adds are emulated",
     stack_bytes=(1024, 1024, 1024),
-    headers=("simd128_types", "vector_simd128"),
 )
 WASM_RELAXED = Isa(
     name="wasm_relaxed",

@@ -8,13 +8,12 @@ system's compiler: what the bits rest on, such as -ffp-contract=off, is said the
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from . import VERSION
-from .emit import TEMPLATES, rename
+from .emit import TEMPLATES, fill, rename
 from .errors import CompileError
 from .isa import BARE_TARGETS, isas_of
 
@@ -38,8 +37,7 @@ def manifests(report: dict[str, Any]) -> dict[str, str]:
     folder = TEMPLATES / "firmware"
     found = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        text = re.sub(r"@(\w+)@", lambda match: values[match[1]], rename(path.read_text(), name))
-        found[rename(str(path.relative_to(folder)), name)] = text
+        found[rename(str(path.relative_to(folder)), name)] = fill(path, name, values)
     return found
 
 

@@ -6,10 +6,9 @@ The templates have CMake's and pkg-config's ${}, so what is put into them is wri
 from __future__ import annotations
 
 import hashlib
-import re
 
 from . import VERSION
-from .emit import TEMPLATES, Options, banner, rename
+from .emit import TEMPLATES, Options, banner, fill, rename
 from .plan import Plan
 
 
@@ -27,13 +26,10 @@ def package(plan: Plan, checkpoint_sha256: str, options: Options) -> dict[str, b
         "cmake_libraries": ";".join(flag.removeprefix("-l") for flag in libraries),
     }
 
-    def fill(match: re.Match[str]) -> str:
-        return values[match[1]]
-
     files = {}
     for path in sorted((TEMPLATES / "package").iterdir()):
         name = rename(path.name, options.name)
-        text = re.sub(r"@(\w+)@", fill, rename(path.read_text(), options.name))
+        text = fill(path, options.name, values)
         files[name] = (banner(name, checkpoint_sha256, plan, options) + text).encode()
     return files
 

@@ -6,11 +6,10 @@ all models, such as a metric's, stands there as @generator@_streams.
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
-from .emit import TEMPLATES, Options, banner, rename
+from .emit import TEMPLATES, Options, banner, fill, rename
 from .plan import Plan
 
 FOLDER = "triton"  # of the sources, in the output folder
@@ -50,13 +49,10 @@ def backend(plan: Plan, sha256: str, options: Options) -> dict[str, bytes]:
         "precision": options.precision,
     }
 
-    def fill(match: re.Match[str]) -> str:
-        return str(values[match[1]])
-
     files = {}
     for path in sorted((TEMPLATES / FOLDER).iterdir()):
         name = rename(path.name, options.name)
-        text = re.sub(r"@(\w+)@", fill, rename(path.read_text(), options.name))
+        text = fill(path, options.name, values)
         files[f"{FOLDER}/{name}"] = (banner(name, sha256, plan, options) + text).encode()
     return files
 

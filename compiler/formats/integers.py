@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arithmetic import PANEL, Floats, clamp
+from ..arithmetic import PANEL, Floats, clamp, fma
 from ..errors import CompileError
 from ..network import Operation
 from ..quantise import Int8Product, Moments, quantise
@@ -15,7 +15,10 @@ from .format import Format, Table, join, panels, split
 
 
 class IntegerFormat(Format):
-    """[panel][16 biases, 16 scales in float, ...; groups of inputs, [16][neighbours] in int8 or int16]."""
+    """[panel][16 biases, 16 scales in float, ...; groups of inputs, [16][neighbours] in int8 or int16].
+
+    y = bias + row scale * scale * sum, unless a format says otherwise.
+    """
 
     header_text = "16 biases, 16 scales in float"
     element: type[np.int8] | type[np.int16] = np.int8
@@ -48,6 +51,12 @@ class IntegerFormat(Format):
         header, weights = split(table, self.header_rows, self.element)
         groups = weights.reshape(len(weights), -1, PANEL, self.neighbours)
         return header[0], header[1], groups.transpose(1, 3, 0, 2).reshape(-1, header[0].size).astype(np.int64)
+
+    def multiply(self, table: Table, x: Floats, limit: int, is_normalised: bool) -> Floats:
+        """Rows are rounded to int16 first."""
+        bias, scale, weights = self.integers(table)
+        whole, row_scale = quantise_rows(x, limit)
+        return fma(sums(whole, weights), row_scale * scale, bias)
 
 
 def largest_sum_of(product: Operation, weights: Floats) -> int:

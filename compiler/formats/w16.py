@@ -12,11 +12,10 @@ import math
 
 import numpy as np
 
-from ..arithmetic import Floats, fma
 from ..network import Operation
 from ..quantise import Int8Product, Moments
-from .format import LARGEST_INPUT, Table
-from .integers import IntegerFormat, quantise_rows, sums
+from .format import LARGEST_INPUT
+from .integers import IntegerFormat
 
 
 class W16(IntegerFormat):
@@ -31,12 +30,6 @@ class W16(IntegerFormat):
         most = min(LARGEST_INPUT, math.isqrt(int(2**31 / max(1.0, mass))))
         scale = (largest / np.float32(most)).astype(np.float32)
         return Int8Product(np.asarray(np.rint(product.weight / scale), np.float32), scale, product.bias)
-
-    def multiply(self, table: Table, x: Floats, limit: int, is_normalised: bool) -> Floats:
-        """Rows are rounded to int16 first."""
-        bias, scale, weights = self.integers(table)
-        whole, row_scale = quantise_rows(x, limit)
-        return fma(sums(whole, weights), row_scale * scale, bias)
 
 
 FORMAT = W16(

@@ -19,17 +19,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arithmetic import PANEL, Floats, fma
+from ..arithmetic import PANEL, Floats
 from ..network import Operation
 from ..quantise import GROUP, Moments, quantise4
-from .format import Format, Table, join, panels, split
-from .integers import largest_sum_of, quantise_rows, sums
+from .format import Table, join, panels, split
+from .integers import IntegerFormat, largest_sum_of
 
 STEP = 8  # inputs in an output's four bytes
 ORDER = [0, 2, 1, 3]  # inputs in the lower halves of these bytes; 4 more in the upper ones
 
 
-class W4(Format):
+class W4(IntegerFormat):
     """y = bias + row scale * scale * sum over the groups of group scale * the group's sum."""
 
     def pack(self, product: Operation, fed: Moments | None = None) -> Table:
@@ -53,12 +53,6 @@ class W4(Format):
         )
         largest_sum = largest_sum_of(product, every)
         return Table(product.name, product.source, f"[panels: {len(data)}][{sizes}]", data, largest_sum)
-
-    def multiply(self, table: Table, x: Floats, limit: int, is_normalised: bool) -> Floats:
-        """Rows are rounded to int16 first."""
-        bias, scale, weights = self.integers(table)
-        whole, row_scale = quantise_rows(x, limit)
-        return fma(sums(whole, weights), row_scale * scale, bias)
 
     def integers(self, table: Table) -> tuple[Floats, Floats, NDArray[np.int64]]:
         """A table's biases, its scales, and its weights times their groups' scales [padded inputs, padded outputs]."""

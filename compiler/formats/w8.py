@@ -8,22 +8,9 @@ Inputs are kept within a limit that makes an overflow of the 32-bit sums impossi
 
 from __future__ import annotations
 
-from ..arithmetic import Floats, fma
-from .format import Table
-from .integers import IntegerFormat, quantise_rows, sums
+from .integers import IntegerFormat
 
-
-class W8(IntegerFormat):
-    """y = bias + row scale * scale * sum."""
-
-    def multiply(self, table: Table, x: Floats, limit: int, is_normalised: bool) -> Floats:
-        """Rows are rounded to int16 first."""
-        bias, scale, weights = self.integers(table)
-        whole, row_scale = quantise_rows(x, limit)
-        return fma(sums(whole, weights), row_scale * scale, bias)
-
-
-FORMAT = W8(
+FORMAT = IntegerFormat(
     name="w8",
     weight_type="int8_t",
     weight_bytes=1,

@@ -241,7 +241,16 @@ class Gpu final : public Engine {
 
   int open(size_t slot) override { return vocosc_cuda_bind(&cuda_, static_cast<int>(slot), nullptr); }
   void close(size_t slot) override { (void)vocosc_cuda_release(&cuda_, static_cast<int>(slot)); }
-  int samples(size_t, int frames) override { return frames * VOCOSC_HOP; }
+
+  int samples(size_t slot, int frames) override {
+#if VOCOSC_COUNTS_FRAMES
+    return vocosc_cuda_samples(&cuda_, static_cast<int>(slot), frames);
+#else
+    (void)slot;
+    return frames * VOCOSC_HOP;
+#endif
+  }
+
 
   int decode(const std::vector<Job> &jobs, int frames) override {
     chunks_.clear();
