@@ -162,15 +162,15 @@ def test_tiles_keep_their_sums_in_registers(odd_checkpoint: Path) -> None:
     }
     for target, found in loops.items():
         assert len({loop.tile.split("_")[0] for loop in found}) == 5, "a product is missing"
-        # Of six rows 2 of 124 instructions fetch what lies on the stack: still more products an instruction than five.
-        assert [loop for loop in found if loop.stack > 2 or not loop.multiply_adds] == [], target
+        assert [loop for loop in found if loop.stack or not loop.multiply_adds] == [], target
 
     def speed(target: str, rows: int) -> float:
         tiles = [loop for loop in loops[target] if loop.tile.startswith(f"contract_{rows}x")]
         return max(loop.multiply_adds / loop.instructions for loop in tiles)
 
     for rows in range(1, 7):
-        assert speed("aarch64-dotprod", rows) >= 1.4 * speed("aarch64", rows) >= 1.4 * 1.8, f"{rows} rows"
+        assert speed("aarch64", rows) >= 1.8, f"{rows} rows"
+        assert speed("aarch64-dotprod", rows) >= max(2.6, 1.4 * speed("aarch64", rows)), f"{rows} rows"
 
 
 def test_dot_products(odd_checkpoint: Path, tmp_path: Path) -> None:
