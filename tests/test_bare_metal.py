@@ -15,9 +15,9 @@ import pytest
 
 from compiler.build import stack_bytes
 from compiler.formats import FORMATS
-from tests import builds
+from tests import builds, make_vocos
 from tests.counts import build_counter, check_equal, counted
-from tests.objects import PROGRAMS, ROOT, TINY, Vocoder, copy_programs, every, golden, run_ok
+from tests.objects import PROGRAMS, ROOT, TINY, Vocoder, copy_programs, every, golden, run_ok, some_mel
 
 EXAMPLE = ROOT / "examples" / "bare_metal"
 
@@ -116,6 +116,22 @@ def test_a_board_gives_the_bits_of_the_desk(
     assert sizes and not any(map(int, sizes))
     bound = json.loads((model / "vocos.json").read_text())["stack_bytes_bound"]
     assert 0 < stack_bytes(tmp_path / "model", "vocos") <= bound
+
+
+@pytest.mark.parametrize(
+    "case", every([f"{name} {kind}" for name in BOARDS for kind in ("f32", "w8")], ["cortex_m55 w8"])
+)
+def test_a_board_gives_the_bits_of_the_desk_for_a_model_that_looks_ahead(tmp_path: Path, case: str) -> None:
+    name, precision = case.split()
+    board = BOARDS[name]
+    need(board)
+    folder = make_vocos.write_folder(tmp_path / "ahead", make_vocos.TINY)
+    some_mel(60, make_vocos.TINY["n_mels"]).tofile(tmp_path / "mel.f32")
+    lines = []
+    for on, target in (("desk", "portable"), (name, board.target)):
+        model = builds.sources(folder, "vocos", "--chunk", 3, "--target", target, "--precision", precision)
+        lines.append(run_board(on, model, tmp_path / "mel.f32", tmp_path / on))
+    assert lines[1] == "".join(lines[0].replace("portable", target) for target in board.runs)
 
 
 @pytest.mark.parametrize("case", ["cortex_m4 f32", "cortex_m55 w8", "cortex_a53 f16", "riscv64 w8"])
