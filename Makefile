@@ -78,7 +78,8 @@ mutations: setup-test ## break the sources in many ways, one by one: the tests m
 test-gpu: setup-test ## on a machine with an NVIDIA GPU: its audio, its faults, compute-sanitizer; without one it says so
 	@$(python) -m pytest -q -rs tests/test_gpu.py
 
-lint: setup-test lint-python lint-c ## formats, types and static analysis
+lint: setup-test ## formats, types and static analysis
+	@printf '%s\n' lint-c lint-python | xargs -P 2 -I TARGET $(MAKE) --no-print-directory TARGET
 
 object: setup-build ## CKPT=FILE [SHA256=HEX] [CHUNK=5] [NAME=vocos] [OUT=generated/NAME]: compile a checkpoint
 	@test -n $(call quoted,$(CKPT)) || { echo "make object: say which checkpoint, CKPT=FILE" >&2; exit 2; }

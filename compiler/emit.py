@@ -115,9 +115,10 @@ def emit_kernels(plan: Plan, device: Device, checkpoint_sha256: str, options: Op
         network / "vocosc_vector_math.h",
     ]
     values = {**_values(plan, options), "device": device}
-    files = dict(_render(source, options.name, values) for source in sources)
-    head = banner("", checkpoint_sha256, plan, options)
-    return _format({name: (head + text).encode() for name, text in files.items()})
+    rendered = dict(_render(source, options.name, values) for source in sources)
+    files = _format({name: text.encode() for name, text in rendered.items()})
+    head = banner("", checkpoint_sha256, plan, options).encode()
+    return {name: head + text for name, text in files.items()}
 
 
 def emit(
@@ -209,7 +210,7 @@ def emit(
     def put(source: Path, folder: str, rename: str = "", **more: Any) -> None:
         file, text = _render(source, name, {**values, **more})
         file = folder + (f"{name}_{rename}" if rename else file)
-        files[file] = (banner(file, checkpoint_sha256, plan, options) + text).encode()
+        files[file] = text.encode()
 
     for folder, sources in (("", top), ("network/", network), ("tool/", tool)):
         for source in sources:
@@ -220,7 +221,8 @@ def emit(
     files = _format(files)
     if options.weights == "c":
         put(TEMPLATES / "network/vocosc_weights.c", "network/")  # of megabytes: never formatted
-    else:
+    files = {file: banner(file, checkpoint_sha256, plan, options).encode() + text for file, text in files.items()}
+    if options.weights != "c":
         files[f"{'network/' if options.baked else ''}{name}_weights.bin"] = weights.file
     if device is not None:
         kernels = emit_kernels(plan, device, checkpoint_sha256, options)
@@ -317,7 +319,9 @@ def banner(name: str, sha256: str, plan: Plan, options: Options) -> str:
     ]
     if name.endswith((".mk", ".cmake", ".pc", ".pbtxt")):
         return "".join(f"# {line}\n" for line in lines) + "\n"
-    return "/*\n" + "".join(f" * {line}\n" for line in lines) + " */\n"
+    fill = functools.partial(textwrap.fill, break_on_hyphens=False)
+    wrapped = (fill(line, COLUMNS, initial_indent=" * ", subsequent_indent=" * ") for line in lines)
+    return "/*\n" + "\n".join(wrapped) + "\n */\n"
 
 
 def rename(text: str, name: str) -> str:
@@ -345,20 +349,23 @@ def _jinja(text: str) -> str:
     return re.sub(r"^ *//%(-?) (.*)$", r"<%\1 \2 %>", text, flags=re.MULTILINE)
 
 
+_formatted: dict[bytes, bytes] = {}
+"""What clang-format made of a text: most of the texts of a second model in the same process are those of the first."""
+
+
 def _format(files: Mapping[str, bytes]) -> dict[str, bytes]:
     """The files, C and CUDA by clang-format."""
     program = Path(clang_format.__file__).parent / "data" / "bin" / "clang-format"
-    found = dict(files)
+    sources = {name: text for name, text in files.items() if not name.endswith((".mk", ".S", ".js"))}
+    new = list({text for text in sources.values() if text not in _formatted})
     with tempfile.TemporaryDirectory() as directory:
-        paths = {
-            name: Path(directory, f"{i}.h") for i, name in enumerate(files) if not name.endswith((".mk", ".S", ".js"))
-        }
-        for name, path in paths.items():
-            path.write_bytes(files[name])
-        style = f"--style=file:{TEMPLATES / '.clang-format'}"
-        subprocess.run([program, style, "-i", *paths.values()], check=True)
-        found |= {name: path.read_bytes() for name, path in paths.items()}
-    return found
+        paths = [Path(directory, f"{i}.h") for i in range(len(new))]
+        for path, text in zip(paths, new, strict=True):
+            path.write_bytes(text)
+        if new:
+            subprocess.run([program, f"--style=file:{TEMPLATES / '.clang-format'}", "-i", *paths], check=True)
+        _formatted.update({text: path.read_bytes() for path, text in zip(paths, new, strict=True)})
+    return {**files, **{name: _formatted[text] for name, text in sources.items()}}
 
 
 # ---- filters ----

@@ -58,9 +58,10 @@ def checkpoint(sizes: str | Mapping[str, Any], seed: int | None = None) -> Path:
     return once(("checkpoint", name, sorted(values.items()), seed), write) / f"{name}.ckpt"
 
 
-def model(source: Path, name: str, *options: object) -> Path:
+def model(source: Path, name: str, *options: object, light: bool = False) -> Path:
     """The directory of a checkpoint compiled as a user compiles it: object, library, report, sources, tool."""
-    return once(("model", _contents(source, name, *options)), lambda out: compile_model(source, out, name, *options))
+    what = ("model", _contents(source, name, *options), light)
+    return once(what, lambda out: compile_model(source, out, name, *options, light=light))
 
 
 def sources(source: Path, name: str, *options: object) -> Path:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest import mock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,9 +152,11 @@ def compile_here(*words: object) -> tuple[int, str, str]:
     return code, out.getvalue(), errors.getvalue()
 
 
-def compile_model(checkpoint: Path, output: Path, name: str, *options: object) -> Path:
-    """Compiles a checkpoint; returns the output directory."""
-    code, out, errors = compile_here(checkpoint, "-o", output, "--name", name, *options)
+def compile_model(checkpoint: Path, output: Path, name: str, *options: object, light: bool = False) -> Path:
+    """Compiles a checkpoint; returns the output directory. `light`: the C without optimisation, where a test is of what
+    is computed, not of the object as it ships."""
+    with mock.patch.dict(os.environ, {"CFLAGS": "-O0"} if light else {}):
+        code, out, errors = compile_here(checkpoint, "-o", output, "--name", name, *options)
     assert code == 0, out + errors
     return output
 

@@ -29,7 +29,7 @@ def calibrated(small_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("calibrated")
     np.save(folder / "mel.npy", golden("small", "mel")[:81])
     options = ("--chunk", "16", "--precision", "w8", "--calibrate", folder / "mel.npy")
-    return Vocoder(builds.model(small_checkpoint, "small", *options), "small")
+    return Vocoder(builds.model(small_checkpoint, "small", *options, light=True), "small")
 
 
 @pytest.mark.parametrize("name", ["small", "odd"])

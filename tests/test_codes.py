@@ -41,13 +41,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory, books: Floats) -> Path:
 @pytest.fixture(scope="module")
 def vocoder(folder: Path) -> Vocoder:
     options = ("--bandwidth-id", 3, "--chunk", 3, "--target", "portable")
-    return Vocoder(compile_model(folder, folder.parent / "out", "enc", *options), "enc")
+    return Vocoder(compile_model(folder, folder.parent / "out", "enc", *options, light=True), "enc")
 
 
 @pytest.fixture(scope="module")
 def separate(folder: Path) -> Separate:
     options = ("--bandwidth-id", 3, "--chunk", 3, "--target", "portable", "--weights", "blob", "--precision", "w8")
-    return Separate(compile_model(folder, folder.parent / "blob", "encb", *options), "encb")
+    return Separate(compile_model(folder, folder.parent / "blob", "encb", *options, light=True), "encb")
 
 
 def some_codes(frames: int, codebooks: int = USED) -> Codes:
@@ -148,7 +148,7 @@ def test_a_model_of_codes_has_no_mel(vocoder: Vocoder, tmp_path: Path) -> None:
 def test_the_wheel_takes_codes(folder: Path, books: Floats, tmp_path: Path) -> None:
     """Whole and as a stream, the bits of the features that the codes stand for."""
     options = ("--bandwidth-id", 3, "--chunk", 3, "--target", "portable", "--padding", "center", "--wheel")
-    output = compile_model(folder, tmp_path / "out", "encpy", *options)
+    output = compile_model(folder, tmp_path / "out", "encpy", *options, light=True)
     for file in ("encpy.h", "encpy.sbom.json"):
         words = re.sub(r"[\s*]+", " ", (output / file).read_text())  # clang-format breaks long lines
         assert "--padding center --bandwidth-id 3" in words, "what was asked for"

@@ -27,7 +27,7 @@ LIBRARIES = ["-lopenblas", "-lfftw3f", "-lpthread", "-lm"]
 
 
 def build(name: str) -> Vocoder:
-    directory = builds.model(builds.checkpoint(name), name, "--chunk", "16", "--link", "libs")
+    directory = builds.model(builds.checkpoint(name), name, "--chunk", "16", "--link", "libs", light=True)
     return Vocoder(directory, name, LIBRARIES)
 
 

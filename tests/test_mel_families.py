@@ -29,9 +29,8 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp(name)
     make_checkpoint.write_checkpoint(folder / "a.ckpt", {**MODEL, **sizes})
     more = [f"--{key.replace('_', '-')}={sizes[key]}" for key in ("f_min", "f_max") if key in sizes]
-    directory = compile_model(
-        folder / "a.ckpt", folder / "out", "front", "--chunk", 2, "--mel", CASES[name]["mel"], *more
-    )
+    options = ("--chunk", 2, "--mel", CASES[name]["mel"], *more)
+    directory = compile_model(folder / "a.ckpt", folder / "out", "front", *options, light=True)
     return name, Vocoder(directory, "front")
 
 

@@ -30,7 +30,7 @@ from train import hard_cases, listen  # noqa: E402
 from train.__main__ import main  # noqa: E402
 from train.audio import read_audio, write_wav  # noqa: E402
 from train.configuration import ConfigurationError, read_configuration, without_overrides  # noqa: E402
-from train.data import Augmentation, Corpus, SpeechData  # noqa: E402
+from train.data import Augmentation, Corpus, SpeechData, in_a_room, with_formants_moved  # noqa: E402
 from train.export import export  # noqa: E402
 from train.losses import LogMel, MultiScaleMel, PhaseSlopes  # noqa: E402
 from train.model import Decoder, Shape, build_decoder  # noqa: E402
@@ -492,6 +492,31 @@ def test_without_augmentation_segments_are_the_recording(speech: Path, tmp_path:
     for segment in next(iter(SpeechData(**data).training_loader(0, 1))):
         assert (windows == segment.numpy()).all(axis=1).any()
     assert Augmentation() == Augmentation(rate_odds=0, mix_odds=0, noise_odds=0, equalise_odds=0, level_db=0)
+
+
+def test_formants_move_and_the_pitch_stays() -> None:
+    time = np.arange(400)
+    resonance = np.exp(-time / 25) * np.sin(2 * np.pi * 1000 / 16000 * time)
+    voice = np.zeros(8000, np.float32)
+    voice[::160] = 1
+    voice = np.convolve(voice, resonance)[:8000].astype(np.float32)
+    same, moved = with_formants_moved(voice, 1.0), with_formants_moved(voice, 1.2)
+    np.testing.assert_allclose(same, voice, atol=1e-5)
+    spectrum = np.abs(np.fft.rfft(moved[1600:8000]))  # bins of 2.5 Hz, harmonics of 100 Hz
+    harmonics = spectrum[40::40][:30]
+    assert 1100 <= 100 * (1 + int(harmonics.argmax())) <= 1300
+    assert spectrum[20::40][:30].max() < 0.02 * harmonics.max()  # nothing between them
+    assert len(moved) == len(voice)
+
+
+def test_a_room_rings_after_the_sound() -> None:
+    click = np.zeros(16000, np.float32)
+    click[4000] = 0.5
+    heard = in_a_room(click, np.random.default_rng(1), 0.25, -10.0)
+    assert np.abs(heard[:4000]).max() < 1e-6 and heard[4000] == pytest.approx(0.5)
+    rest = heard[4001:]
+    assert 10 * np.log10(np.sum(rest**2) / 0.25) == pytest.approx(-10, abs=0.2)
+    assert np.abs(rest[:1000]).max() > 100 * np.abs(rest[3000:3900]).max() and np.abs(rest[4000:]).max() < 1e-6
 
 
 # ---- configurations ----

@@ -55,7 +55,7 @@ def build(checkpoint: Path, name: str, *options: object) -> Separate:
 @pytest.fixture(scope="module")
 def separate(odd_checkpoint: Path) -> Separate:
     options = ("--chunk", "7", "--weights", "blob", "--target", "portable")
-    return Separate(builds.model(odd_checkpoint, "odd", *options), "odd")
+    return Separate(builds.model(odd_checkpoint, "odd", *options, light=True), "odd")
 
 
 @pytest.fixture(scope="module")

@@ -265,7 +265,8 @@ def test_a_batch_of_streams_out_of_step(odd_module: ModuleType) -> None:
 def test_a_model_that_looks_ahead() -> None:
     """Fewer samples at first, the rest with the flush; streams that are not in step give unequal numbers."""
     case = CASES["vocos_center"]
-    directory = builds.model(case.checkpoint, "ahead", "--chunk", "5", "--target", "portable", "--wheel")
+    options = ("--chunk", "5", "--target", "portable", "--wheel")
+    directory = builds.model(case.checkpoint, "ahead", *options, light=True)
     module = load(site_of(directory), "ahead")
     same = Vocoder(directory, "ahead")
     mel = np.asarray(some_mel(40, same.mels) / 3, np.float32)

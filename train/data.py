@@ -71,6 +71,14 @@ class Augmentation:
     noise_db: tuple[float, float] = (-60.0, -35.0)
     level_db: float = 0.0
     """Segments are made quieter by up to this."""
+    formant_odds: float = 0.0
+    formant: tuple[float, float] = (0.85, 1.18)
+    """The spectral envelope is stretched by a factor from this range; the pitch stays."""
+    room_odds: float = 0.0
+    room_seconds: tuple[float, float] = (0.1, 0.5)
+    """The time in which the room's reverberation falls by 60 dB."""
+    room_db: tuple[float, float] = (-20.0, -6.0)
+    """The reverberation's energy above the direct sound's."""
 
     def length(self, length: int, rng: np.random.Generator) -> int:
         """How many samples to draw for a segment of `length`."""
@@ -84,6 +92,12 @@ class Augmentation:
         if len(audio) != length:
             audio = np.asarray(soxr.resample(audio, len(audio), length, quality="MQ"), np.float32)
             audio = np.pad(audio[:length], (0, max(0, length - len(audio))))
+        # Odds of 0 draw nothing, so that older configurations draw what they always drew
+        if self.formant_odds and rng.random() < self.formant_odds:
+            low, high = np.log(self.formant)
+            audio = with_formants_moved(audio, math.exp(rng.uniform(low, high)))
+        if self.room_odds and rng.random() < self.room_odds:
+            audio = in_a_room(audio, rng, rng.uniform(*self.room_seconds), rng.uniform(*self.room_db))
         if rng.random() < self.mix_odds:
             audio = audio + other[:length] * 10 ** (rng.uniform(-20, 0) / 20)
         if rng.random() < self.equalise_odds:
@@ -104,6 +118,39 @@ def equalised(audio: Floats, rng: np.random.Generator, decibels: float) -> Float
     corners = np.linspace(0, frequency[-1], 7)
     gain = np.interp(frequency, corners, rng.uniform(-decibels, decibels, len(corners)))
     return np.asarray(np.fft.irfft(spectrum * 10 ** (gain / 20), len(audio)), np.float32)
+
+
+def with_formants_moved(audio: Floats, factor: float) -> Floats:
+    """The audio with its spectral envelope stretched by `factor` along frequency; pitch and time stay.
+
+    Frames of 512 are filtered, without delay, by the ratio of the two envelopes: the cepstrum's first 40 coefficients.
+    """
+    size, hop, order = 512, 128, 40
+    window = np.sin(np.pi * (np.arange(size) + 0.5) / size)
+    padded = np.pad(audio, (size, size + -len(audio) % hop))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop] * window
+    spectrum = np.fft.rfft(frames)
+    cepstrum = np.fft.irfft(np.log(np.abs(spectrum) + 1e-4))
+    cepstrum[:, order:-order] = 0
+    envelope = np.fft.rfft(cepstrum).real
+    bins = np.arange(size // 2 + 1)
+    moved = np.stack([np.interp(bins / factor, bins, row) for row in envelope])
+    filtered = np.fft.irfft(spectrum * np.exp(np.clip(moved - envelope, -3, 3))) * window
+    out = np.zeros(len(padded))
+    for start, frame in zip(range(0, len(padded), hop), filtered, strict=False):
+        out[start : start + size] += frame
+    return np.asarray(out[size : size + len(audio)] / (size / hop / 2), np.float32)
+
+
+def in_a_room(audio: Floats, rng: np.random.Generator, seconds: float, decibels: float, rate: int = 16000) -> Floats:
+    """The audio and its reverberation, `decibels` above it in all: noise that falls by 60 dB in `seconds`."""
+    length = int(seconds * rate)
+    tail = rng.standard_normal(length) * 10 ** (-3 * np.arange(length) / length)
+    tail *= 10 ** (decibels / 20) / np.sqrt(np.sum(tail**2))
+    tail[0] = 1.0
+    size = 1 << (len(audio) + length - 1).bit_length()
+    reverberant = np.fft.irfft(np.fft.rfft(audio, size) * np.fft.rfft(tail, size), size)
+    return np.asarray(reverberant[: len(audio)], np.float32)
 
 
 class Segments(Dataset[torch.Tensor]):  # type: ignore[misc,unused-ignore]
