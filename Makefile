@@ -49,8 +49,8 @@ test: setup-test lint ## lint, then the tests, on all cores
 test-all: setup-test lint ## the same, with every case of every test
 	@VOCOSC_TEST_ALL=1 $(pytest) tests
 
-test-doors: setup-doors ## the page in Chromium, GStreamer, wheels in fresh environments, Windows under Wine, macOS objects, pipes: brings packages of its own
-	@VOCOSC_TEST_DOORS=1 $(python) -m pytest -q -rs tests/test_foreign.py tests/test_wasm.py tests/test_page.py tests/test_doors.py
+test-doors: setup-doors ## the page in Chromium, GStreamer, wheels in fresh environments, Windows under Wine, macOS objects, pipes, firmware's manifests: brings packages of its own
+	@VOCOSC_TEST_DOORS=1 $(python) -m pytest -q -rs tests/test_foreign.py tests/test_wasm.py tests/test_page.py tests/test_doors.py tests/test_manifests.py
 
 page: setup-page ## [CKPT=FILE]: a page on which the model speaks, WebAssembly and all in one file, into build/page
 	@$(python) examples/page/build.py build/page $(if $(CKPT),--checkpoint $(call quoted,$(CKPT)))

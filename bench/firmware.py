@@ -47,6 +47,7 @@ class Core:
     name: str
     board: str
     cross: str
+    clang: str = ""  # in place of CROSS's gcc
 
     @property
     def target(self) -> str:
@@ -61,6 +62,7 @@ CORES = (
     Core("cortex-a53", "cortex_a53", "aarch64-linux-gnu-"),
     Core("rv32", "riscv32", "riscv64-unknown-elf-"),
     Core("rv64", "riscv64", "riscv64-unknown-elf-"),
+    Core("rv64v", "riscv64v", "riscv64-unknown-elf-", "clang-19"),
 )
 
 
@@ -132,7 +134,7 @@ def count(
         "UTTERANCE": folder / "none.f32",
         "PROGRAM": PROGRAM,
         "FLAGS": f"-DCHUNK={chunk} -I {COUNTER.parent}",
-        "EXTRA_CFLAGS": "-fcallgraph-info=su",
+        "EXTRA_CFLAGS": "" if core.clang else "-fcallgraph-info=su",
         "EMULATOR_FLAGS": flags,
     }
     done = run("make", "-s", "-C", BOARDS, *(f"{name}={value}" for name, value in variables.items()), "run")
@@ -141,6 +143,7 @@ def count(
     lines = done.stderr.splitlines()
     first_boot, decoded = (i for i, line in enumerate(lines) if line.isdecimal())  # functions have names as well
     instructions = int(lines[decoded])
+    stack = report["stack_bytes_bound"] if core.clang else stack_bytes(out / "model", "vocos")
     parts = (report["state_bytes"], report["mel_state_bytes"], report["scratch_bytes"])
     model_sizes = report["model"]
     rate = model_sizes["sample_rate"] / model_sizes["hop_length"]
@@ -158,7 +161,7 @@ def count(
             model_sizes["num_layers"], model_sizes["dim"], model_sizes["hidden"], model_sizes["n_fft"]
         ),
         flash_bytes=flash_bytes(built, f"{core.cross}size"),
-        ram_bytes=sum(parts) + stack_bytes(out / "model", "vocos"),
+        ram_bytes=sum(parts) + stack,
         weight_bytes=report["weight_bytes"],
         weight_bytes_per_second=report["chunks"][str(chunk)]["weight_bytes_per_second"],
     )
@@ -260,7 +263,7 @@ def to_json(rows: Sequence[Row]) -> str:
     """The results file."""
     versions = {
         program: run(program, "--version").stdout.splitlines()[0]
-        for program in (*sorted({f"{core.cross}gcc" for core in CORES}), "qemu-system-arm")
+        for program in (*sorted({core.clang or f"{core.cross}gcc" for core in CORES}), "qemu-system-arm")
     }
     results: dict[str, Any] = {
         "what": "instructions under QEMU, not cycles; RAM: a stream each way, a call's working memory, the stack",

@@ -300,6 +300,24 @@ RISCV = Isa(
     headers=("vector_portable", "products_riscv"),
 )
 
+# Not measured: chosen by count. A vector takes four registers of 32: a tile holds its sums, weights, and little else.
+# The stack is that of registers of 256 bits, as seen under QEMU: what stands there of vectors is as long as they are.
+RVV = Isa(
+    name="rvv",
+    number=12,
+    text="RISC-V, RV32 or RV64, with V 1.0",
+    lanes=16,
+    tiles=(
+        Tile(1, (4, 1)),
+        Tile(2, (2, 1)),
+        Tile(3, (2, 1), integer=(1,)),
+        *(Tile(rows, (1,)) for rows in range(4, 7)),
+    ),
+    block_panels=4,
+    code_bytes=12_000,
+    stack_bytes=(4352, 4352, 4096),
+)
+
 # A module is valid only where the engine knows all of its instructions, so there are two: one of plain SIMD, and one
 # that has relaxed multiply-adds, too, which may be fused or not. V8 keeps 15 vectors in registers on x86-64.
 WASM = dataclasses.replace(
@@ -331,7 +349,7 @@ WASM_RELAXED = Isa(
 # OpenBLAS and FFTW3, in place of kernels of our own: alone in its build, and not bit for bit
 LIBS = Isa(name="libs", number=4, text="OpenBLAS and FFTW3 (--link libs): not bit for bit")
 
-ISAS = (PORTABLE, AVX2, AVX512, LIBS, NEON, DSP, MVE, SSE2, RISCV, WASM, WASM_RELAXED)  # in C, by their numbers
+ISAS = (PORTABLE, AVX2, AVX512, LIBS, NEON, DSP, MVE, SSE2, RISCV, WASM, WASM_RELAXED, RVV)  # in C, by their numbers
 
 TARGETS = {
     "x86-64": (PORTABLE, SSE2, AVX2, AVX512),
@@ -340,6 +358,7 @@ TARGETS = {
     "armv7e-m": (DSP,),
     "armv8.1-m": (MVE,),
     "riscv": (RISCV,),
+    "riscv-v": (RVV,),
     "portable": (PORTABLE,),
     "wasm": (WASM, WASM_RELAXED),
 }

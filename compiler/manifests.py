@@ -1,14 +1,17 @@
-"""Files by which firmware's build systems take a compiled model: `python3 -m compiler.manifests DIR`.
+"""Files by which firmware's build systems take a compiled model: `python3 -m compiler.manifests DIR [--url URL]`.
 
 DIR is what the compiler wrote. Beside its makefile there is then a Zephyr module, an ESP-IDF component, a PlatformIO
 and an Arduino library and a CMSIS-Pack description. All of them link libNAME.a, which NAME.mk builds with the build
-system's compiler: what the bits rest on, such as -ffp-contract=off, is said there alone.
+system's compiler: what the bits rest on, such as -ffp-contract=off, is said there alone. URL is where the result is
+published, which Arduino's index and CMSIS-Pack's ask for; without it the places are empty.
 """
 
 from __future__ import annotations
 
+import argparse
+import html
 import json
-import sys
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +20,8 @@ from .emit import TEMPLATES, fill, rename
 from .errors import CompileError
 from .isa import BARE_TARGETS, isas_of
 
-URL = "https://example.org/vocosc"  # a description must have one
 
-
-def manifests(report: dict[str, Any]) -> dict[str, str]:
+def manifests(report: dict[str, Any], url: str = "") -> dict[str, str]:
     """The files, by their path in the folder; `report` is NAME.json."""
     name, model = report["name"], report["model"]
     parts = ("state_bytes", "mel_state_bytes", "scratch_bytes")
@@ -32,7 +33,9 @@ def manifests(report: dict[str, Any]) -> dict[str, str]:
         "ram": str(sum(report[part] for part in parts)),
         "flags": next((flags for target, flags in BARE_TARGETS.items() if report["targets"] == _names(target)), ""),
         "sha256": report["checkpoint_sha256"],
-        "url": URL,
+        "url": url,
+        "url_in_xml": html.escape(url),
+        "generator": "vocosc",
     }
     folder = TEMPLATES / "firmware"
     found = {}
@@ -45,12 +48,12 @@ def _names(target: str) -> list[str]:
     return [isa.name for isa in isas_of(target)]
 
 
-def write(folder: Path) -> list[str]:
+def write(folder: Path, url: str = "") -> list[str]:
     """Writes them; returns their names. Raises CompileError where there is no compiled model."""
     reports = [path for path in sorted(folder.glob("*.json")) if path.with_suffix(".mk").is_file()]
     if len(reports) != 1:
         raise CompileError(f"{folder}: no compiled model here: no NAME.json beside NAME.mk; run the compiler first")
-    files = manifests(json.loads(reports[0].read_text()))
+    files = manifests(json.loads(reports[0].read_text()), url)
     for name, text in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
@@ -59,10 +62,14 @@ def write(folder: Path) -> list[str]:
 
 def main() -> None:
     """The command."""
-    if len(sys.argv) != 2:
-        raise SystemExit("usage: python3 -m compiler.manifests DIR")
+    parser = argparse.ArgumentParser(prog="compiler.manifests", description="Write what firmware's build systems read.")
+    parser.add_argument("folder", metavar="DIR", type=Path, help="what the compiler wrote")
+    parser.add_argument("--url", default="", help="where the result is published")
+    arguments = parser.parse_args()
     try:
-        print("\n".join(write(Path(sys.argv[1]))))
+        if arguments.url and not re.fullmatch(r"https?://[!-~]+", arguments.url):
+            raise CompileError(f"--url {arguments.url}: not an address that begins with https://")
+        print("\n".join(write(arguments.folder, arguments.url)))
     except CompileError as error:
         raise SystemExit(f"vocosc: error: {error}") from error
 

@@ -23,6 +23,7 @@ CORES = {
     "cortex-a53": "aarch64",
     "rv32": "riscv",
     "rv64": "riscv",
+    "rv64v": "riscv-v",
 }  # and the targets that they are compiled for
 INSTRUCTIONS_PER_CYCLE = 1.0  # an assumption, for want of hardware
 QSPI_BYTES_PER_SECOND = 80e6  # four lines at 80 MHz, both edges

@@ -1,10 +1,12 @@
 """compiler/manifests.py: what firmware's build systems take a model by.
 
-Zephyr's, ESP-IDF's, PlatformIO's and Arduino's own tools are not here: their files are held to what the tools'
-documentation asks for, and the two that CMake reads build a program, with stand-ins for the functions that they call.
+`make test-doors` holds the files to the schemas of PlatformIO and ESP-IDF, and Zephyr's options to its reader of
+Kconfig, all in .venv-firmware. `make test` holds them to what the tools' documentation asks for, and builds programs by
+the two that CMake reads, with stand-ins for the functions that they call.
 """
 
 import json
+import os
 import re
 import shutil
 import xml.etree.ElementTree as ET
@@ -12,8 +14,35 @@ from pathlib import Path
 
 import pytest
 
+from compiler import VERSION
 from tests import builds
-from tests.objects import TINY, run_ok
+from tests.objects import ALL, ROOT, TINY, run_ok
+
+WANTED = ALL or os.environ.get("VOCOSC_TEST_DOORS") == "1"
+TOOLS = ROOT / ".venv-firmware" / "bin" / "python"
+CHECKS = {
+    "library.json": """
+from platformio.package.manifest.parser import ManifestParserFactory
+from platformio.package.manifest.schema import ManifestSchema
+found = ManifestSchema().load_manifest(ManifestParserFactory.new_from_file(sys.argv[1]).as_dict())
+print(found["name"], found["version"])
+""",
+    "idf_component.yml": """
+from pathlib import Path
+from idf_component_tools.manager import ManifestManager
+found = ManifestManager(Path(sys.argv[1]), "vocos").load()
+print("vocos", found.version)
+""",
+    "zephyr/Kconfig": """
+from kconfiglib import Kconfig
+found = Kconfig(sys.argv[1], warn_to_stderr=False)
+assert not found.warnings, found.warnings
+found.syms["VOCOS"].set_value("y")
+assert "-mcpu=cortex-m4" in found.syms["VOCOS_TARGET_CFLAGS"].str_value
+print("vocos", "VERSION")
+""",
+}
+CHECKS["library.properties"] = CHECKS["library.json"]
 
 STAND_INS = """
 cmake_minimum_required(VERSION 3.20)
@@ -68,6 +97,7 @@ def test_every_tool_finds_its_file(model: Path) -> None:
     assert set(wanted.split()) <= properties.keys() and properties["category"] == "Signal Input/Output"
     pack = ET.parse(model / "vocos.pdsc").getroot()
     assert [child.tag for child in pack][:5] == ["vendor", "name", "description", "url", "license"]
+    assert (model / str(pack.findtext("license"))).read_text().endswith((ROOT / "LICENSE").read_text())
     named = [file.attrib["name"] for file in pack.iter("file")]
     assert named == ["vocos.h", "libvocos.a"] and (model / "vocos.h").is_file()
     assert re.search(r'^version: "\d+\.\d+\.\d+"$', (model / "idf_component.yml").read_text(), re.MULTILINE)
@@ -97,3 +127,30 @@ def test_cmake_builds_the_library_by_them(model: Path, tmp_path: Path, file: str
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"no compiled model here"):
         run_ok([".venv/bin/python", "-m", "compiler.manifests", tmp_path])
+
+
+@pytest.mark.parametrize("file", sorted(CHECKS))
+def test_the_tools_take_their_file(model: Path, tmp_path: Path, file: str) -> None:
+    """And refuse it if it is spoilt."""
+    if not WANTED:
+        pytest.skip("make test-doors")
+    if not TOOLS.exists():
+        pytest.skip("no .venv-firmware here: .ci/setup doors")
+    command = [TOOLS, "-c", f"import sys\n{CHECKS[file]}".replace("VERSION", VERSION)]
+    assert run_ok([*command, model / file]).split() == ["vocos", VERSION]
+    spoilt = tmp_path / Path(file).name
+    spoilt.write_text((model / file).read_text().replace(VERSION, "x.y").replace("bool", "bol"))
+    with pytest.raises(AssertionError, match="exit code"):
+        run_ok([*command, spoilt])
+
+
+def test_an_address_stands_where_one_is_asked_for(model: Path, tmp_path: Path) -> None:
+    """And none where none was given."""
+    assert "\nurl=\n" in (model / "library.properties").read_text()
+    command = [".venv/bin/python", "-m", "compiler.manifests", shutil.copytree(model, tmp_path / "model"), "--url"]
+    address = "https://example.org/a?b=1&c=2"
+    run_ok([*command, address])
+    assert f"\nurl={address}\n" in (tmp_path / "model" / "library.properties").read_text()
+    assert ET.parse(tmp_path / "model" / "vocos.pdsc").findtext("url") == address
+    with pytest.raises(AssertionError, match=r"--url elsewhere: not an address"):
+        run_ok([*command, "elsewhere"])

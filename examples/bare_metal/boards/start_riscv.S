@@ -3,7 +3,7 @@
         .section .start, "ax"
         .globl start
 start:
-        li t0, 1 << 13                  /* mstatus.FS: the FPU is on */
+        li t0, 1 << 13 | 1 << 9         /* mstatus.FS and VS: the FPU and the vector unit, if there is one, are on */
         csrs mstatus, t0
         csrw fcsr, zero                 /* round to nearest; RISC-V keeps denormals always */
         la t0, trap
