@@ -22,7 +22,20 @@ from numpy.typing import NDArray
 from compiler.errors import CompileError
 from compiler.nvrtc import Nvrtc
 from tests import builds
-from tests.objects import ALL, ROOT, TINY, Floats, Vocoder, every, random_splits, run_compiler, run_ok, some_mel
+from tests.objects import (
+    ALL,
+    ROOT,
+    TINY,
+    Floats,
+    Vocoder,
+    build_c,
+    every,
+    random_splits,
+    run_c,
+    run_compiler,
+    run_ok,
+    some_mel,
+)
 from tests.test_compile import one_line
 from tests.test_families import CASES, vocoder_of
 
@@ -34,7 +47,7 @@ if WANTED:
     from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
     from examples.fleet import servers
-    from examples.fleet.client import HEADER, Fleet
+    from examples.fleet.client import HEADER, Fleet, FleetError
 
 QUICK = {**os.environ, "CFLAGS": "-O0"}  # the same bits, built sooner
 TEMPLATE = ROOT / "templates" / "triton" / "vocosc_tritonbackend.h"
@@ -178,6 +191,32 @@ def test_the_backend_compiles_without_a_warning(name: str, compiler: str, folder
     run_ok([compiler, *flags, "-I", sources, tmp_path / f"{model}_triton.cpp"])
 
 
+def stand_in(name: str, directory: Path, library: Path, build: Path, rounds: int, *flags: str) -> None:
+    """Clients of tests/c/triton.cpp, which says what they do, with the backend of a model."""
+    report = json.loads((directory / f"{name}.json").read_text())
+    field = f"-DRECEPTIVE_FIELD={report['receptive_field_frames']}"
+    options = [
+        "-std=c++17",
+        "-O1",
+        "-g",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-rdynamic",
+        field,
+        "-I",
+        directory / "triton",
+        *flags,
+    ]
+    program = build_c("triton.cpp", build, directory, name, flags=options, libraries=["-ldl"], compiler=["g++"])
+    assert "utterances are whole" in run_c(program, library, 4 * report["receptive_field_frames"], rounds)
+
+
+def test_sequences_without_a_server(folder: Path, tmp_path: Path) -> None:
+    """A stand-in for Triton, on many more sequences than a server could be given in the time."""
+    stand_in("tiny", folder / "out", folder / "models/tiny/1/libtriton_vocosc_tiny.so", tmp_path, 4000)
+
+
 @pytest.mark.skipif(not ALL, reason="compiles kernels: make test-all")
 def test_a_backend_for_gpus_is_built(tmp_path: Path) -> None:
     """It takes the GPU's calls, and opens the driver when it runs; none has run it."""
@@ -229,6 +268,13 @@ def alone(repository: Path) -> dict[str, Vocoder]:
 def server(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with servers.running(repository / "models", tmp_path_factory.mktemp("logs")) as (found,):
         yield found
+
+
+@fleet
+@pytest.mark.parametrize("name", ["tiny", "ahead"])
+def test_many_more_sequences_without_a_server(name: str, repository: Path, tmp_path: Path) -> None:
+    library = repository / "models" / name / "1" / f"libtriton_vocosc_{name}.so"
+    stand_in(name, repository / name, library, tmp_path, 10_000)
 
 
 def int16(audio: Floats) -> NDArray[np.int16]:
@@ -407,15 +453,20 @@ def test_a_stream_that_never_ends_is_closed_and_can_go_on(server: Any, alone: di
         async with Fleet(server.address, "tiny") as found, await found.open() as stream:
             heard = [await stream.decode(mel[:50])]
             assert server.metrics("vocosc_streams", "tiny")["vocosc_streams"] >= 2
+            await asyncio.sleep(IDLE / 2)
+            heard.append(await stream.decode(mel[50:51]))
+            assert server.metrics("vocosc_idle_streams", "tiny")["vocosc_idle_streams"] >= 1
+            assert server.metrics("vocosc_slots", "tiny")["vocosc_slots"] == MOST
             await asyncio.sleep(2 * IDLE + 0.5)
             says(await send(21, mel), "21", "START")
-            heard += [await stream.decode(mel[50:]), await stream.flush()]
+            heard += [await stream.decode(mel[51:]), await stream.flush()]
             assert stream.moves == 1
         assert np.concatenate(heard).tobytes() == alone["tiny"].utterance(mel).tobytes()
         assert not isinstance(await send(21, mel, start=True, end=True), str)
 
     unary(server.address, play)
     assert server.metrics("vocosc_streams", "tiny")["vocosc_streams"] == 0
+    assert server.metrics("vocosc_idle_streams", "tiny")["vocosc_idle_streams"] == 0
     assert server.metrics("vocosc_expired")["vocosc_expired_total"] >= 2
 
 
@@ -492,6 +543,65 @@ def test_streams_survive_their_servers(repository: Path, alone: dict[str, Vocode
 
     with servers.balanced(repository / "models", tmp_path) as (balancer, pair):
         asyncio.run(play(balancer, pair))
+
+
+@fleet
+def test_streams_whose_clients_lose_patience(repository: Path, alone: dict[str, Vocoder], tmp_path: Path) -> None:
+    """Requests are given up at any moment, streams go on elsewhere: what is heard is right. VOCOSC_FLEET_SECONDS says
+    how long, 15 if unset. A server that dies of a cancelled call (examples/fleet/README.md) is started again."""
+    seconds, vocoder = float(os.environ.get("VOCOSC_FLEET_SECONDS", "15")), alone["ahead"]
+    mels = [some_mel(40 + 11 * number, vocoder.mels, number) for number in range(40)]
+    expected = [vocoder.utterance(mel).tobytes() for mel in mels]
+    done = {"utterances": 0, "moves": 0, "deaths": 0}
+
+    async def play(server: Any) -> None:
+        end = time.monotonic() + seconds
+        patient = Fleet(server.address, "ahead", patience=20.0, attempts=60)
+
+        async def watch() -> None:
+            while True:
+                await asyncio.sleep(0.2)
+                if server.process.poll() is not None:
+                    done["deaths"] += 1
+                    await asyncio.to_thread(server.start)
+
+        async def one(seed: int) -> None:
+            rng = np.random.default_rng(seed)
+            hasty = Fleet(server.address, "ahead", attempts=1)
+            while time.monotonic() < end:
+                number = int(rng.integers(len(mels)))
+                stream, parts, start = await patient.open(), [], 0
+                for size in random_splits(len(mels[number]), 9, int(rng.integers(1 << 30))):
+                    mel = mels[number][start : start + size]
+                    start += size
+                    if rng.random() < 0.1:
+                        hasty.patience = float(rng.uniform(0.0, 0.02))
+                        stream._fleet = hasty
+                        try:
+                            if rng.random() < 0.3:
+                                await stream.move()
+                            parts.append(await stream.decode(mel))
+                            continue
+                        except FleetError:
+                            pass
+                        finally:
+                            stream._fleet = patient
+                    parts.append(await stream.decode(mel))
+                parts.append(await stream.flush())
+                assert np.concatenate(parts).tobytes() == expected[number], (seed, done)
+                done["utterances"] += 1
+                done["moves"] += stream.moves
+            await hasty.close()
+
+        watching = asyncio.create_task(watch())
+        await asyncio.gather(*map(one, range(40)))
+        watching.cancel()
+        await patient.close()
+
+    with servers.running(repository / "models", tmp_path) as (found,):
+        asyncio.run(play(found))
+    print(f"streams whose clients lose patience: {done}")
+    assert done["utterances"] > 0 and done["moves"] > 0
 
 
 @fleet

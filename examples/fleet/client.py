@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal
@@ -145,9 +146,9 @@ class Stream:
     async def close(self) -> None:
         """Ends the sequence, unheard, where there is one."""
         if self._call is not None:
-            with contextlib.suppress(*_LOST):
+            with contextlib.suppress(*_LOST), self._abandoned_on_error():
                 await asyncio.wait_for(self._exchange(self._nothing, ends=True), self._fleet.patience)
-            await self._leave()
+                await self._leave()
 
     async def decode(self, mel: ArrayLike) -> NDArray[Any]:
         """The audio [samples] of some frames [frames, mels]. Raises ValueError for what no server would take."""
@@ -179,11 +180,11 @@ class Stream:
             await _pause(attempt)
             begins = self._call is None
             try:
-                audio = await asyncio.wait_for(self._exchange(part, ends), self._fleet.patience)
+                with self._abandoned_on_error():
+                    audio = await asyncio.wait_for(self._exchange(part, ends), self._fleet.patience)
                 break
             except _LOST as error:
                 problem = error
-                self._abandon()
         else:
             raise FleetError(f"{self._fleet.attempts} attempts in a row have failed, the last one: {problem}")
         self._kept = np.concatenate([self._kept, part])[-self.model.replay_frames :]
@@ -194,10 +195,8 @@ class Stream:
 
     async def _leave(self) -> None:
         """Says that no request follows, and waits until the server has said so, too: it is not to be interrupted."""
-        try:
+        with contextlib.suppress(*_LOST), self._abandoned_on_error():
             await asyncio.wait_for(self._closed(), self._fleet.patience)
-        except _LOST:
-            self._abandon()
         self._call = None
 
     async def _closed(self) -> None:
@@ -205,10 +204,16 @@ class Stream:
         while await self._call.read() is not grpc.aio.EOF:
             pass
 
-    def _abandon(self) -> None:
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
+    @contextlib.contextmanager
+    def _abandoned_on_error(self) -> Iterator[None]:
+        """The call is of no use after an error, nor after its caller was cancelled: the next one goes elsewhere."""
+        try:
+            yield
+        except BaseException:
+            call, self._call = self._call, None
+            if call is not None:
+                call.cancel()
+            raise
 
     async def _exchange(self, part: NDArray[np.float32], ends: bool) -> NDArray[Any]:
         """One request and its answer. The first of a sequence begins with the frames that are decoded again."""

@@ -8,7 +8,15 @@
  *
  * An instance opens at most `max_streams` streams (a parameter of the model's configuration), and closes those that were
  * idle for as long as the server lets a sequence be. So its memory is bounded, whatever clients do.
+ *
+ * What becomes audio lies in pages of the instance's own (Array): mel, audio, streams, scratch. The heap is the server's, too, and
+ * not all releases of it leave alone what they have freed, which by then may be somebody else's.
  */
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cfenv>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
@@ -18,6 +26,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <type_traits>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -67,6 +76,64 @@ void log_error(Error *found) {
     Error *const found_ = (call);          \
     if (found_ != nullptr) return found_;  \
   } while (0)
+
+/* ---- memory ---- */
+
+/*
+ * Zeros in pages that the heap never hands out, with a page on either side that nobody may touch. Each element begins a page if
+ * `apart`, so that it can be given back alone; pages that are not used take no memory. Throws std::bad_alloc.
+ */
+template <typename T>
+class Array {
+  static_assert(std::is_trivially_copyable<T>::value, "its bytes come from the system as they are");
+
+ public:
+  explicit Array(size_t count, bool apart = false)
+      : page_(static_cast<size_t>(sysconf(_SC_PAGESIZE))), stride_(apart ? in_pages(sizeof(T)) : sizeof(T)) {
+    if (count > (SIZE_MAX - 4 * page_) / stride_) throw std::bad_alloc();
+    bytes_ = in_pages(count * stride_) + 2 * page_;
+    void *const found = mmap(nullptr, bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (found == MAP_FAILED) throw std::bad_alloc();
+    first_ = static_cast<unsigned char *>(found) + page_;
+    if (mprotect(first_, bytes_ - 2 * page_, PROT_READ | PROT_WRITE) != 0) {
+      (void)munmap(found, bytes_);
+      throw std::bad_alloc();
+    }
+  }
+  Array(const Array &) = delete;
+  Array &operator=(const Array &) = delete;
+  ~Array() { (void)munmap(first_ - page_, bytes_); }
+
+  T *at(size_t index) { return reinterpret_cast<T *>(first_ + index * stride_); }
+
+  /* The element is zeros again, and takes no memory. */
+  void give_back(size_t index) { (void)madvise(first_ + index * stride_, stride_, MADV_DONTNEED); }
+
+ private:
+  size_t in_pages(size_t bytes) const { return (bytes + page_ - 1) / page_ * page_; }
+
+  const size_t page_, stride_;
+  size_t bytes_ = 0;
+  unsigned char *first_ = nullptr;
+};
+
+/*
+ * As long as it lives, the thread's floating-point arithmetic is the usual one, on which the audio's bits depend (rounding to
+ * nearest, denormals kept), whatever another backend has left there.
+ */
+class UsualArithmetic {
+ public:
+  UsualArithmetic() {
+    (void)std::fegetenv(&before_);
+    (void)std::fesetenv(FE_DFL_ENV);
+  }
+  UsualArithmetic(const UsualArithmetic &) = delete;
+  UsualArithmetic &operator=(const UsualArithmetic &) = delete;
+  ~UsualArithmetic() { (void)std::fesetenv(&before_); }
+
+ private:
+  std::fenv_t before_;
+};
 
 /* ---- metrics ---- */
 
@@ -119,8 +186,12 @@ struct Model {
   Model(std::string given_name, const std::string &version, const std::string &config)
       : name(std::move(given_name)),
         most_streams(static_cast<size_t>(number_of(config, "max_streams", @max_streams@))),
+        most_requests(std::max(static_cast<size_t>(number_of(config, "max_batch_size", @batch@)), size_t{1})),
         idle(number_of(config, "max_sequence_idle_microseconds", @idle_microseconds@)),
+        slots(TRITONSERVER_METRIC_KIND_GAUGE, "@generator@_slots", "Streams that may be open", name, version),
         streams(TRITONSERVER_METRIC_KIND_GAUGE, "@generator@_streams", "Streams that are open", name, version),
+        idle_streams(TRITONSERVER_METRIC_KIND_GAUGE, "@generator@_idle_streams",
+                     "Streams that are open and without a request for a quarter of their idle time", name, version),
         frames(TRITONSERVER_METRIC_KIND_COUNTER, "@generator@_frames_total", "Frames decoded", name, version),
         calls(TRITONSERVER_METRIC_KIND_COUNTER, "@generator@_calls_total", "Calls that decoded them: frames a call are a batch",
               name, version),
@@ -129,9 +200,10 @@ struct Model {
                 version) {}
 
   const std::string name;
-  const size_t most_streams; /* of an instance */
+  const size_t most_streams;  /* of an instance */
+  const size_t most_requests; /* of an execution */
   const std::chrono::microseconds idle;
-  Metric streams, frames, calls, refused, expired;
+  Metric slots, streams, idle_streams, frames, calls, refused, expired;
 };
 
 /* ---- what decodes ---- */
@@ -160,29 +232,28 @@ class Engine {
 
 class Cpu final : public Engine {
  public:
+  explicit Cpu(size_t most_streams) : streams_(most_streams, true), scratch_(1), fresh_(1), batch_(VOCOSC_MAX_ROWS) {}
+
   /* Returns what is wrong with the object, if anything. */
-  Error *start(size_t most_streams) {
-    streams_.resize(most_streams);
-    void *const memory = std::aligned_alloc(64, (sizeof(vocosc_scratch) + 63) / 64 * 64);
-    scratch_.reset(static_cast<vocosc_scratch *>(memory));
-    if (scratch_ == nullptr) return error(TRITONSERVER_ERROR_UNAVAILABLE, "no memory for the scratch");
-    int status = vocosc_init(&fresh_);
+  Error *start() {
+    const UsualArithmetic usual;
+    int status = vocosc_init(fresh_.at(0));
 #if VOCOSC_HAS_SELFTEST
-    if (status == VOCOSC_OK) status = vocosc_selftest(&fresh_, scratch_.get());
+    if (status == VOCOSC_OK) status = vocosc_selftest(fresh_.at(0), scratch_.at(0));
 #endif
     if (status != VOCOSC_OK) return error(TRITONSERVER_ERROR_INTERNAL, vocosc_status_text(status));
     return nullptr;
   }
 
   int open(size_t slot) override {
-    streams_[slot] = std::make_unique<vocosc_stream>(fresh_);
+    *streams_.at(slot) = *fresh_.at(0);
     return VOCOSC_OK;
   }
-  void close(size_t slot) override { streams_[slot].reset(); }
+  void close(size_t slot) override { streams_.give_back(slot); }
 
   int samples(size_t slot, int frames) override {
 #if VOCOSC_COUNTS_FRAMES
-    return vocosc_decode_samples(streams_[slot].get(), frames);
+    return vocosc_decode_samples(streams_.at(slot), frames);
 #else
     (void)slot;
     return frames * VOCOSC_HOP;
@@ -190,16 +261,16 @@ class Cpu final : public Engine {
   }
 
   int decode(const std::vector<Job> &jobs, int frames) override {
-    batch_.clear();
-    for (const Job &job : jobs) batch_.push_back({streams_[job.slot].get(), job.mel, job.audio});
-    return vocosc_decode_batch(batch_.data(), static_cast<int>(batch_.size()), scratch_.get(), frames, nullptr);
+    size_t count = 0;
+    for (const Job &job : jobs) *batch_.at(count++) = {streams_.at(job.slot), job.mel, job.audio};
+    return vocosc_decode_batch(batch_.at(0), static_cast<int>(count), scratch_.at(0), frames, nullptr);
   }
 
   int flush(size_t slot, float *audio) override {
 #if VOCOSC_LATENCY_LOOKAHEAD_FRAMES > 0
-    return vocosc_flush(streams_[slot].get(), scratch_.get(), audio);
+    return vocosc_flush(streams_.at(slot), scratch_.at(0), audio);
 #else
-    return vocosc_flush(streams_[slot].get(), audio);
+    return vocosc_flush(streams_.at(slot), audio);
 #endif
   }
 
@@ -207,13 +278,10 @@ class Cpu final : public Engine {
   const char *text(int status) const override { return vocosc_status_text(status); }
 
  private:
-  struct Free {
-    void operator()(void *memory) const { std::free(memory); }
-  };
-  std::vector<std::unique_ptr<vocosc_stream>> streams_; /* null: the slot is free */
-  std::unique_ptr<vocosc_scratch, Free> scratch_;
-  std::vector<vocosc_job> batch_;
-  vocosc_stream fresh_ = {};
+  Array<vocosc_stream> streams_;
+  Array<vocosc_scratch> scratch_; /* one */
+  Array<vocosc_stream> fresh_;    /* one */
+  Array<vocosc_job> batch_;
 };
 
 #if VOCOSC_HAS_CUDA
@@ -303,8 +371,8 @@ struct Work {
   std::string sequence;
   bool starts = false, ends = false;
   bool wants_float = false, wants_int16 = false;
-  std::vector<float> mel;   /* [frames][VOCOSC_MELS] */
-  std::vector<float> audio; /* room for [frames * VOCOSC_HOP + VOCOSC_TAIL] */
+  float *mel = nullptr;   /* [frames][VOCOSC_MELS], room for MOST_FRAMES */
+  float *audio = nullptr; /* room for what they give, and for the end */
   int frames = 0, decoded = 0, samples = 0;
   Stream *stream = nullptr; /* null: the request has none, and must not touch any */
 };
@@ -357,7 +425,7 @@ Error *read_mel(Work &work) {
                                                      std::to_string(MOST_FRAMES) + ", and with END 0, too");
   }
   work.frames = static_cast<int>(frames);
-  work.mel.resize(static_cast<size_t>(frames) * VOCOSC_MELS);
+  const size_t values = static_cast<size_t>(frames) * VOCOSC_MELS;
   size_t at = 0;
   for (uint32_t i = 0; i < buffers; i++) {
     const void *part = nullptr;
@@ -368,14 +436,14 @@ Error *read_mel(Work &work) {
     if (memory == TRITONSERVER_MEMORY_GPU) {
       return error(TRITONSERVER_ERROR_UNSUPPORTED, "mel lies in a GPU's memory: it is taken from the host's");
     }
-    if (part_bytes > work.mel.size() * sizeof(float) - at) break;
-    if (part_bytes > 0) std::memcpy(reinterpret_cast<unsigned char *>(work.mel.data()) + at, part, part_bytes);
+    if (part_bytes > values * sizeof(float) - at) break;
+    if (part_bytes > 0) std::memcpy(reinterpret_cast<unsigned char *>(work.mel) + at, part, part_bytes);
     at += part_bytes;
   }
-  if (at != work.mel.size() * sizeof(float)) {
+  if (at != values * sizeof(float)) {
     return error(TRITONSERVER_ERROR_INVALID_ARG, "mel has " + std::to_string(bytes) + " bytes, not those of its shape");
   }
-  for (size_t i = 0; i < work.mel.size(); i++) {
+  for (size_t i = 0; i < values; i++) {
     if (!std::isfinite(work.mel[i])) {
       return error(TRITONSERVER_ERROR_INVALID_ARG, "mel is NaN or infinite in frame " + std::to_string(i / VOCOSC_MELS) +
                                                        ", band " + std::to_string(i % VOCOSC_MELS));
@@ -409,22 +477,42 @@ Error *write_output(const char *name, TRITONSERVER_DataType type, const Work &wo
 
 class Instance {
  public:
-  Instance(Model &model, std::unique_ptr<Engine> engine) : model_(model), engine_(std::move(engine)) {
+  Instance(Model &model, std::unique_ptr<Engine> engine)
+      : model_(model), engine_(std::move(engine)), mel_(model.most_requests, true), audio_(model.most_requests, true) {
+    free_.reserve(model.most_streams);
+    waiting_.reserve(model.most_requests);
+    jobs_.reserve(model.most_requests);
+    counts_.reserve(model.most_requests);
     for (size_t slot = model.most_streams; slot > 0; slot--) free_.push_back(slot - 1);
+    model_.slots.add(static_cast<double>(model.most_streams));
   }
   Instance(const Instance &) = delete;
   Instance &operator=(const Instance &) = delete;
   ~Instance() {
     while (!streams_.empty()) close(streams_.begin());
+    count_idle(0.0);
+    model_.slots.add(-static_cast<double>(model_.most_streams));
   }
 
-  void execute(TRITONBACKEND_ModelInstance *instance, TRITONBACKEND_Request **requests, uint32_t count) {
+  /* The server sends most_requests at a time, at most. */
+  void execute(TRITONBACKEND_ModelInstance *instance, TRITONBACKEND_Request **requests, size_t count) {
+    const UsualArithmetic usual;
+    for (; count > model_.most_requests; requests += model_.most_requests, count -= model_.most_requests) {
+      execute_some(instance, requests, model_.most_requests);
+    }
+    execute_some(instance, requests, count);
+  }
+
+ private:
+  void execute_some(TRITONBACKEND_ModelInstance *instance, TRITONBACKEND_Request **requests, size_t count) {
     const uint64_t start = nanoseconds();
     std::vector<Work> works(count);
     now_ = Clock::now();
     if (now_ >= next_sweep_) sweep();
-    for (uint32_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++) {
       works[i].request = requests[i];
+      works[i].mel = mel_.at(i)->values;
+      works[i].audio = audio_.at(i)->values;
       works[i].failed = guarded([&] { return prepare(works[i]); });
     }
     const uint64_t compute_start = nanoseconds();
@@ -459,7 +547,6 @@ class Instance {
     ignore(TRITONBACKEND_ModelInstanceReportBatchStatistics(instance, count, start, compute_start, compute_end, end));
   }
 
- private:
   /* No exception goes to the server. */
   template <typename Function>
   static Error *guarded(Function function) {
@@ -494,8 +581,6 @@ class Instance {
                      "@replay_frames@ frames to go on where it was");
     }
     RETURN_IF_ERROR(read_mel(work));
-    const size_t frames = static_cast<size_t>(work.frames);
-    work.audio.resize(frames * VOCOSC_HOP + (work.ends ? VOCOSC_TAIL : 0));
     if (found == streams_.end()) RETURN_IF_ERROR(open(work, found));
     work.stream = &found->second;
     work.stream->in_call = true;
@@ -538,8 +623,8 @@ class Instance {
           Work &work = *waiting_[i];
           const size_t slot = work.stream->slot;
           counts_.push_back(engine_->samples(slot, frames));
-          jobs_.push_back({slot, work.mel.data() + static_cast<size_t>(work.decoded) * VOCOSC_MELS,
-                           work.audio.data() + work.samples});
+          jobs_.push_back({slot, work.mel + static_cast<size_t>(work.decoded) * VOCOSC_MELS,
+                           work.audio + work.samples});
         }
         const int status = engine_->decode(jobs_, frames);
         if (status < 0) return error(TRITONSERVER_ERROR_INTERNAL, engine_->text(status));
@@ -553,7 +638,7 @@ class Instance {
   }
 
   Error *flush(Work &work) {
-    const int count = engine_->flush(work.stream->slot, work.audio.data() + work.samples);
+    const int count = engine_->flush(work.stream->slot, work.audio + work.samples);
     if (count < 0) return refusal(TRITONSERVER_ERROR_INTERNAL, work, engine_->text(count));
     work.samples += count;
     return nullptr;
@@ -585,12 +670,23 @@ class Instance {
 
   /* Closes all streams that the server has given up. It looks at them from the last request's arrival on, we from its end. */
   void sweep() {
+    double idle = 0.0;
     for (auto stream = streams_.begin(); stream != streams_.end();) {
       const auto next = std::next(stream);
-      if (is_idle(stream->second)) drop(stream);
+      if (is_idle(stream->second)) {
+        drop(stream);
+      } else if (now_ - stream->second.used > model_.idle / 4) {
+        idle++;
+      }
       stream = next;
     }
+    count_idle(idle);
     next_sweep_ = now_ + model_.idle / 4;
+  }
+
+  void count_idle(double idle) {
+    model_.idle_streams.add(idle - counted_idle_);
+    counted_idle_ = idle;
   }
 
   void drop(Streams::iterator stream) {
@@ -609,11 +705,21 @@ class Instance {
     return error(code, "sequence " + work.sequence + " of model '" + model_.name + "' " + text);
   }
 
+  struct Mel {
+    float values[MOST_FRAMES * VOCOSC_MELS];
+  };
+  struct Audio {
+    float values[MOST_FRAMES * VOCOSC_HOP + VOCOSC_TAIL];
+  };
+
   Model &model_;
   std::unique_ptr<Engine> engine_;
+  Array<Mel> mel_; /* of each request of an execution, as the next */
+  Array<Audio> audio_;
   Streams streams_;
   std::vector<size_t> free_; /* slots */
   Clock::time_point now_ = {}, next_sweep_ = {};
+  double counted_idle_ = 0.0;
   std::vector<Work *> waiting_; /* of decode, as the next two */
   std::vector<Job> jobs_;
   std::vector<int> counts_;
@@ -671,8 +777,8 @@ Error *make_instance(TRITONBACKEND_ModelInstance *instance) {
     return error(TRITONSERVER_ERROR_UNSUPPORTED, "KIND_GPU: the model was compiled without --target cuda");
 #endif
   } else {
-    auto cpu = std::make_unique<Cpu>();
-    RETURN_IF_ERROR(cpu->start(model.most_streams));
+    auto cpu = std::make_unique<Cpu>(model.most_streams);
+    RETURN_IF_ERROR(cpu->start());
     engine = std::move(cpu);
   }
   auto made = std::make_unique<Instance>(model, std::move(engine));
