@@ -356,7 +356,7 @@ _formatted: dict[bytes, bytes] = {}
 def _format(files: Mapping[str, bytes]) -> dict[str, bytes]:
     """The files, C and CUDA by clang-format."""
     program = Path(clang_format.__file__).parent / "data" / "bin" / "clang-format"
-    sources = {name: text for name, text in files.items() if not name.endswith((".mk", ".S", ".js"))}
+    sources = {name: text for name, text in files.items() if not name.endswith((".mk", ".S", ".js", ".ts"))}
     new = list({text for text in sources.values() if text not in _formatted})
     with tempfile.TemporaryDirectory() as directory:
         paths = [Path(directory, f"{i}.h") for i in range(len(new))]

@@ -1,6 +1,7 @@
 """--target wasm: in Node.js the module gives the object's bits, through NAME.js and its AudioWorklet's processor."""
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from compiler.formats import FORMATS
 from tests import builds, vocoders
-from tests.objects import ALL, ROOT, TINY, Floats, Vocoder, every, run_compiler, some_audio, some_mel
+from tests.objects import ALL, ROOT, TINY, Floats, Vocoder, every, run_compiler, run_ok, some_audio, some_mel
 from tests.test_families import CASES
 
 NODE = shutil.which("node") or shutil.which("nodejs") or ""
@@ -159,6 +160,41 @@ def test_a_model_that_looks_ahead(name: str, tmp_path: Path) -> None:
     whole = len(mel) // 3 * 3
     late = whole * same.hop - len(same.decode(mel[:whole]))  # silence before the first samples that are complete
     assert late >= 0 and np.array_equal(spoken[3 * same.hop + late :][: len(decoded)], decoded)
+
+
+def test_the_types_name_what_the_module_has(tmp_path: Path) -> None:
+    """Neither more nor less, but for what begins with an underscore."""
+    folder = compiled("f32")
+    shutil.copy(folder / "tiny.js", tmp_path / "tiny.mjs")
+    script = """import * as all from "./tiny.mjs";
+      const isPublic = (name) => !/^_|constructor/.test(name);
+      const members = ({ prototype }) => Object.getOwnPropertyNames(prototype).filter(isPublic);
+      const own = { Model: ["module", "weights", "target"], Stream: [] };
+      const found = { info: Object.keys(all.info) };
+      for (const name of ["Model", "Stream"]) found[name] = [...own[name], ...members(all[name])];
+      console.log(JSON.stringify({ exports: Object.keys(all), ...found }));"""
+    (tmp_path / "list.mjs").write_text(script)
+    done = subprocess.run([NODE, tmp_path / "list.mjs"], capture_output=True, text=True, check=True)
+    said = json.loads(done.stdout)
+    types = (folder / "tiny.d.ts").read_text()
+    assert set(re.findall(r"^export declare (?:const|function|class) (\w+)", types, re.MULTILINE)) == set(
+        said["exports"]
+    )
+    for name in ("info", "Model", "Stream"):
+        body = re.search(rf"^export declare (?:const|class) {name}\b.*?^}}", types, re.MULTILINE | re.DOTALL)
+        assert body, name
+        declared = set(re.findall(r"^  (?:readonly |get )?(\w+)(?:\(.*\))?: ", body[0], re.MULTILINE))
+        assert declared == set(said[name]), name
+
+
+def test_typescript_takes_the_types(tmp_path: Path) -> None:
+    tsc = shutil.which("tsc")
+    if tsc is None:
+        pytest.skip("no tsc here: .ci/setup doors")
+    shutil.copy(compiled("f32") / "tiny.d.ts", tmp_path)
+    shutil.copy(HERE / "use.ts", tmp_path)
+    flags = ["--strict", "--noEmit", "--target", "es2022", "--module", "es2022", "--lib", "es2022,dom"]
+    run_ok([tsc, *flags, tmp_path / "use.ts"])
 
 
 @pytest.mark.parametrize(
