@@ -192,7 +192,9 @@ def _parser() -> _Parser:
     parser.add_argument("--chunk", default="5", metavar="N[,N...]", help="frames per call; the largest is the limit")
     parser.add_argument("--precision", default="f32", choices=list(FORMATS), help="of the weights (default: f32)")
     parser.add_argument("--edges", choices=list(FORMATS), help="of the weights of embedding and head, if others")
-    parser.add_argument("--calibrate", nargs="+", type=Path, metavar="MEL", help="integers: round for these log-mels")
+    parser.add_argument(
+        "--calibrate", nargs="*", type=Path, metavar="MEL", help="integers: round for these log-mels, or for speech"
+    )
     parser.add_argument(
         "--target",
         default=NATIVE_TARGET,
@@ -317,10 +319,17 @@ def _emulation(network: Network, options: Options) -> str:
 
 
 def _log_mels(arguments: argparse.Namespace, config: Config) -> list[Any]:
-    """Those that integer weights are rounded for: the user's, or, for int4, those of the speech that comes along."""
-    if not arguments.calibrate and FORMATS[arguments.precision].calibrates:
-        return calibration_mels(config)
-    return read_mels(arguments.calibrate or (), config.n_mels)
+    """Those that integer weights are rounded for: the user's, or those of the speech that comes along; none, if nobody
+    asks for it.
+    """
+    if arguments.calibrate:
+        return read_mels(arguments.calibrate, config.n_mels)
+    if arguments.calibrate is None and not FORMATS[arguments.precision].calibrates:
+        return []
+    mels = calibration_mels(config)
+    if arguments.calibrate is not None and not mels:
+        raise CompileError("--calibrate: the model takes other features than speech's log-mels: give files of them")
+    return mels
 
 
 def _options(arguments: argparse.Namespace) -> Options:
@@ -361,7 +370,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         raise CompileError("--link libs: works with neither --weights blob nor --no-libc")
     if options.check and options.link == "libs":
         raise CompileError("--check: is not there with --link libs")
-    if arguments.calibrate and not FORMATS[options.precision].is_integer:
+    if arguments.calibrate is not None and not FORMATS[options.precision].is_integer:
         integers = ", ".join(name for name, found in FORMATS.items() if found.is_integer)
         raise CompileError(f"--calibrate: only --precision {integers} are rounded by it, not {options.precision}")
     if arguments.json and not arguments.report:

@@ -14,7 +14,7 @@ from .mel import log_mel
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE / "speech" if (HERE / "templates").is_dir() else HERE.parent / "examples/speech"  # installed, or here
 JUDGED = FOLDER / "bdl_arctic_a0001.wav"
-SENTENCES = ("bdl_arctic_a0002", "bdl_arctic_a0003", "slt_arctic_a0001", "slt_arctic_a0002")
+CALIBRATING = FOLDER / "calibration"  # of other speakers than those that judge
 
 
 def calibration_mels(config: Config) -> list[NDArray[np.float32]]:
@@ -26,7 +26,7 @@ def calibration_mels(config: Config) -> list[NDArray[np.float32]]:
     mel = config.mel
     if mel is None:
         return []
-    speech = (_read(FOLDER / f"{name}.wav") for name in SENTENCES)
+    speech = map(_read, sorted(CALIBRATING.glob("*.wav")))
     return [np.asarray(np.rint(log_mel(config, mel, audio) * 256) / 256, np.float32) for audio in speech]
 
 

@@ -8,13 +8,15 @@ import pytest
 
 from compiler.accuracy import measure
 from compiler.calibrate import calibrate
+from compiler.checkpoint import read_checkpoint
 from compiler.forward import decode
-from compiler.network import Network
+from compiler.network import Network, read_network
 from compiler.pack import input_limits, pack
 from compiler.quantise import Moments, quantise
+from compiler.speech import calibration_mels
 from compiler.tensors import Array
 from tests import builds
-from tests.objects import Vocoder, folded, golden, linear, run_compiler
+from tests.objects import Vocoder, compile_sources, folded, golden, linear, run_compiler
 from tests.reference import snr_db
 
 
@@ -141,3 +143,21 @@ def test_no_accuracy_is_claimed_unmeasured(network: Network, odd: Vocoder, tmp_p
     tool.write_text("#!/bin/sh\nexit 1\n")
     tool.chmod(tool.stat().st_mode | stat.S_IXUSR)
     assert measure(tool, network) is None
+
+
+def test_without_files_it_rounds_for_the_speech_that_comes_along(odd_checkpoint: Path, tmp_path: Path) -> None:
+    """As for files of the same log-mels; int4 does so by itself."""
+    paths = []
+    for i, mel in enumerate(calibration_mels(read_network(read_checkpoint(odd_checkpoint), {}).config)):
+        paths.append(tmp_path / f"{i}.npy")
+        np.save(paths[-1], mel)
+    assert len(paths) == 4
+    for precision, plain in (("w8", False), ("w4", True)):
+        options = ("--precision", precision, "--target", "portable")
+        given, found, default = (
+            compile_sources(odd_checkpoint, tmp_path / f"{precision}{i}", "odd", *options, *more)
+            for i, more in enumerate((("--calibrate", *paths), ("--calibrate",), ()))
+        )
+        weights = [(folder / "network" / "odd_weights.bin").read_bytes() for folder in (given, found, default)]
+        assert weights[0] == weights[1]
+        assert (weights[1] == weights[2]) is plain

@@ -185,3 +185,9 @@ def test_codebooks_that_are_not_finite(tmp_path: Path, books: Floats) -> None:
     folder = make_vocos.write_folder(tmp_path / "model", SIZES, more={CODEBOOKS: bad})
     done = run_compiler(folder, "--report", "--bandwidth-id", 0)
     assert done.returncode == 1 and CODEBOOKS in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_speech_calibrates_no_model_of_codes(folder: Path, tmp_path: Path) -> None:
+    done = run_compiler(folder, "-o", tmp_path / "out", "--bandwidth-id", 3, "--precision", "w8", "--calibrate")
+    assert done.returncode == 1 and not (tmp_path / "out").exists()
+    assert done.stderr.startswith("vocosc: error: --calibrate: ") and "give files" in done.stderr
