@@ -21,7 +21,7 @@ README = (ROOT / "README.md").read_text()
 PROGRAM = ROOT / "examples" / "desk" / "main.c"
 MODEL = ROOT / "examples" / "model" / "demo.ckpt"
 SPEECH = sorted((ROOT / "examples" / "speech").glob("*.wav"))
-PRECISIONS = ("f32", "f16", "w8", "w8a8", "w4")
+PRECISIONS = ("f32", "f16", "w8", "w8 --calibrate", "w8a8", "w4")
 
 
 def code(language: str) -> list[str]:
@@ -78,7 +78,7 @@ def test_example_streams_audio(small: Vocoder, tmp_path: Path) -> None:
 @cache
 def planned(precision: str, chunk: int) -> Mapping[str, Any]:
     """What --report says of the demo model on a microcontroller."""
-    options = ("--report", "--json", "--target", "portable", "--precision", precision, "--chunk", chunk)
+    options = ("--report", "--json", "--target", "portable", "--chunk", chunk, "--precision", *precision.split())
     done = run_compiler(MODEL, *options)
     assert done.returncode == 0, done.stderr
     figures: Mapping[str, Any] = json.loads(done.stdout)
