@@ -42,7 +42,8 @@ const chosen = (name) => document.querySelector(`input[name=${name}]:checked`).v
 async function graph() {
   if (audio === undefined) {
     const { info } = await voice(chosen("precision"));
-    const context = new AudioContext({ sampleRate: info.sampleRate, latencyHint: "interactive" });
+    // 40 ms: other programs may take the processor for a while
+    const context = new AudioContext({ sampleRate: info.sampleRate, latencyHint: 0.04 });
     const [input, wet, dry] = [0, 1, 2].map(() => new GainNode(context));
     const late = new DelayNode(context, { maxDelayTime: 2 });
     const analyser = new AnalyserNode(context, { fftSize: 512, smoothingTimeConstant: 0, minDecibels: -95, maxDecibels: -25 });
