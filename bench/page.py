@@ -36,6 +36,8 @@ def main() -> None:
     parser.add_argument("--precision", default="w8")
     parser.add_argument("--chunk", type=int, default=5)
     parser.add_argument("--checkpoint", type=Path, help="the page's: times it natively, too, on one thread")
+    parser.add_argument("--onnx-web", type=Path, metavar="WHEEL", help="of bench/web-requirements.txt: times that, too")
+    parser.add_argument("--python", default=".venv-bench/bin/python", help="that has onnx (%(default)s)")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, Chromium(Path(folder) / "profile") as chromium:
@@ -43,6 +45,8 @@ def main() -> None:
         found: dict[str, Any] = {"machine": machine(), "browser": chromium.version(), **chunks(chromium)}
         if arguments.checkpoint:
             found["native_chunk_ms"] = natives(arguments.checkpoint, found["chunk_ms"], Path(folder))
+        if arguments.checkpoint and arguments.onnx_web:
+            found["onnxruntime_web"] = onnx_web(arguments, found["chunk_ms"]["f32"], Path(folder))
         if arguments.seconds:
             found["real_time"] = endure(chromium, arguments)
     text = json.dumps(found, indent=2)
@@ -83,6 +87,14 @@ def natives(checkpoint: Path, wanted: dict[str, dict[str, float]], folder: Path)
             done = subprocess.run((*bench, "--chunk", size), check=True, capture_output=True)
             times[precision][size] = json.loads(done.stdout)["p50_per_chunk_ms"]
     return times
+
+
+def onnx_web(arguments: argparse.Namespace, sizes: dict[str, float], folder: Path) -> dict[str, Any]:
+    """Milliseconds of the same chunks by ONNX Runtime Web, in float32, without the iSTFT."""
+    tensors = folder / "tensors.npz"
+    subprocess.run((sys.executable, "-m", "bench.export", arguments.checkpoint, tensors), check=True)
+    command = (arguments.python, "-m", "bench.onnx_web", tensors, arguments.onnx_web, ",".join(sizes))
+    return dict(json.loads(subprocess.run(command, check=True, capture_output=True).stdout))
 
 
 def endure(chromium: Chromium, arguments: argparse.Namespace) -> dict[str, Any]:
