@@ -35,7 +35,7 @@ SOURCE = Path(__file__).with_name("gpu.c")
 NO_GPU_EXIT = 77
 TIMEOUT = 600  # seconds of one case
 UTTERANCE_MS = 30  # what PyTorch takes an utterance, about: for its warm-up
-NO_GRAPH, NO_OVERLAP, SINGLE_KERNEL, LIBRARIES, ONE_GRAPH, TENSOR = 2, 4, 8, 16, 32, 64
+NO_GRAPH, NO_OVERLAP, SINGLE_KERNEL, LIBRARIES, ONE_GRAPH, TENSOR, RESIDENT = 2, 4, 8, 16, 32, 64, 128
 """Options of init, as in NAME_cuda.h."""
 
 ONE, MANY, LINKED = "one", "many", "libraries"
@@ -63,7 +63,7 @@ class Case:
         """What is special about it."""
         words = [self.memory if self.memory != "device" else "", self.cache if self.cache != "warm" else ""]
         words += ["no graph" if self.flags & NO_GRAPH else "", "no overlap" if self.flags & NO_OVERLAP else ""]
-        words += ["single kernel" if self.flags & SINGLE_KERNEL else ""]
+        words += ["resident" if self.flags & RESIDENT else "", "single kernel" if self.flags & SINGLE_KERNEL else ""]
         words += ["one graph" if self.flags & ONE_GRAPH else "", "tensor cores" if self.flags & TENSOR else ""]
         words += ["cuBLAS and cuFFT" if self.flags & LIBRARIES else ""]
         return ", ".join(word for word in words if word)

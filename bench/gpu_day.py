@@ -28,6 +28,7 @@ from bench.gpu import (
     NO_GRAPH,
     NO_OVERLAP,
     ONE_GRAPH,
+    RESIDENT,
     SINGLE_KERNEL,
     TENSOR,
     Case,
@@ -56,6 +57,7 @@ TOOLS = ("memcheck", "racecheck", "synccheck", "initcheck")
 USUAL = 5  # frames of the chunk that variants are compared at
 MICRO = ROOT / "bench" / "gpu_micro.cu"
 MACHINE = ROOT / "templates" / "cuda" / "vocosc_cuda_machine.h"
+RESIDENT_CHIPS = (9, 10)  # compute capabilities with 227 KB of shared memory a block
 CASE_SECONDS = 240  # after which a program is given up
 
 
@@ -87,6 +89,8 @@ VARIANTS = {
     "half": Variant(("--gpu-tune", "half"), least_db=50.0),
     "early-half": Variant(("--gpu-tune", "early,half"), least_db=50.0),
     "data": Variant(("--gpu-tune", "data")),
+    "resident": Variant(("--gpu-tune", "resident")),
+    "data-resident": Variant(("--gpu-tune", "data,resident")),
     "fitted": Variant(("--gpu-tune", "processors={processors}")),
     "oldest": Variant(("--gpu", "80")),
     "f32": Variant((), least_db=100.0, precision="f32"),
@@ -232,8 +236,12 @@ def latency_cases(day: Day) -> Cases:
     """One stream: every variant by every way; for the plain one every chunk size, memory, cold caches, and PTX."""
     ones = [name for name, variant in day.variants.items() if variant.streams == 1]
     for name in ones:
-        for way, flags in WAYS.items():
+        resident = {"resident": RESIDENT} if "resident" in name else {}
+        for way, flags in {**WAYS, **resident}.items():
             yield f"{name}, {way}", partial(timing, day, name, Case(USUAL, flags=flags))
+        for memory in ("pinned", "host") if resident else ():
+            case = Case(USUAL, flags=RESIDENT, memory=memory)
+            yield f"{name}, {case.label()}", partial(timing, day, name, case)
     for name in ones[:1]:
         for way in ("graph", "single kernel"):
             for chunk in (chunk for chunk in (1, 10) if chunk in day.variants[name].chunks):
@@ -333,7 +341,7 @@ def sanitizer_cases(day: Day) -> Cases:
 
 def fault_cases(day: Day) -> Cases:
     """A full memory, and an address of nobody's: what only a real GPU does. Last, as it loses the context."""
-    for name in list(day.variants)[:1]:
+    for name in [*list(day.variants)[:1], *(name for name in day.variants if name == "resident")]:
 
         def check(name: str = name) -> dict[str, Any]:
             lines = run_program([program(day, "tests/c/on_gpu.c", name), 0, "faults"]).splitlines()
@@ -370,12 +378,18 @@ def verdicts(day: Day) -> list[tuple[str, str, float | None]]:
 
     five, one = best(USUAL), best(1)
     many = [case["wall_us"]["max"] for case in streams.values() if case.get("streams") == 10000]
+    staying = [wall for key, wall in timed.items() if key.endswith(", resident")]
+    hops = day.found("micro").get("hops", {})
+    resident = min((wall["median"] for wall in staying), default=None)
+    doorbell = resident - hops["doorbell_us"] if resident and "doorbell_us" in hops else None
     ratio = five["p99"] / five["median"] if five else None
     failed = sum("error" in case for step in STEPS for case in day.found(step).values())
     return [
         ("chunk 5, us", "<= 40", five.get("median")),
         ("chunk 1, us", "<= 35", one.get("median")),
         ("chunk 5, p99 / median", "<= 1.5", ratio),
+        ("chunk 5, resident, us", "<= 25", resident),
+        ("the same but for the doorbell's round trip, us", "", doorbell),
         ("10 000 streams, longest round, ms", "<= 100", 1e-3 * min(many) if many else None),
         ("cases that failed", "<= 0", float(failed)),
     ]
@@ -467,6 +481,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.gpu, args.processors = args.gpu or found[0], args.processors or found[1]
     if args.processors == PROCESSORS:
         args.variants = [name for name in args.variants if name != "fitted"]  # as plain is
+    if args.gpu // 10 not in RESIDENT_CHIPS or (found[2] and found[1] <= PROCESSORS - 2):
+        args.variants = [name for name in args.variants if "resident" not in name]  # too little shared memory
     if reason and args.steps != [BUILD]:
         print(f"gpu-day: no GPU: {reason}; nothing was measured (--steps {BUILD} needs none)")
         return 0

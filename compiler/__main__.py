@@ -213,7 +213,7 @@ def _parser() -> _Parser:
     parser.add_argument("--batch", type=_whole, metavar="N", help="with --target cuda: streams of a call")
     parser.add_argument(
         "--gpu-tune",
-        metavar="early,half,data,tensor,processors=N",
+        metavar="early,half,data,tensor,resident,processors=N",
         help="with --target cuda: kernels of another making, for a GPU to judge",
     )
     parser.add_argument(

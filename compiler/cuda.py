@@ -36,6 +36,7 @@ MAX_TILES = 8  # of streams: with the shards, as many thread blocks as a large c
 MAX_THREADS = 1024
 SHARED_BYTES = 48 * 1024  # of a thread block, without asking the driver for more
 MOST_SHARED_BYTES = 96 * 1024  # asked for: all of these chips have it
+RESIDENT_BYTES = 227 * 1024  # of a block that holds weights: what an H100, H200 or B200 has
 SYNTHESIS_THREADS = 512
 SINGLE_THREADS = 256  # of the single kernel, or what its steps need: with more, a thread's registers spill
 FLUSH_THREADS = 256
@@ -55,6 +56,7 @@ class Tuning:
     half: bool = False  # `hidden` is kept in halves: less to read, and 60 dB from what floats give
     tensor: bool = False  # a second way, by tensor cores, for many rows: see cuda_libs
     data: bool = False  # the single kernel hands over by the data, each word of which says that it is there; no flags
+    resident: bool = False  # a further way: the single kernel stays, with the weights in shared memory
 
 
 def parse_tuning(text: str) -> Tuning:
@@ -64,10 +66,10 @@ def parse_tuning(text: str) -> Tuning:
         name, _, value = word.partition("=")
         if name == "processors" and value.isdecimal() and int(value) > 0:
             found = replace(found, processors=int(value))
-        elif name in ("early", "half", "data", "tensor") and not value:
+        elif name in ("early", "half", "data", "tensor", "resident") and not value:
             found = replace(found, **{name: True})
         else:
-            raise CompileError(f"--gpu-tune {word}: there are early, half, data, tensor and processors=N")
+            raise CompileError(f"--gpu-tune {word}: there are early, half, data, tensor, resident and processors=N")
     if found.half and found.data:
         raise CompileError("--gpu-tune half,data: what hands over by words cannot by halves")
     return found
@@ -99,6 +101,11 @@ class Shards:
     def padded(self) -> int:
         """Outputs of all shards."""
         return self.width * self.shards
+
+    @property
+    def held_inputs(self) -> int:
+        """Weights of a shard."""
+        return self.width * self.splits * WARP_INPUTS
 
 
 @dataclass(frozen=True)
@@ -161,6 +168,8 @@ class Device:
     tables: tuple[DeviceTable, ...]
     launches: tuple[Launch, ...]  # one for each step, behind one that puts many jobs into memory
     single: Launch  # all steps in one kernel: its grid is what can be of use, at most one block per multiprocessor
+    resident: Launch | None  # the same for as many calls as come; its weights are in shared memory
+    held_start: int  # where, in floats
     flush: Launch
 
     parameter_jobs: int  # of a call, as many as a kernel's parameter holds
@@ -257,6 +266,8 @@ def plan_device(plan: Plan, batch: int, tuning: Tuning = Tuning(), *, parameter_
     if tuning.data and (batch * plan.max_frames > MOST_DATA_ROWS or width != products["contract"].width):
         why = f"more than {MOST_DATA_ROWS} frames in all" if width == products["contract"].width else "such a width"
         raise CompileError(f"--gpu-tune data: not for calls of {why}")
+    if tuning.resident and batch > 1:
+        raise CompileError("--gpu-tune resident: for calls of one stream, --batch 1")
     tile_jobs = -(-batch // min(batch, MAX_TILES))
     tiles = -(-batch // tile_jobs)
     most_blocks = max(start.shards + 1, batch, *(product.shards for product in products.values()))
@@ -271,11 +282,18 @@ def plan_device(plan: Plan, batch: int, tuning: Tuning = Tuning(), *, parameter_
     fft_frames = min(plan.max_frames, room // fft_floats)
     synthesis_shared_bytes = 4 * (table_floats + overlap_floats + fft_frames * fft_floats)
     windows = (left + rows) * max(width, products["contract"].width) + LANES * most_warps  # and the warps' sums
-    most_floats = max(rows * dim, (left + rows) * mels) + windows
+    most_floats = round_up(max(rows * dim, (left + rows) * mels) + windows, 4)
 
     sizes = {kernel: (cut.shards, tiles, cut.threads, 0) for kernel, cut in products.items()}
     sizes["start"] = (start.shards + 1, tiles, start.threads, 0)
     sizes["synthesis"] = (batch, 1, SYNTHESIS_THREADS, synthesis_shared_bytes)
+
+    single_threads = max(SINGLE_THREADS, start.threads, LANES * most_warps)
+    held = sum(products[step.kernel].held_inputs for step in steps if step.products) * (2 if is_half else 4)
+    resident_bytes = max(synthesis_shared_bytes, 4 * most_floats + held)
+    if tuning.resident and resident_bytes > RESIDENT_BYTES:
+        needs = f"{resident_bytes / 1024:.0f} KB of shared memory for {tuning.processors} multiprocessors' weights"
+        raise CompileError(f"--gpu-tune resident: a thread block needs {needs}; it has {RESIDENT_BYTES // 1024}")
 
     gathering = [Launch("call", (1, 1, 1), CALL_THREADS)] if batch > parameter_jobs else []
 
@@ -302,15 +320,19 @@ def plan_device(plan: Plan, batch: int, tuning: Tuning = Tuning(), *, parameter_
         synthesis_overlap_floats=overlap_floats,
         synthesis_shared_bytes=synthesis_shared_bytes,
         slot=areas([], 1, _state(plan)),
-        scratch=_scratch(steps, batch, batch * plan.max_frames, most_blocks, tuning),
+        scratch=_scratch(steps, plan, batch, most_blocks + tuning.resident, tuning),
         tables=tables,
         launches=(*gathering, *(launch(step, i + len(gathering) > 1) for i, step in enumerate(steps))),
         single=Launch(
             "chunk",
             (most_blocks, 1, 1),
-            max(SINGLE_THREADS, start.threads, LANES * most_warps),
+            single_threads,
             shared_bytes=max(synthesis_shared_bytes, 4 * most_floats),
         ),
+        resident=Launch("resident", (most_blocks + 1, 1, 1), single_threads, shared_bytes=resident_bytes)
+        if tuning.resident
+        else None,
+        held_start=most_floats,
         flush=Launch("flush", (min(batch, parameter_jobs), 1, 1), FLUSH_THREADS),
         parameter_jobs=parameter_jobs,
     )
@@ -373,9 +395,11 @@ def _state(plan: Plan) -> list[Buffer]:
     return [*kept, ("overlap", "[OVERLAP]", plan.overlap_floats), *frames]
 
 
-def _scratch(steps: Sequence[Step], batch: int, rows: int, most_blocks: int, tuning: Tuning) -> tuple[Area, ...]:
-    """The buffers between the steps, behind a copy of the call; last what the single kernel hands over."""
+def _scratch(steps: Sequence[Step], plan: Plan, batch: int, most_blocks: int, tuning: Tuning) -> tuple[Area, ...]:
+    """The buffers between the steps, behind a copy of the call, or mailbox; last what the single kernel hands over."""
     buffers: dict[str, Buffer] = {}
+    rows = batch * plan.max_frames
+    first = 40 + 24 * batch + (4 * rows * plan.config.n_mels if tuning.resident else 0)
     for step in steps:
         for operation, name in zip(step.operations, step.writes, strict=True):
             stride = round_up(operation.outputs, 4)
@@ -390,7 +414,7 @@ def _scratch(steps: Sequence[Step], batch: int, rows: int, most_blocks: int, tun
         once = 2 * sizes["embedded"] + sizes["spectrum"]
         floats = round_up(once + layers * (sizes["convolved"] + sizes["hidden"]), ALIGNMENT // 4)
         kept.append(("data", "[two calls][what is handed over]", 2 * floats))
-    return areas([], ALIGNMENT // 4, kept, round_up(40 + 24 * batch, ALIGNMENT) // 4)
+    return areas([], ALIGNMENT // 4, kept, round_up(first, ALIGNMENT) // 4)
 
 
 # ---- tables ----

@@ -1,6 +1,8 @@
 """A model's CUDA kernels on the host: compiled against the shim (tests/cuda), launched one after the other."""
 
 import ctypes
+import queue
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -134,6 +136,89 @@ class Buffer:
 Job = tuple[Buffer | None, Buffer, int]  # mel, audio, slot
 
 
+class Resident:
+    """The resident kernel, which runs in a thread, and the host's side of its mailbox.
+
+    What the host writes there before a call's number can be seen from the block's fence on; so much does the shim ask.
+    """
+
+    LOOK, FENCE, TELL = range(3)
+    NUMBER, END = slice(36, 40), np.full(CALL_BYTES + JOB_BYTES, 0xFF, np.uint8)  # a call of -1 jobs
+
+    def __init__(self, gpu: "Gpu") -> None:
+        frames = gpu.plan.max_frames
+        self.taken = CALL_BYTES + JOB_BYTES + 4 * frames * gpu.mels  # bytes: the call and its mel
+        self.answered = slice(self.taken + 128, self.taken + 132)
+        self.memory = Buffer(self.answered.stop + 4 * frames * gpu.hop)
+        self.audio = self.memory.bytes[self.answered.stop :].view(np.float32)
+        self._library, self._number, self._looks = gpu.library, 2**32 - 3, 0
+        self._calls: queue.Queue[NDArray[np.uint8]] = queue.Queue()
+        self._call = self.END
+        self._answers: queue.Queue[str] = queue.Queue()
+        self._function = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(self._asked)
+        self._is_rung = False
+        first = gpu.call([], 0)
+        first[CALL_BYTES : CALL_BYTES + 8].view(np.uint64)[:] = self.memory.address
+        first[self.NUMBER].view(np.uint32)[:] = self._number
+        self._thread = threading.Thread(target=self._run, args=(gpu, first), daemon=True)
+
+    def start(self) -> None:
+        """Starts it; it has answered the first call, of nothing."""
+        self._library.shim_set_host(self._function)
+        self._thread.start()
+        self._await()
+
+    def decode(self, call: NDArray[np.uint8], mel: Floats) -> None:
+        """One call, answered; the mel and the audio are in the mailbox."""
+        data = np.zeros(self.taken, np.uint8)
+        data[: call.size] = call
+        data[call.size :].view(np.float32)[: mel.size] = mel
+        self._ring(data)
+        self._await()
+
+    def stop(self) -> None:
+        """Ends it, if it runs."""
+        self._ring(np.resize(self.END, self.taken))
+        self._thread.join(timeout=300)
+        assert not self._thread.is_alive()
+        self._library.shim_set_host(None)
+
+    def _ring(self, data: NDArray[np.uint8]) -> None:
+        self._number = (self._number + 1) % 2**32
+        data[self.NUMBER].view(np.uint32)[:] = self._number
+        self._calls.put(data)
+
+    def _await(self) -> None:
+        said = self._answers.get(timeout=300)
+        assert said == str(self._number), said
+
+    def _run(self, gpu: "Gpu", first: NDArray[np.uint8]) -> None:
+        try:
+            gpu.launch(gpu.device.resident, first, blocks=gpu.blocks)
+            self._answers.put("the end")
+        except AssertionError as error:
+            self._answers.put(str(error))
+
+    def _asked(self, request: int) -> int:
+        """The host's part, for the shim; 1 if the block looks again and again, and does not see that it is called."""
+        memory = self.memory.bytes
+        if request == self.LOOK:
+            self._looks += 1
+            if self._is_rung or self._looks % 3:  # there is nothing new yet
+                return int(self._is_rung and self._looks > 30)
+            self._looks, self._is_rung = 0, True
+            self._call = self._calls.get()
+            memory[: self.taken] = 0xFF
+            memory[self.NUMBER] = self._call[self.NUMBER]
+        elif request == self.FENCE:
+            memory[: self.taken] = self._call
+        else:
+            self._looks, self._is_rung = 0, False
+            number = memory[self.answered].view(np.uint32)[0]
+            self._answers.put(str(number) if request == self.TELL else "an answer that orders nothing")
+        return 0
+
+
 class Gpu:
     """A checkpoint's kernels, and the memory that a host would give them; `slots` streams at silence."""
 
@@ -158,9 +243,12 @@ class Gpu:
         self.is_poisoned = not self.device.tuning.data  # the scratch, before every call
         self.overlaps = False  # whether scratch, but for the call, is NaN until all threads of a kernel wait
         self.is_weak = False  # whether its blocks then see each other's writes only as the memory model warrants
+        self.is_resident = False  # whether it stays from call to call, until a stream is reset
+        self._resident: Resident | None = None
 
     def reset(self, slot: int | None = None) -> None:
         """One slot, or all, to silence."""
+        self.stop()
         size = self.device.state_bytes
         part = slice(None) if slot is None else slice(slot * size, (slot + 1) * size)
         self.state.bytes[part] = 0
@@ -208,6 +296,9 @@ class Gpu:
         most = self.device.parameter_jobs
         parameter = self.call(jobs, frames, flushed, max(0, len(jobs) - 1) // most * most)
         self.allow(jobs)
+        if self.is_resident:
+            self._decode_resident(parameter, jobs)
+            return
         if self.is_poisoned:
             self.scratch.bytes[:] = 0xFF  # NaN; and as good a number for flags as any
         for first in range(0, len(jobs) - most, most):
@@ -215,13 +306,43 @@ class Gpu:
         if self.blocks:
             if self.device.gathers_call:
                 self.launch(self.launches[0], parameter)
-            self.library.shim_share(None, ctypes.c_size_t(0))
-            for memory in (self.scratch, self.state) if self.is_weak else ():
-                self.library.shim_share(ctypes.c_void_p(memory.address), ctypes.c_size_t(memory.bytes.size))
+            self._share()
             self.launch(self.device.single, parameter, blocks=self.blocks)
             return
         for launch in self.launches:
             self.launch(launch, parameter, self._hooks() if self.overlaps and launch.overlaps_previous else ())
+
+    def _share(self, *more: Buffer) -> None:
+        """Says which memory is weakly ordered: if any, what blocks hand over, and more."""
+        self.library.shim_share(None, ctypes.c_size_t(0))
+        for memory in (self.scratch, self.state, *more) if self.is_weak else ():
+            self.library.shim_share(ctypes.c_void_p(memory.address), ctypes.c_size_t(memory.bytes.size))
+
+    def _decode_resident(self, parameter: NDArray[np.uint8], jobs: Sequence[Job]) -> None:
+        """A call through the mailbox of the resident kernel, which is started if it does not run."""
+        if self._resident is None:
+            self.scratch.bytes[:] = 0
+            self._resident = Resident(self)
+            self._share(self._resident.memory)
+            self.allow(jobs)
+            self._resident.start()
+        self.allow(jobs)
+        ((mel, audio, _),) = jobs
+        addresses = parameter[CALL_BYTES : CALL_BYTES + 16].view(np.uint64)
+        addresses[:] = [self.scratch.address + parameter.size if mel else 0, self._resident.audio.ctypes.data]
+        try:
+            self._resident.decode(parameter, mel.floats if mel else np.zeros(0, np.float32))
+        except AssertionError:
+            self.stop()
+            raise
+        audio.floats[:] = self._resident.audio[: audio.floats.size]
+
+    def stop(self) -> None:
+        """Ends the resident kernel, if it runs."""
+        if self._resident is not None:
+            resident, self._resident = self._resident, None
+            resident.stop()
+            resident.memory.check("the mailbox")
 
     def _hooks(self) -> tuple[Callable[[], None], Callable[[], None]]:
         """As if the kernel before had not finished until all threads wait for it."""
@@ -248,6 +369,7 @@ class Gpu:
             self.weights,
             self.state,
             self.scratch,
+            *([self._resident.memory] if self._resident else []),
             *(buffer for job in jobs for buffer in job[:2] if buffer),
         ):
             self.library.shim_allow(ctypes.c_void_p(buffer.address), ctypes.c_size_t(buffer.bytes.size))
@@ -318,6 +440,7 @@ class Gpu:
         if frames:
             self.run(jobs, frames, flushed)
         else:
+            self.stop()
             self.allow(jobs)
             for first in range(0, len(jobs), self.device.parameter_jobs):
                 part = jobs[first : first + self.device.parameter_jobs]

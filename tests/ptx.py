@@ -314,10 +314,10 @@ class Translator:
     def _st(self, parts: Sequence[str], kind: str, operands: Sequence[str], opcode: str) -> str:
         values = [self._value(name, kind) for name in _operands(operands[1].strip("{}"))]
         if "release" in parts:
-            if opcode != "st.release.gpu.u32":
+            if opcode not in ("st.release.gpu.u32", "st.release.sys.global.u32"):
                 raise UnknownPtxError(f"{self._kernel}: {opcode}")
             as_it_is, address = self._site("release", f"{opcode} {operands[0]}"), self._address(operands[0], opcode)
-            return f"ptx_release({address}, {values[0]}, {as_it_is});"
+            return f"ptx_release_{parts[2]}({address}, {values[0]}, {as_it_is});"
         if "relaxed" in parts:
             if opcode not in ("st.relaxed.gpu.global.u32", "st.relaxed.sys.global.u32"):
                 raise UnknownPtxError(f"{self._kernel}: {opcode}")
@@ -331,9 +331,13 @@ class Translator:
         return f"ptx_store_{space}<{c}, {len(values)}>({address}, {{{', '.join(values)}}});"
 
     def _fence(self, parts: Sequence[str], kind: str, operands: Sequence[str], opcode: str) -> str:
-        if opcode != "fence.acq_rel.gpu":
+        if opcode not in ("fence.acq_rel.gpu", "fence.acq_rel.sys"):
             raise UnknownPtxError(f"{self._kernel}: {opcode}")
-        return f"if ({self._site('acquire', opcode)}) shim_fence();"
+        function = "shim_fence" if parts[2] == "gpu" else "shim_fence_of_host"
+        return f"if ({self._site('acquire', opcode)}) {function}();"
+
+    def _nanosleep(self, parts: Sequence[str], kind: str, operands: Sequence[str], opcode: str) -> str:
+        return "shim_rest();"
 
     def _bar(self, parts: Sequence[str], kind: str, operands: Sequence[str], opcode: str) -> str:
         if opcode != "bar.sync" or operands != ["0"]:

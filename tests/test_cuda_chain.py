@@ -62,7 +62,6 @@ class Chain:
     directory: Path
     name: str
     environment: dict[str, str]
-    tail: int
 
     def run(self, *command: object, expect: int = 0, without_driver: bool = False) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, **({} if without_driver else self.environment)}
@@ -87,6 +86,7 @@ def build_chain(
     *,
     chunks: tuple[int, ...] = CHUNKS,
     tuning: str = "",
+    batch: int = BATCH,
     parameter_jobs: int = BATCH,
 ) -> Chain:
     """Of one of the shapes of tests/gpu.py, or of the cases of tests/test_families.py."""
@@ -94,11 +94,11 @@ def build_chain(
     sha256 = read_checkpoint(checkpoint).sha256
     network = folded(checkpoint) if name in SHAPES else CASES[name].network
     layout = plan(network, chunks, precision, libraries=link == "libs")
-    device = plan_device(layout, BATCH, parse_tuning(tuning), parameter_jobs=parameter_jobs)
+    device = plan_device(layout, batch, parse_tuning(tuning), parameter_jobs=parameter_jobs)
     if link == "libs" or device.tuning.tensor:
         device = add_libraries(device, layout)
     options = Options(
-        name=name, precision=precision, target="portable", gpus=(90,), batch=BATCH, link=link, tuning=tuning
+        name=name, precision=precision, target="portable", gpus=(90,), batch=batch, link=link, tuning=tuning
     )
 
     def make(directory: Path) -> None:
@@ -112,10 +112,10 @@ def build_chain(
         (directory / f"{name}.json").write_text(to_json(figures))
         run_ok(["make", "-s", f"-j{os.cpu_count()}", "-f", f"{name}.mk", "EXTRA_CFLAGS=-O0", name], cwd=directory)
 
-    directory = builds.once(("chain", name, precision, link, chunks, tuning, parameter_jobs), make)
+    directory = builds.once(("chain", name, precision, link, chunks, tuning, batch, parameter_jobs), make)
     more: Any = {
         "precision": precision,
-        "batch": BATCH,
+        "batch": batch,
         "link": link,
         "tuning": tuning,
         "parameter_jobs": parameter_jobs,
@@ -127,10 +127,11 @@ def build_chain(
         "FAKE_CUDA_CALL_KERNELS": " ".join(
             f"{name}_{launch.step}"
             for launch in (device.launches[0], device.single_launches[0], device.flush, *device.library_steps[:1])
-        ),
-        "FAKE_CUDA_CALL_BYTES": str(CALL_BYTES + JOB_BYTES * parameter_jobs),
+        )
+        + f" {name}_resident",
+        "FAKE_CUDA_CALL_BYTES": str(CALL_BYTES + JOB_BYTES * min(batch, parameter_jobs)),
     }
-    return Chain(checkpoint, directory, name, environment, layout.tail)
+    return Chain(checkpoint, directory, name, environment)
 
 
 def build_fakes(folder: Path) -> None:
@@ -213,7 +214,7 @@ def test_the_example_takes_the_gpu_or_the_cpu(chain: Chain, mel: Path, tmp_path:
     strict = ["-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
     run_ok(["cc", *strict, "-I", chain.directory, source, chain.directory / f"lib{name}.a", "-ldl", "-o", program])
     raw = np.load(mel).tobytes()
-    expected = chain.decode(mel)[: -chain.tail]
+    expected = chain.decode(mel)
     for environment, said in (({**os.environ, **chain.environment}, "ok"), (dict(os.environ), "no CUDA driver")):
         if said != "ok" and no_gpu() is None:
             continue
@@ -239,9 +240,25 @@ def test_the_program_of_make_test_gpu(name: str, tuning: str, tmp_path: Path) ->
     chain = build_chain(name, "f16", tuning=tuning, **few)
     program = build_c("on_gpu.c", tmp_path, chain.directory, chain.name, flags=["-I", ROOT / "bench"])
     done = chain.run(program, LEAST_DB, 1)
+    assert chain.run(program, LEAST_DB, "faults").stdout.count("ok  ") == 6
     assert "0 failures" in done.stdout and "FAIL" not in done.stdout
     assert len(done.stdout.splitlines()) > 20 and done.stdout.count("one graph") == 2
     assert ("tensor cores" in done.stdout) == ("tensor" in tuning)
+
+
+RESIDENT = every([("tiny", "resident"), ("least", "data,resident"), ("tiny", "data,resident")], [("least", "resident")])
+
+
+@pytest.mark.parametrize(("name", "tuning"), RESIDENT)
+def test_the_resident_kernel_over_the_drivers_stand_in(name: str, tuning: str, tmp_path: Path) -> None:
+    """It runs in a thread of its own, and talks with the host: for one stream a call, with the single kernel's bits."""
+    chain = build_chain(name, "f16", tuning=tuning, batch=1, chunks=every(CHUNKS, (2,)))
+    program = build_c("on_gpu.c", tmp_path, chain.directory, chain.name, flags=["-I", ROOT / "bench"])
+    done = chain.run(program, LEAST_DB, "resident")
+    assert "0 failures" in done.stdout and "FAIL" not in done.stdout
+    assert done.stdout.count("the resident kernel") > 5
+    # The kernel is lost while the host waits for its answer.
+    assert chain.run(program, LEAST_DB, "faults").stdout.count("ok  ") == 6
 
 
 # ---- --link libs ----

@@ -85,11 +85,12 @@ MODELS = {"published": {**config("full"), "num_layers": 2}, "odd": config("odd")
 @pytest.mark.parametrize(
     ("model", "options"),
     [
-        ("published", {"chunks": (1, 5), "precision": "f16"}),
+        ("published", {"chunks": (1, 5), "precision": "f16", "tuning": "resident"}),
         ("odd", {"chunks": (3, 16), "precision": "w8", "batch": 3}),
         *every(
             [
                 ("published", {"chunks": (16,), "precision": "f32", "batch": 1024}),
+                ("published", {"chunks": (1, 5), "precision": "f16", "tuning": "data,resident"}),
                 ("wide", {"chunks": (8,)}),
                 ("odd", {"chunks": (7,), "batch": 2, "link": "libs"}),
             ],
@@ -102,7 +103,8 @@ def test_every_kernel_compiles_without_spilling(nvrtc: Nvrtc, model: str, option
     # From sm_90 on kernels overlap; else the architectures differ by the assembler's registers alone.
     architectures = every(ARCHITECTURES, (90,))
     images = compile_images(f"model_{KERNELS}", files, architectures)
-    kernels = (*device.launches, *device.library_steps, *device.single_launches, device.flush)
+    kernels = [*device.launches, *device.library_steps, *device.single_launches, device.flush]
+    kernels += [device.resident] if device.resident else []
     check_images(images, architectures, {f"model_{launch.step}" for launch in kernels if launch.block})
 
 
@@ -285,12 +287,13 @@ def test_no_placeholder_is_left(tiny_cuda: Path) -> None:
         (["--batch", "0"], ["--batch 0", "16384"]),
         (["--batch", "16385"], ["--batch 16385", "16384"]),
         (["--batch", "x"], ["--batch", "x"]),
-        (["--gpu-tune", "fast"], ["--gpu-tune fast", "early, half, data, tensor and processors=N"]),
+        (["--gpu-tune", "fast"], ["--gpu-tune fast", "early, half, data, tensor, resident and processors=N"]),
         (["--gpu-tune", "processors=0"], ["--gpu-tune processors=0"]),
         (["--gpu-tune", "half", "--link", "libs"], ["--gpu-tune half", "--link libs"]),
         (["--gpu-tune", "half,data"], ["--gpu-tune half,data"]),
         (["--gpu-tune", "data", "--batch", "64"], ["--gpu-tune data", "128 frames"]),
         (["--gpu-tune", "tensor"], ["--gpu-tune tensor", "f32"]),
+        (["--gpu-tune", "resident", "--batch", "2"], ["--gpu-tune resident", "--batch 1"]),
         (["--link", "libs", "--precision", "f16"], ["--link libs", "f16"]),
         (["--weights", "c"], ["--weights"]),
     ],
@@ -314,6 +317,13 @@ def test_without_nvrtc_one_line_and_the_cpu_goes_on(tiny_checkpoint: Path, tmp_p
     assert not (tmp_path / "gpu").exists()
     done = run_compiler(tiny_checkpoint, "-o", tmp_path / "cpu", "--sources-only", env=environment)
     assert done.returncode == 0, done.stderr
+
+
+def test_what_shared_memory_does_not_hold_is_not_made_resident(full_checkpoint: Path) -> None:
+    _, device, _ = kernel_sources(full_checkpoint, "full", (5,), "f16", tuning="resident")
+    assert device.resident.shared_bytes <= 227 * 1024 and device.resident.grid[0] <= 132
+    with pytest.raises(CompileError, match=r"resident: a thread block needs 423 KB of shared memory .*; it has 227"):
+        kernel_sources(full_checkpoint, "full", (5,), "f32", tuning="resident")
 
 
 def test_layers_too_wide_for_a_thread_block() -> None:

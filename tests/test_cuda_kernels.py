@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -262,6 +263,33 @@ def test_flags_go_on_counting(odd_gpu: Gpu) -> None:
     flags[:] = 2**32 - steps - 2
     assert odd_gpu.decode(mel, 1).tobytes() == expected
     assert flags.tolist() == [2 * steps - 2] * 3
+
+
+@pytest.mark.parametrize("tuning", every(["resident,processors=5", "data,resident"], ["resident"]))
+@pytest.mark.parametrize("precision", every(["f16", "f32"], ["f16"]))
+def test_the_resident_kernel_gives_the_same_bits(precision: str, tuning: str) -> None:
+    """For every split, with two streams in turns, and when it has been ended and started again; in more blocks, too."""
+    checkpoint = builds.checkpoint(SHAPES["tiny"])
+    plain, resident = (
+        Gpu(checkpoint, "model", (3, 10), slots=3, precision=precision, tuning=tuning) for tuning in ("", tuning)
+    )
+    resident.is_resident, mels = True, [some_mel(13, plain.mels, seed) for seed in range(2)]
+    expected = [plain.utterance(mel).tobytes() for mel in mels]
+    blocks = resident.device.resident.grid[0]
+    for resident.blocks, resident.order, resident.is_weak in every(
+        [(blocks, 0, False), (blocks + 1, 1, True), (blocks, 2, True)], [(blocks + 1, 2, True)]
+    ):
+        splits: list[Any] = every([10, 3, [1, 7, 2]], [[1, 7, 2]])
+        for split in splits:
+            assert resident.utterance(mels[0], split, slot=1).tobytes() == expected[0]
+        parts: list[list[Floats]] = [[], []]
+        for frame in range(0, 13, 2):
+            for stream, slot in ((1, 2), (0, 0)):
+                parts[stream] += resident.decode_chunk([mels[stream][frame : frame + 2]], [slot])
+        for stream, slot in ((0, 0), (1, 2)):
+            parts[stream] += resident.flush([slot])
+            assert np.concatenate(parts[stream]).tobytes() == expected[stream]
+            resident.frames[0] = 0
 
 
 HAND_OVERS = {

@@ -56,6 +56,7 @@ DEVICE = SimpleNamespace(
     single=Launch("single", (100, 1, 1), 512, shared_bytes=2048),
     single_launches=[Launch("single", (100, 1, 1), 512, shared_bytes=2048)],
     flush=Launch("flush", (3, 1, 1), 32),
+    resident=None,
     library_steps=[],
     needs_libraries=False,
 )

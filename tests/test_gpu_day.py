@@ -25,8 +25,7 @@ from tests.objects import ALL, ROOT
 from tests.test_cuda_chain import BATCH, STAND_IN, Chain, build_chain, build_fakes
 
 CHUNKS = (1, 5, 10)
-REHEARSED = [step for step in STEPS if step != "faults"]  # these the fake driver cannot have
-IN_BRIEF = [step for step in REHEARSED if step != "parity"]
+IN_BRIEF = [step for step in STEPS if step != "parity"]
 FEW = ["--streams", "1,4", "--warmup", 1, "--runs", 2, "--rounds", 2, "--repeats", 1, "--date", "2001-02-03"]
 NAME_LETTERS = 15  # of a program, in /proc/self/comm
 SANITIZER = """#!/bin/sh
@@ -129,6 +128,9 @@ def check_result(data: dict[str, Any], variants: Sequence[str], chunks: Sequence
     assert all(hops[key] > 0 for key in hops)
     assert set(steps["sanitizer"]) == set(TOOLS)
     assert {case["says"] for case in steps["sanitizer"].values()} == {"========= ERROR SUMMARY: 0 errors"}
+    assert {name: len(case["lines"]) for name, case in steps["faults"].items()} == dict.fromkeys(
+        ["plain", "resident"] if "resident" in variants else ["plain"], 7
+    )
     assert steps["power"]["at rest"]["watts"] == 101.5
     assert steps["pytorch"]["pytorch"]["facts"]["snr_db"] > 50
     bars = {bar["text"]: bar["measured"] for bar in data["bars"]}
@@ -184,13 +186,13 @@ def test_the_whole_day_on_stand_ins(tmp_path: Path) -> None:
         frames = chunks if name in VARIANTS else variant.chunks
         _, device, files = kernel_sources(checkpoint, "vocos", frames, variant.precision, batch, tuning=tuning)
         calls = [f"vocos_{step.step}" for step in (device.launches[0], device.single, device.flush)]
-        calls += [f"vocos_{step.step}" for step in device.library_steps[:1]]
+        calls += [f"vocos_{step.step}" for step in device.library_steps[:1]] + ["vocos_resident"]
         programs = [f"gpu_{name}", f"on_gpu_{name}", *(["vocos"] if name == "plain" else [])]
         day.add(programs, build_shim(files, "vocos"), batch, calls)
     tool = day.work / "objects" / "plain" / "vocos"
     day.tool("torch", STAND_IN.format(python=sys.executable, tool=tool, metrics=METRICS))
     more = [*FEW, "--chunks", "1,5", "--small", checkpoint, "--work", day.work, "--results", day.work]
-    more += ["--processors", 5, "--batch", BATCH, "--steps", ",".join(REHEARSED)]
+    more += ["--processors", 5, "--batch", BATCH]
     given = {"CKPT": checkpoint, "TORCH_PYTHON": day.tools / "torch", "MINUTES": 600, "ARGS": " ".join(map(str, more))}
     command = [*offline(), "make", "gpu-day", *(f"{name}={value}" for name, value in given.items())]
     said = day.command(command)

@@ -16,6 +16,7 @@ static vocos_scratch scratch;
 int main(void) {
   static float mel[VOCOS_MAX_FRAMES * VOCOS_MELS];
   static float audio[VOCOS_MAX_FRAMES * VOCOS_HOP];
+  static float tail[VOCOS_TAIL];
   const vocos_cuda_options options = {.flags = VOCOS_CUDA_ALLOCATE, .slots = 1, .table = slots};
   int on_gpu = vocos_cuda_init(&gpu, &options);
   if (on_gpu == VOCOS_OK) on_gpu = vocos_cuda_bind(&gpu, 0, NULL);
@@ -35,6 +36,16 @@ int main(void) {
     if (samples < 0) return 1; /* vocos_cuda_status_text(samples) says why */
     fwrite(audio, sizeof *audio, (size_t)samples, stdout);
   }
-  if (on_gpu == VOCOS_OK) vocos_cuda_close(&gpu);
+  int left;
+  if (on_gpu == VOCOS_OK) {
+    const vocos_cuda_chunk chunk = {0, NULL, tail};
+    left = vocos_cuda_flush_host(&gpu, &chunk, 1, NULL);
+    if (left >= 0 && vocos_cuda_wait(&gpu, NULL) != VOCOS_OK) return 1;
+    vocos_cuda_close(&gpu);
+  } else {
+    left = vocos_flush(&stream, tail); /* of a model that looks ahead: (&stream, &scratch, tail) */
+  }
+  if (left < 0) return 1;
+  fwrite(tail, sizeof *tail, (size_t)left, stdout);
   return 0;
 }

@@ -4,13 +4,15 @@
  * A decode is a list of steps. The first gets all that a call varies, by value, as its parameter, and leaves a copy in
  * the scratch memory; the others get three addresses that never change. As nothing is copied from host memory, any
  * number of decodes may be queued. A build for more streams than a parameter holds begins with a kernel that does
- * nothing else, and is launched as often as it takes. There are three ways to decode, each with its own list:
+ * nothing else, and is launched as often as it takes. There are four ways to decode, each with its own list:
  *
  *   vocosc_cuda_launches        a chain of kernels; all but the first are one CUDA graph, instantiated once in init,
  *                               whose parameters need no update; or all, and the first's parameter is replaced
  *   vocosc_cuda_single_launch   one cooperative kernel, of at most one block per multiprocessor: the driver refuses it,
  *                               already in init, where blocks would have to wait for each other's end. Its flags are in
  *                               the scratch memory, which init clears
+ *   vocosc_cuda_resident_launch the same, on a CUstream of its own, for as many calls as come through the mailbox: all
+ *                               else that a call does comes after its end
  *   vocosc_cuda_library_steps   kernels, and cuBLAS and cuFFT between them, or kernels for tensor cores: then a chain
  */
 #include "vocosc_cuda.h"
@@ -68,6 +70,14 @@ typedef struct {
   uint64_t allocated; /* device memory to free; 0: the caller's */
   struct vocosc_cuda_memory memory;
   uint64_t staging; /* [VOCOSC_CUDA_BATCH] mel, then [VOCOSC_CUDA_BATCH] audio */
+#if VOCOSC_CUDA_HAS_RESIDENT
+  struct vocosc_cuda_mailbox *mailbox;
+  struct CUstream_st *own_stream; /* of the resident kernel */
+  int is_running;
+  uint32_t number; /* of the last call */
+  float *audio;    /* of a decode_host: where its audio goes that is in the mailbox, and how much of it, or 0 */
+  size_t audio_bytes;
+#endif
   int slots;
   vocosc_cuda_slot *table;
   uint64_t calls; /* numbers the calls, so that one can tell whether a slot is in it twice */
@@ -77,6 +87,9 @@ typedef struct {
 _Static_assert(SETTLED + VOCOSC_MAX_FRAMES + LOOKAHEAD < NO_END, "a job's counters hold all frames");
 #endif
 _Static_assert(sizeof(core) <= sizeof(((vocosc_cuda *)0)->private_words), "private_words are too few");
+#if VOCOSC_CUDA_HAS_RESIDENT
+_Static_assert(sizeof(struct vocosc_cuda_parameter) == sizeof(struct vocosc_cuda_call), "a call of one stream");
+#endif
 _Static_assert(sizeof(struct vocosc_cuda_parameter) <= 4096, "the most that every driver takes as parameters");
 _Static_assert(VOCOSC_CUDA_WEIGHT_BYTES % VOCOSC_CUDA_ALIGNMENT == 0, "alignment of what follows");
 _Static_assert(VOCOSC_CUDA_STATE_BYTES % VOCOSC_CUDA_ALIGNMENT == 0, "alignment of slots");
@@ -102,6 +115,8 @@ static const struct {
     {"cuFuncSetAttribute", offsetof(vocosc_cuda_driver, set_function)},
     {"cuMemAlloc_v2", offsetof(vocosc_cuda_driver, allocate)},
     {"cuMemFree_v2", offsetof(vocosc_cuda_driver, free)},
+    {"cuMemHostAlloc", offsetof(vocosc_cuda_driver, allocate_host)},
+    {"cuMemFreeHost", offsetof(vocosc_cuda_driver, free_host)},
     {"cuMemcpyHtoDAsync_v2", offsetof(vocosc_cuda_driver, copy_in)},
     {"cuMemcpyDtoHAsync_v2", offsetof(vocosc_cuda_driver, copy_out)},
     {"cuMemcpy2DAsync_v2", offsetof(vocosc_cuda_driver, copy_rows)},
@@ -110,6 +125,7 @@ static const struct {
     {"cuStreamCreate", offsetof(vocosc_cuda_driver, create_stream)},
     {"cuStreamDestroy_v2", offsetof(vocosc_cuda_driver, destroy_stream)},
     {"cuStreamSynchronize", offsetof(vocosc_cuda_driver, synchronize)},
+    {"cuStreamQuery", offsetof(vocosc_cuda_driver, query)},
     {"cuStreamIsCapturing", offsetof(vocosc_cuda_driver, is_capturing)},
     {"cuStreamBeginCapture_v2", offsetof(vocosc_cuda_driver, begin_capture)},
     {"cuStreamEndCapture", offsetof(vocosc_cuda_driver, end_capture)},
@@ -211,7 +227,8 @@ static int status_of(vocosc_cuda *cuda, int result) {
 static int launch(vocosc_cuda *cuda, const struct vocosc_cuda_step *step, struct CUfunc_st *function, void *parameter,
                   int attribute_id, vocosc_cuda_stream stream) {
   const unsigned processors = (unsigned)cuda->multiprocessors;
-  const int one_each = attribute_id == CU_LAUNCH_ATTRIBUTE_COOPERATIVE && step->grid[0] > processors;
+  const int one_each =
+      attribute_id == CU_LAUNCH_ATTRIBUTE_COOPERATIVE && cuda->uses_single_kernel && step->grid[0] > processors;
   vocosc_cuda_launch_attribute attribute = {.id = attribute_id, .value = 1};
   const vocosc_cuda_launch_config config = {
       .grid = {one_each ? processors : step->grid[0], step->grid[1], step->grid[2]},
@@ -266,12 +283,79 @@ static int queue_graph(vocosc_cuda *cuda, struct vocosc_cuda_parameter *call, vo
   return status == VOCOSC_OK ? status_of(cuda, core->driver.launch_graph(core->graph, stream)) : status;
 }
 
+#if VOCOSC_CUDA_HAS_RESIDENT
+/* Hands a call to the resident kernel, which has answered the one before. */
+static void ring(core *core, const struct vocosc_cuda_parameter *call) {
+  const size_t first = offsetof(struct vocosc_cuda_parameter, number);
+  const size_t rest = first + sizeof call->number;
+  memcpy(core->mailbox, call, first);
+  memcpy((unsigned char *)core->mailbox + rest, (const unsigned char *)call + rest, sizeof *call - rest);
+  __atomic_store_n(&core->mailbox->call.number, ++core->number, __ATOMIC_RELEASE);
+}
+
+/* Waits until the resident kernel has answered, or is no more: then it is lost. */
+static int await_answer(vocosc_cuda *cuda) {
+  enum { LOOKS = 1024 }; /* between questions to the driver */
+  core *core = core_of(cuda);
+  for (int looks = 1; core->is_running; looks = looks % LOOKS + 1) {
+    if (__atomic_load_n(&core->mailbox->answered, __ATOMIC_ACQUIRE) == core->number) break;
+    const int result = looks < LOOKS ? CUDA_ERROR_NOT_READY : core->driver.query(core->own_stream);
+    if (result == CUDA_ERROR_NOT_READY) continue;
+    core->is_running = 0;
+    return result == CUDA_SUCCESS ? VOCOSC_CUDA_FAILED : status_of(cuda, result);
+  }
+  if (core->audio_bytes > 0) memcpy(core->audio, core->mailbox->audio, core->audio_bytes);
+  core->audio_bytes = 0;
+  return VOCOSC_OK;
+}
+
+/* Ends the resident kernel, if it runs, so that other work can be queued. */
+static int stop_resident(vocosc_cuda *cuda) {
+  core *core = core_of(cuda);
+  const struct vocosc_cuda_parameter end = {.count = -1};
+  const int status = cuda->uses_resident ? await_answer(cuda) : VOCOSC_OK;
+  if (status != VOCOSC_OK || !core->is_running) return status;
+  ring(core, &end);
+  core->is_running = 0;
+  return status_of(cuda, core->driver.synchronize(core->own_stream));
+}
+
+/* Hands a decode to the resident kernel, which is started behind what the stream has to do if it does not run. */
+static int queue_resident(vocosc_cuda *cuda, const struct vocosc_cuda_parameter *call, vocosc_cuda_stream stream) {
+  core *core = core_of(cuda);
+  int status = await_answer(cuda);
+  if (status == VOCOSC_OK && !core->is_running) {
+    struct vocosc_cuda_parameter first = {.memory = core->memory, .number = ++core->number};
+    first.jobs[0].mel = (uint64_t)(uintptr_t)core->mailbox;
+    status = status_of(cuda, core->driver.synchronize(stream));
+    if (status == VOCOSC_OK) {
+      status = launch(cuda, core->steps, core->kernels[0], &first, CU_LAUNCH_ATTRIBUTE_COOPERATIVE, core->own_stream);
+    }
+    core->is_running = status == VOCOSC_OK;
+  }
+  if (status == VOCOSC_OK) ring(core, call);
+  return status;
+}
+#else
+static int stop_resident(vocosc_cuda *cuda) {
+  (void)cuda;
+  return VOCOSC_OK;
+}
+#endif
+
 /* Queues a decode. Into a stream that is being captured no graph can be launched; the steps themselves can. */
 static int queue_decode(vocosc_cuda *cuda, struct vocosc_cuda_parameter *call, vocosc_cuda_stream stream) {
   core *core = core_of(cuda);
   int capturing = CU_STREAM_CAPTURE_STATUS_NONE;
   int status = VOCOSC_OK;
-  if (core->graph != NULL) status = status_of(cuda, core->driver.is_capturing(stream, &capturing));
+  if (core->graph != NULL || cuda->uses_resident) {
+    status = status_of(cuda, core->driver.is_capturing(stream, &capturing));
+  }
+#if VOCOSC_CUDA_HAS_RESIDENT
+  if (status == VOCOSC_OK && cuda->uses_resident) {
+    return capturing == CU_STREAM_CAPTURE_STATUS_NONE ? queue_resident(cuda, call, stream) : VOCOSC_BAD_ARGUMENT;
+  }
+#endif
   if (status == VOCOSC_OK && core->first_node != NULL && capturing == CU_STREAM_CAPTURE_STATUS_NONE) {
     return queue_graph(cuda, call, stream);
   }
@@ -299,7 +383,7 @@ static int queue_silence(vocosc_cuda *cuda, int slot, vocosc_cuda_stream stream)
 
 static int check_options(const vocosc_cuda_options *options) {
   const int known = VOCOSC_CUDA_ALLOCATE | VOCOSC_CUDA_NO_GRAPH | VOCOSC_CUDA_NO_OVERLAP | VOCOSC_CUDA_SINGLE_KERNEL |
-                    VOCOSC_CUDA_ONE_GRAPH | VOCOSC_CUDA_SECOND_WAY;
+                    VOCOSC_CUDA_ONE_GRAPH | VOCOSC_CUDA_SECOND_WAY | VOCOSC_CUDA_HAS_RESIDENT * VOCOSC_CUDA_RESIDENT;
   if (options == NULL || (options->flags & ~known) != 0 || options->device < 0) return VOCOSC_BAD_ARGUMENT;
   if (options->slots < 1 || options->slots > VOCOSC_CUDA_MAX_SLOTS || options->table == NULL) {
     return VOCOSC_BAD_ARGUMENT;
@@ -447,6 +531,19 @@ static int find_kernels(vocosc_cuda *cuda) {
   core *core = core_of(cuda);
   core->steps = cuda->uses_single_kernel ? vocosc_cuda_single_launch : vocosc_cuda_launches;
   core->step_count = cuda->uses_single_kernel ? VOCOSC_CUDA_SINGLE_LAUNCHES : VOCOSC_CUDA_LAUNCHES;
+#if VOCOSC_CUDA_HAS_RESIDENT
+  if (cuda->uses_resident) {
+    core->steps = vocosc_cuda_resident_launch;
+    core->step_count = 1;
+    const size_t bytes = sizeof *core->mailbox;
+    void *memory = NULL;
+    int status = status_of(cuda, core->driver.allocate_host(&memory, bytes, 0));
+    if (status != VOCOSC_OK) return status;
+    core->mailbox = memset(memory, 0, bytes);
+    status = status_of(cuda, core->driver.create_stream(&core->own_stream, CU_STREAM_NON_BLOCKING));
+    if (status != VOCOSC_OK) return status;
+  }
+#endif
 #if VOCOSC_CUDA_LIBRARY_STEPS > 0
   if (cuda->uses_libraries || cuda->uses_tensor) {
     core->steps = vocosc_cuda_library_steps;
@@ -523,6 +620,7 @@ static int prepare(vocosc_cuda *cuda, const vocosc_cuda_options *options, vocosc
   }
   if (status == VOCOSC_OK && cuda->uses_graph) status = make_graph(cuda, &nothing, stream);
   if (status == VOCOSC_OK) status = queue_decode(cuda, &nothing, stream);
+  if (status == VOCOSC_OK) status = stop_resident(cuda);
   if (status == VOCOSC_OK) status = queue_flush(cuda, &nothing, stream);
   return status == VOCOSC_OK ? status_of(cuda, core->driver.synchronize(stream)) : status;
 }
@@ -535,9 +633,10 @@ static int start(vocosc_cuda *cuda, const vocosc_cuda_options *options) {
   if (status == VOCOSC_OK) status = load_kernels(cuda);
   cuda->uses_libraries = (options->flags & VOCOSC_CUDA_LIBRARIES) != 0;
   cuda->uses_tensor = (options->flags & VOCOSC_CUDA_TENSOR) != 0;
-  const int is_second = cuda->uses_libraries || cuda->uses_tensor;
-  cuda->uses_single_kernel = !is_second && (options->flags & VOCOSC_CUDA_SINGLE_KERNEL) != 0;
-  const int is_chain = !cuda->uses_libraries && !cuda->uses_single_kernel;
+  cuda->uses_resident = (options->flags & VOCOSC_CUDA_RESIDENT) != 0;
+  const int is_other = cuda->uses_libraries || cuda->uses_tensor || cuda->uses_resident;
+  cuda->uses_single_kernel = !is_other && (options->flags & VOCOSC_CUDA_SINGLE_KERNEL) != 0;
+  const int is_chain = !cuda->uses_libraries && !cuda->uses_single_kernel && !cuda->uses_resident;
   cuda->uses_graph = is_chain && (options->flags & VOCOSC_CUDA_NO_GRAPH) == 0;
   cuda->uses_graph += cuda->uses_graph && (options->flags & VOCOSC_CUDA_ONE_GRAPH) != 0;
   cuda->uses_overlap = is_chain && (options->flags & VOCOSC_CUDA_NO_OVERLAP) == 0 &&
@@ -553,7 +652,8 @@ static int start(vocosc_cuda *cuda, const vocosc_cuda_options *options) {
 }
 
 /* Gives back what init took. What the driver says to that helps nobody. */
-static void give_back(const core *core) {
+static void give_back(vocosc_cuda *cuda) {
+  core *core = core_of(cuda);
   struct CUctx_st *current = NULL;
   int pushed = 0;
   if (core->driver.current(&current) == CUDA_SUCCESS && current != core->context) {
@@ -561,6 +661,11 @@ static void give_back(const core *core) {
   }
 #if VOCOSC_CUDA_HAS_LIBRARIES
   vocosc_cuda_libs_close(&core->libs);
+#endif
+#if VOCOSC_CUDA_HAS_RESIDENT
+  stop_resident(cuda);
+  if (core->own_stream != NULL) core->driver.destroy_stream(core->own_stream);
+  if (core->mailbox != NULL) core->driver.free_host(core->mailbox);
 #endif
   if (core->graph != NULL) core->driver.destroy_graph_exec(core->graph);
   if (core->captured != NULL) core->driver.destroy_graph(core->captured);
@@ -588,7 +693,7 @@ int vocosc_cuda_init(vocosc_cuda *cuda, const vocosc_cuda_options *options) {
     if (status == VOCOSC_OK) status = enter(cuda, &pushed);
     if (status == VOCOSC_OK) status = start(cuda, options);
     leave(core, pushed);
-    if (status != VOCOSC_OK) give_back(core);
+    if (status != VOCOSC_OK) give_back(cuda);
   }
   core->ready = status == VOCOSC_OK ? READY : 0;
   return status;
@@ -597,7 +702,7 @@ int vocosc_cuda_init(vocosc_cuda *cuda, const vocosc_cuda_options *options) {
 int vocosc_cuda_close(vocosc_cuda *cuda) {
   if (cuda == NULL) return VOCOSC_BAD_ARGUMENT;
   if (core_of(cuda)->ready != READY) return VOCOSC_CUDA_BAD_OBJECT;
-  give_back(core_of(cuda));
+  give_back(cuda);
   memset(cuda, 0, sizeof *cuda);
   return VOCOSC_OK;
 }
@@ -625,6 +730,7 @@ static int silence_slot(vocosc_cuda *cuda, int slot, int was_bound, vocosc_cuda_
   if (status != VOCOSC_OK) return status;
   core *core = core_of(cuda);
   status = enter(cuda, &pushed);
+  if (status == VOCOSC_OK) status = stop_resident(cuda);
   if (status == VOCOSC_OK) status = queue_silence(cuda, slot, stream);
   leave(core, pushed);
   if (status == VOCOSC_OK) core->table[slot].frames = 0;
@@ -658,6 +764,7 @@ static int copy_state(vocosc_cuda *cuda, int slot, void *to, const void *from, v
   const core *core = core_of(cuda);
   const uint64_t at = slot_address(core, slot);
   status = enter(cuda, &pushed);
+  if (status == VOCOSC_OK) status = stop_resident(cuda);
   if (status == VOCOSC_OK) {
     status = status_of(cuda, to != NULL ? core->driver.copy_out(to, at, VOCOSC_CUDA_VALUE_BYTES, stream)
                                         : core->driver.copy_in(at, from, VOCOSC_CUDA_VALUE_BYTES, stream));
@@ -688,6 +795,13 @@ int vocosc_cuda_wait(vocosc_cuda *cuda, vocosc_cuda_stream stream) {
   int status = check_object(cuda);
   if (status != VOCOSC_OK) return status;
   status = enter(cuda, &pushed);
+#if VOCOSC_CUDA_HAS_RESIDENT
+  if (status == VOCOSC_OK && core_of(cuda)->is_running) {
+    status = await_answer(cuda);
+    leave(core_of(cuda), pushed);
+    return status;
+  }
+#endif
   if (status == VOCOSC_OK) status = status_of(cuda, core_of(cuda)->driver.synchronize(stream));
   leave(core_of(cuda), pushed);
   return status;
@@ -827,19 +941,34 @@ static int queue_end(vocosc_cuda *cuda, struct vocosc_cuda_parameter *call, voco
     }
   }
 #endif
+  if (status == VOCOSC_OK) status = stop_resident(cuda);
   if (status == VOCOSC_OK && call->count > 0) status = queue_flush(cuda, call, stream);
   for (int i = 0; i < all.count && status == VOCOSC_OK; i++) status = queue_silence(cuda, all.jobs[i].slot, stream);
   return status;
 }
 
+#if VOCOSC_CUDA_HAS_RESIDENT
+/* Has the mel of a decode taken from the mailbox, which the kernel copies to scratch, and its audio put there. */
+static int use_mailbox(vocosc_cuda *cuda, const request *request, struct vocosc_cuda_job *job) {
+  core *core = core_of(cuda);
+  const int status = await_answer(cuda);
+  if (status != VOCOSC_OK) return status;
+  memcpy(core->mailbox->mel, request->chunks->mel, bytes_of(core, request, 0, 1));
+  job->mel = core->memory.scratch + offsetof(struct vocosc_cuda_mailbox, mel);
+  job->audio = (uint64_t)(uintptr_t)core->mailbox->audio;
+  return VOCOSC_OK;
+}
+#endif
+
 /* Queues all the work of a call, whose arguments were checked. */
 static int queue_request(vocosc_cuda *cuda, const request *request) {
-  const core *core = core_of(cuda);
+  core *core = core_of(cuda);
   struct vocosc_cuda_parameter call;
   memset(&call, 0, sizeof call);
   call.memory = core->memory;
   call.frames = request->frames;
-  int status = request->on_host ? queue_copies(cuda, request, 1) : VOCOSC_OK;
+  const int copies = request->on_host && !(cuda->uses_resident && request->frames > 0);
+  int status = copies ? queue_copies(cuda, request, 1) : VOCOSC_OK;
   for (int first = 0; first < request->count && status == VOCOSC_OK; first += VOCOSC_CUDA_PARAMETER_JOBS) {
     const int left = request->count - first;
     const int here = left < VOCOSC_CUDA_PARAMETER_JOBS ? left : VOCOSC_CUDA_PARAMETER_JOBS;
@@ -852,6 +981,10 @@ static int queue_request(vocosc_cuda *cuda, const request *request) {
       job->mel = request->on_host ? staged_mel(core, first + i) : (uint64_t)(uintptr_t)chunk->mel;
       job->audio = request->on_host ? staged_audio(core, first + i) : (uint64_t)(uintptr_t)chunk->audio;
     }
+#if VOCOSC_CUDA_HAS_RESIDENT
+    if (request->on_host && !copies) status = use_mailbox(cuda, request, &call.jobs[0]);
+    if (status != VOCOSC_OK) return status;
+#endif
     call.count = request->frames > 0 ? request->count : here;
     call.first = request->frames > 0 ? first : 0;
     if (request->frames == 0) {
@@ -863,7 +996,13 @@ static int queue_request(vocosc_cuda *cuda, const request *request) {
       status = queue_decode(cuda, &call, request->stream);
     }
   }
-  return status == VOCOSC_OK && request->on_host ? queue_copies(cuda, request, 0) : status;
+#if VOCOSC_CUDA_HAS_RESIDENT
+  if (status == VOCOSC_OK && request->on_host && !copies) {
+    core->audio = request->chunks->audio;
+    core->audio_bytes = bytes_of(core, request, 0, 0);
+  }
+#endif
+  return status == VOCOSC_OK && copies ? queue_copies(cuda, request, 0) : status;
 }
 
 static int run(vocosc_cuda *cuda, const request *request) {

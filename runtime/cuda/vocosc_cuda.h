@@ -49,6 +49,7 @@
 #define VOCOSC_CUDA_LIBRARY_STEPS ${device.library_steps | length} /* of a call by cuBLAS and cuFFT, or by tensor cores; 0: neither is built in */
 #define VOCOSC_CUDA_HAS_LIBRARIES ${device.needs_libraries | int}
 #define VOCOSC_CUDA_SECOND_WAY ${"VOCOSC_CUDA_LIBRARIES" if device.needs_libraries else "VOCOSC_CUDA_TENSOR" if device.library_steps else "0"} /* the flag for it */
+#define VOCOSC_CUDA_HAS_RESIDENT ${(device.resident is not none) | int}
 #define VOCOSC_CUDA_MOST_STEPS ${[device.launches | length, device.library_steps | length] | max} /* of these two */
 #define VOCOSC_CUDA_ARCHITECTURES_TEXT "${options.gpus | join(",")}" /* later ones take PTX */
 
@@ -112,6 +113,19 @@ enum {
    * over 100 dB from those of the others.
    */
   VOCOSC_CUDA_TENSOR = 64,
+
+  /*
+   * For builds with --gpu-tune resident, BAD_ARGUMENT in others: the single kernel stays on the GPU, with the weights in
+   * shared memory, and gets its calls through a mailbox in page-locked host memory, which init allocates. The same bits,
+   * and no launch. It takes nearly all multiprocessors until it ends: other work on the GPU waits, and whatever waits for
+   * the whole GPU (cudaFree, cuCtxSynchronize, another kernel that is loaded) waits for ever. What ends it: every call
+   * of this object's but decode, samples and wait; the next decode starts it again, which takes some 50 us more.
+   *
+   * A decode is not queued on the CUstream: it begins at once, when the decode before it is done. Only the one that
+   * starts the kernel waits for its CUstream. So mel must be there, and whoever used audio before must be done; after
+   * vocosc_cuda_wait, audio is there. It cannot be captured: BAD_ARGUMENT. decode_host needs no copies.
+   */
+  VOCOSC_CUDA_RESIDENT = 128,
 };
 
 /* What the library notes about a slot, in host memory. Not for use. */
@@ -133,7 +147,8 @@ typedef struct {
   int uses_single_kernel;
   int uses_libraries;
   int uses_tensor;
-  uint64_t private_words[63 + VOCOSC_CUDA_MOST_STEPS + (VOCOSC_CUDA_HAS_LIBRARIES ? 10 : 0)];
+  int uses_resident;
+  uint64_t private_words[71 + VOCOSC_CUDA_MOST_STEPS + (VOCOSC_CUDA_HAS_LIBRARIES ? 10 : 0)];
 } vocosc_cuda;
 
 typedef struct {
@@ -258,7 +273,7 @@ int vocosc_cuda_flush_host(vocosc_cuda *cuda, const vocosc_cuda_chunk *chunks, i
 int vocosc_cuda_save(vocosc_cuda *cuda, int slot, void *state, vocosc_cuda_stream stream);
 int vocosc_cuda_restore(vocosc_cuda *cuda, int slot, const void *state, vocosc_cuda_stream stream);
 
-/* Waits until all work on the CUstream is done, and says whether it went well. */
+/* Waits until all work on the CUstream is done, of the resident kernel the decodes, and says whether it went well. */
 int vocosc_cuda_wait(vocosc_cuda *cuda, vocosc_cuda_stream stream);
 
 #ifdef __cplusplus

@@ -13,7 +13,9 @@ struct vocosc_cuda_memory {
 
 /* One stream's part of a call. */
 struct vocosc_cuda_job {
-  uint64_t mel;   /* address of float [frames][VOCOSC_MELS]; 0: of frames behind the end, which are none */
+  /* Address of float [frames][VOCOSC_MELS]; 0: of frames behind the end, which are none. Of the resident kernel's own
+     parameter, the mailbox. */
+  uint64_t mel;
   uint64_t audio; /* address of float [frames * VOCOSC_HOP]; for flush [VOCOSC_TAIL] */
   int32_t slot;
 
@@ -34,10 +36,24 @@ struct vocosc_cuda_job {
     int32_t count;  /* jobs, at most VOCOSC_CUDA_BATCH; 0 does nothing */       \
     int32_t frames; /* of each, at most VOCOSC_MAX_FRAMES */                    \
     int32_t first;  /* the number of the first job that is here */              \
-    int32_t reserved;                                                           \
+    uint32_t number; /* of a call of the resident kernel's: one more than the last */ \
     struct vocosc_cuda_job jobs[most];                                          \
   }
 struct vocosc_cuda_call VOCOSC_CUDA_CALL(VOCOSC_CUDA_BATCH);
 struct vocosc_cuda_parameter VOCOSC_CUDA_CALL(VOCOSC_CUDA_PARAMETER_JOBS);
+//% if device.resident
+
+/*
+ * The host's memory by which the resident kernel gets calls: it takes a call, whose number is written last, with the mel,
+ * and writes that number to `answered` when the audio is there. So scratch begins with a call and its mel as well.
+ */
+struct vocosc_cuda_mailbox {
+  struct vocosc_cuda_call call;
+  float mel[${plan.max_frames * config.n_mels}];
+  uint32_t apart[32]; /* so that host and GPU write no line both */
+  uint32_t answered;
+  float audio[${plan.max_frames * config.hop_length}];
+};
+//% endif
 
 #endif /* VOCOSC_CUDA_CALL_H */

@@ -35,6 +35,7 @@ enum {
   CUDA_ERROR_UNSUPPORTED_PTX_VERSION = 222,
   CUDA_ERROR_JIT_COMPILATION_DISABLED = 223,
   CUDA_ERROR_CONTAINED = 226,
+  CUDA_ERROR_NOT_READY = 600,
   CUDA_ERROR_ILLEGAL_ADDRESS = 700,
   CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES = 701,
   CUDA_ERROR_LAUNCH_TIMEOUT = 702,
@@ -131,6 +132,8 @@ typedef struct {
   int (*set_function)(struct CUfunc_st *function, int attribute, int value);
   int (*allocate)(vocosc_cuda_address *address, size_t bytes);
   int (*free)(vocosc_cuda_address address);
+  int (*allocate_host)(void **memory, size_t bytes, unsigned flags);
+  int (*free_host)(void *memory);
   int (*copy_in)(vocosc_cuda_address to, const void *from, size_t bytes, struct CUstream_st *stream);
   int (*copy_out)(void *to, vocosc_cuda_address from, size_t bytes, struct CUstream_st *stream);
   int (*copy_rows)(const vocosc_cuda_rows_copy *copy, struct CUstream_st *stream);
@@ -139,6 +142,7 @@ typedef struct {
   int (*create_stream)(struct CUstream_st **stream, unsigned flags);
   int (*destroy_stream)(struct CUstream_st *stream);
   int (*synchronize)(struct CUstream_st *stream);
+  int (*query)(struct CUstream_st *stream);
   int (*is_capturing)(struct CUstream_st *stream, int *status);
   int (*begin_capture)(struct CUstream_st *stream, int mode);
   int (*end_capture)(struct CUstream_st *stream, struct CUgraph_st **graph);

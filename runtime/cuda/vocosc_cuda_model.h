@@ -34,6 +34,9 @@ struct vocosc_cuda_image {
 extern const struct vocosc_cuda_step vocosc_cuda_launches[${device.launches | length}];
 extern const struct vocosc_cuda_step vocosc_cuda_single_launch[${device.single_launches | length}]; /* instead of them all; its grid is the largest */
 extern const struct vocosc_cuda_step vocosc_cuda_flush_launch[1];
+//% if device.resident
+extern const struct vocosc_cuda_step vocosc_cuda_resident_launch[1];
+//% endif
 //% if device.library_steps
 extern const struct vocosc_cuda_step vocosc_cuda_library_steps[${device.library_steps | length}];
 //% endif

@@ -16,6 +16,10 @@ const struct vocosc_cuda_step vocosc_cuda_single_launch[] = {
 ${steps(device.single_launches)}};
 const struct vocosc_cuda_step vocosc_cuda_flush_launch[] = {
 ${steps([device.flush])}};
+//% if device.resident
+const struct vocosc_cuda_step vocosc_cuda_resident_launch[] = {
+${steps([device.resident])}};
+//% endif
 //% if device.library_steps
 const struct vocosc_cuda_step vocosc_cuda_library_steps[] = {
 ${steps(device.library_steps)}};

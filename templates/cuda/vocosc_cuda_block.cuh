@@ -11,7 +11,7 @@
 /* In the chain: a shard, for the streams of a tile. */
 template <int BLOCK_THREADS>
 struct chain_block {
-  static constexpr bool BY_DATA = false;
+  static constexpr bool BY_DATA = false, IS_RESIDENT = false;
   static constexpr int THREADS = BLOCK_THREADS;
   static constexpr int JOBS = TILE_JOBS;
   const device_memory &memory;
@@ -40,66 +40,70 @@ static constexpr int SINGLE_FLOATS = ${device.single.shared_bytes // 4}; /* of s
  *
  * Every thread block has a flag, which counts the steps that it has done since init: so flags need no reset, and at a
  * kernel's start all are equal. Who waits for a step waits until all blocks have done it; until then they may still
- * read what it will overwrite. Memory order: the barrier in `done` orders the block's writes before its last thread's
+ * read what it will overwrite. Memory order: the barrier in `show_done` orders the block's writes before its last thread's
  * store, a release at the scope of the GPU; each flag is looked at by some thread, which has a fence of that scope behind
- * it, and the barrier in `wait` orders that before all that the block reads. Both are cumulative over barriers, so all
+ * it, and the barrier in `wait_for_all` orders that before all that the block reads. Both are cumulative over barriers, so all
  * threads of a block see what all threads of all others wrote. A fence also drops what the multiprocessor's first-level
  * cache holds, so plain loads will do after it.
- */
 //% if device.tuning.data
+ *
+ * Here blocks hand over by the data, and flags count calls; of the resident kernel, the ends of calls as well.
+//% endif
+ */
+template <bool HOLDS_WEIGHTS>
 struct single_block {
-  static constexpr bool BY_DATA = true;
-  static constexpr int THREADS = SINGLE_THREADS;
-  static constexpr int JOBS = VOCOSC_CUDA_BATCH;
-  const device_memory &memory;
-  const device_call &call;
-  uint32_t *flags; /* one of each block: how many calls there were */
-  uint32_t calls;
-  int turn;
-  int layer;
-  int shard() const { return turn; }
-  int first_job() const { return 0; }
-  float *data(size_t offset, int at_layer) const {
-    return scratch(memory, SCRATCH_DATA + calls % 2 * DATA_FLOATS + offset) + (size_t)at_layer * DATA_LAYER;
-  }
-  void begin_loads() const {}
-  void wait() const {}
-  void wait_for_nothing() const {}
-  void done() const { barrier(); } /* the next step uses the same shared memory */
-  /* Empties the other call's data, which nobody reads any more or writes yet. */
-  void end() const {
-    float *other = scratch(memory, SCRATCH_DATA + (calls + 1) % 2 * DATA_FLOATS);
-    const int stride = block_count() * THREADS;
-    for (int i = block_index() * THREADS + thread_index(); i < DATA_FLOATS; i += stride) other[i] = 0.0f;
-    if (thread_index() == 0) flags[block_index()] = calls + 1;
-  }
-};
-//% else
-struct single_block {
-  static constexpr bool BY_DATA = false;
+  static constexpr bool BY_DATA = ${"true" if device.tuning.data else "false"}, IS_RESIDENT = HOLDS_WEIGHTS;
   static constexpr int THREADS = SINGLE_THREADS;
   static constexpr int JOBS = VOCOSC_CUDA_BATCH;
   const device_memory &memory;
   const device_call &call;
   uint32_t *flags;
   uint32_t steps; /* that this block has done */
-  int turn;
+  mutable shared_floats held; /* of the resident kernel: the next product's weights */
+  bool fills;                 /* which are not there yet */
+  int turn, layer;
   int shard() const { return turn; }
   int first_job() const { return 0; }
-  void wait() const {
-    for (int i = thread_index(); i < block_count(); i += THREADS) wait_until(flags + i, steps);
+  void wait_for_all(bool rests) const {
+    for (int i = thread_index(); i < block_count(); i += THREADS) wait_until(flags + i, steps, rests);
     if (thread_index() < block_count()) acquire();
     barrier();
   }
-  void wait_for_nothing() const {}
-  void begin_loads() const {} /* the call is a parameter here, and no load depends on another */
-  void done() {
-    barrier();
+  /* The barrier is the step's own if it ends with one; what it writes behind that is for calls to come. */
+  void show_done(bool ends_with_barrier) {
+    if (!ends_with_barrier) barrier();
     steps++;
     if (thread_index() == THREADS - 1) publish(flags + block_index(), steps); /* its warp has no weights to load */
   }
-};
+  void wait_for_nothing() const {}
+  void begin_loads() const {} /* the call is a parameter here, and no load depends on another */
+//% if device.tuning.data
+  /* The data of this call, or of the next one. */
+  float *data_of(uint32_t later) const {
+    return scratch(memory, SCRATCH_DATA + (steps / (IS_RESIDENT ? 2 : 1) + later) % 2 * DATA_FLOATS);
+  }
+  float *data(size_t offset, int at_layer) const { return data_of(0) + offset + (size_t)at_layer * DATA_LAYER; }
+  void wait() const {}
+  void done(bool ends_with_barrier) const {
+    if (!ends_with_barrier) barrier(); /* the next step uses the same shared memory */
+  }
+  /* Empties the other call's data, which nobody reads any more or writes yet. */
+  void end() {
+    uint32_t *other = (uint32_t *)data_of(1);
+    const int stride = block_count() * THREADS;
+    for (int i = block_index() * THREADS + thread_index(); i < DATA_FLOATS; i += stride) show_word(other + i, 0);
+    if constexpr (IS_RESIDENT) {
+      show_done(false);
+    } else if (thread_index() == 0) {
+      flags[block_index()] = steps + 1;
+    }
+  }
+//% else
+  void wait() const { wait_for_all(false); }
+  void done(bool ends_with_barrier) { show_done(ends_with_barrier); }
+  void end() {}
 //% endif
+};
 
 /*
  * What blocks hand over, where it is, and how. In the single kernel by data every layer has places of its own (`later`

@@ -39,6 +39,9 @@
 //% set conv = ["TABLE_%s%s" % (CONV, tables), "SLOT_%s%s" % (CONV, histories), number or convs.index(step.name)] if step.conv else ["0, 0, CONVS"] if step.kernel == "contract" else []
 ${step.kernel}(${(["part", "arena"] + product + norm + conv) | join(", ")});
 //%- endmacro
+//% macro convolving(step)
+${"true" if step.kernel in ("start", "contract") else "false"}
+//%- endmacro
 //% if device.gathers_call
 /* The first kernel leaves the call for the others, whose parameters never change: as many jobs as a parameter holds. */
 KERNEL(${device.launches[0].block}) vocosc_call(PARAMETER(vocosc_cuda_parameter) call) { leave_copy<${device.launches[0].block}>(call); }
@@ -61,23 +64,17 @@ KERNEL(${threads}) vocosc_${step.name}(PARAMETER(${"vocosc_cuda_call) call" if l
 
 /*
  * All steps. A block may have no shard of a step, and then does not wait for the one before; it has done its part all
- * the same. Steps that repeat are a loop: its code is fetched once.
+ * the same. Steps that repeat are a loop: its code is fetched once. The synthesis is the last blocks', which have the
+ * fewest other shards.
  */
-//% if device.gathers_call
-KERNEL(SINGLE_THREADS) vocosc_chunk(PARAMETER(vocosc_cuda_memory) memory) {
-  const device_call &call = call_of(memory);
-//% else
-KERNEL(SINGLE_THREADS) vocosc_chunk(PARAMETER(vocosc_cuda_call) call) {
-  const device_memory &memory = call.memory;
-//% endif
+template <typename block>
+static void all_steps(block &part, shared_floats arena) {
 //% for kernel in device.steps | map(attribute="kernel") | unique
   static_assert(${kernel | upper}_FLOATS <= SINGLE_FLOATS, "");
 //% endfor
-  SHARED_FLOATS_OF_LAUNCH(arena, SINGLE_FLOATS);
-  uint32_t *flags = (uint32_t *)scratch(memory, SCRATCH_FLAGS);
-  single_block part = {memory, call, flags, flags[block_index()], 0${", 0" if device.tuning.data else ""}};
 //% set layers = namespace(before=0)
-#define EVERY_SHARD(shard) for (part.turn = block_index(); part.turn < shard::SHARDS; part.turn += block_count())
+#define EVERY_SHARD(shard, skipped) \
+  for (part.turn = (block_index() + (skipped)) % block_count(); part.turn < shard::SHARDS; part.turn += block_count())
 //% for run, period in device.loops
 //% set count = (run | length) // period
 //% if count == 1
@@ -87,9 +84,9 @@ KERNEL(SINGLE_THREADS) vocosc_chunk(PARAMETER(vocosc_cuda_call) call) {
 //% if run[0].kernel == "contract"
 //% set layers.before = layers.before + 1
 //% endif
-  EVERY_SHARD(${run[0].kernel}_shard) ${call(run[0])}
+  EVERY_SHARD(${run[0].kernel}_shard, ${"VOCOSC_CUDA_BATCH" if loop.last else 0}) ${call(run[0])}
 //% if not loop.last
-  part.done();
+  part.done(${convolving(run[0])});
 //% endif
 //% else
 #pragma unroll 1
@@ -108,20 +105,72 @@ KERNEL(SINGLE_THREADS) vocosc_chunk(PARAMETER(vocosc_cuda_call) call) {
     part.layer = ${layers.before} + layer;
 //% endif
 //% for step in run[:period]
-    EVERY_SHARD(${step.kernel}_shard) {
+    EVERY_SHARD(${step.kernel}_shard, 0) {
       ${call(step, " + tables", " + layer * LEFT * DIM", "layer + %d" % convs.index(step.name) if step.conv else "")}
     }
-    part.done();
+    part.done(${convolving(step)});
 //% endfor
   }
 //% set layers.before = layers.before + count
 //% endif
 //% endfor
-//% if device.tuning.data
   part.end();
-//% endif
 #undef EVERY_SHARD
 }
+
+//% if device.gathers_call
+KERNEL(SINGLE_THREADS) vocosc_chunk(PARAMETER(vocosc_cuda_memory) memory) {
+  const device_call &call = call_of(memory);
+//% else
+KERNEL(SINGLE_THREADS) vocosc_chunk(PARAMETER(vocosc_cuda_call) call) {
+  const device_memory &memory = call.memory;
+//% endif
+  SHARED_FLOATS_OF_LAUNCH(arena, SINGLE_FLOATS);
+  uint32_t *flags = (uint32_t *)scratch(memory, SCRATCH_FLAGS);
+  single_block<false> part = {memory, call, flags, flags[block_index()], arena, false, 0, 0};
+  all_steps(part, arena);
+}
+//% if device.resident
+
+/*
+ * The same for as many calls as come, the first of which, the parameter, is of nothing: then each block takes its shards'
+ * weights into shared memory. Calls come through a mailbox in the host's memory, whose address is the parameter's mel. The
+ * last block, which has no shard but the synthesis, takes them from there and leaves a copy, answers, and waits for the
+ * next; a call of less than no jobs ends it.
+ */
+KERNEL(SINGLE_THREADS) vocosc_resident(PARAMETER(vocosc_cuda_call) first) {
+  SHARED_FLOATS_OF_LAUNCH(arena, RESIDENT_FLOATS);
+  const device_memory &memory = first.memory;
+  device_mailbox *mailbox = (device_mailbox *)first.jobs[0].mel;
+  const bool is_last = block_index() == block_count() - 1;
+  uint32_t *flags = (uint32_t *)scratch(memory, SCRATCH_FLAGS);
+  uint32_t steps = flags[block_index()];
+  device_call call = first;
+  while (call.count >= 0) {
+    const shared_floats held = slice(arena, HELD_START, RESIDENT_FLOATS - HELD_START);
+    single_block<true> part = {memory, call, flags, steps, held, call.number == first.number, 0, 0};
+    all_steps(part, arena);
+    if (is_last) {
+//% if device.tuning.data
+      part.wait_for_all(false);
+//% endif
+      if (thread_index() == 0) { /* the synthesis has waited for all blocks, and has had a barrier behind the audio */
+        tell_host(&mailbox->answered, call.number);
+        while (look_at_host(&mailbox->call.number) != call.number + 1) rest();
+        acquire_from_host();
+      }
+      barrier();
+      enum { WORDS = (sizeof(device_call) + sizeof mailbox->mel) / 4 };
+      const uint32_t *words = (const uint32_t *)mailbox;
+      for (int i = thread_index(); i < WORDS; i += SINGLE_THREADS) ((uint32_t *)memory.scratch)[i] = words[i];
+    }
+    part.show_done(false);
+    part.wait_for_all(true);
+    steps = part.steps;
+    call = call_of(memory);
+  }
+}
+//% endif
 
 /* The overlap's tail, which nothing will be added to any more. The slot stays as it is: the host resets it. */
 KERNEL(${device.flush.block}) vocosc_flush(PARAMETER(vocosc_cuda_parameter) call) {

@@ -50,6 +50,12 @@ enum {
 //% endfor
 };
 
+//% if device.resident
+typedef vocosc_cuda_mailbox device_mailbox;
+/* Of the resident kernel's shared memory, in floats; in front of the weights is what the steps use in turns. */
+enum { RESIDENT_FLOATS = ${device.resident.shared_bytes // 4}, HELD_START = ${device.held_start} };
+
+//% endif
 //% if device.tuning.data
 /*
  * What the single kernel hands over, in one call and in the next in turns, offsets in floats: rows as in scratch. A

@@ -83,15 +83,32 @@ static __forceinline__ uint4 look_at_words(const uint32_t *p) {
 static __forceinline__ void publish(uint32_t *flag, uint32_t value) {
   asm volatile("st.release.gpu.u32 [%0], %1;" ::"l"(flag), "r"(value) : "memory");
 }
-static __forceinline__ void wait_until(const uint32_t *flag, uint32_t value) {
+static __forceinline__ void rest() { asm volatile("nanosleep.u32 50;"); }
+static __forceinline__ void wait_until(const uint32_t *flag, uint32_t value, bool rests = false) {
   while ((int32_t)(look_at_word(flag) - value) < 0) {
+    if (rests) rest();
   }
 }
 static __forceinline__ void acquire() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
 
+/* The same between the host and a block, of words in the host's memory. */
+static __forceinline__ uint32_t look_at_host(const uint32_t *p) {
+  uint32_t word;
+  asm volatile("ld.relaxed.sys.global.u32 %0, [%1];" : "=r"(word) : "l"(p) : "memory");
+  return word;
+}
+static __forceinline__ void acquire_from_host() { asm volatile("fence.acq_rel.sys;" ::: "memory"); }
+static __forceinline__ void tell_host(uint32_t *p, uint32_t word) {
+  asm volatile("st.release.sys.global.u32 [%0], %1;" ::"l"(p), "r"(word) : "memory");
+}
+
 /* 16 bytes at an address of that alignment. */
 static __forceinline__ float4 load_floats(const float *p) { return *(const float4 *)p; }
 static __forceinline__ void store_floats(float *p, float4 value) { *(float4 *)p = value; }
+
+/* The same of words that a block holds in shared memory. */
+static __forceinline__ uint4 held_words(const float *p) { return *(const uint4 *)p; }
+static __forceinline__ void hold_words(float *p, uint4 words) { *(uint4 *)p = words; }
 
 /* The same of weights: no other access to memory that comes later in the text is begun before. */
 static __forceinline__ uint4 load_words(const void *p) {

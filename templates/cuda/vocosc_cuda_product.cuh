@@ -4,40 +4,28 @@
 
 #include "vocosc_cuda_block.cuh"
 
-//% if device.is_half
-/* A lane's weights of one output: 8 halves. */
+/* A lane's weights of one output: 8 ${device.weights_text}, in loads of 16 bytes. */
+enum { LOADS = ${1 if device.is_half else 2} };
 struct lane_weights {
-  uint4 halves;
+  uint4 words[LOADS];
 };
 
-static lane_weights load_weights(const char *p, int lane) { return {load_words(p + lane * 16)}; }
-
 static void widen(const lane_weights &weights, float w[8]) {
-  const uint32_t words[4] = {weights.halves.x, weights.halves.y, weights.halves.z, weights.halves.w};
 #pragma unroll
-  for (int i = 0; i < 4; i++) {
-    const float2 pair = widen_halves(words[i]);
-    w[2 * i] = pair.x;
-    w[2 * i + 1] = pair.y;
+  for (int i = 0; i < LOADS; i++) {
+    const uint32_t words[4] = {weights.words[i].x, weights.words[i].y, weights.words[i].z, weights.words[i].w};
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+//% if device.is_half
+      const float2 pair = widen_halves(words[j]);
+      w[2 * j] = pair.x;
+      w[2 * j + 1] = pair.y;
+//% else
+      w[4 * i + j] = __uint_as_float(words[j]);
+//% endif
+    }
   }
 }
-//% else
-/* A lane's weights of one output: 8 floats. */
-struct lane_weights {
-  uint4 first, second;
-};
-
-static lane_weights load_weights(const char *p, int lane) {
-  return {load_words(p + lane * 16), load_words(p + (LANES + lane) * 16)};
-}
-
-static void widen(const lane_weights &weights, float w[8]) {
-  const uint32_t values[8] = {weights.first.x,  weights.first.y,  weights.first.z,  weights.first.w,
-                              weights.second.x, weights.second.y, weights.second.z, weights.second.w};
-#pragma unroll
-  for (int i = 0; i < 8; i++) w[i] = __uint_as_float(values[i]);
-}
-//% endif
 
 /* COUNT times four inputs, those at offset at(i) from x; zeros where that is less than 0. */
 template <int COUNT, typename block, typename function>
@@ -79,6 +67,7 @@ struct shard {
   static constexpr int SUMS = COLUMNS * ROWS;
   static constexpr int PADDED_SUMS = SUMS > 16 ? 32 : SUMS > 8 ? 16 : SUMS > 4 ? 8 : SUMS > 2 ? 4 : SUMS;
   static constexpr int PARTIAL_FLOATS = WARPS * PADDED_SUMS; /* of shared memory */
+  static constexpr int HELD_FLOATS = WARPS * COLUMNS * LOADS * LANES * 4; /* of shared memory, where a block holds weights */
   static constexpr int HEADER_FLOATS = (2 * SHARDS * WIDTH + ALIGNMENT_FLOATS - 1) / ALIGNMENT_FLOATS * ALIGNMENT_FLOATS;
   static_assert(SUMS <= LANES, "a lane holds a sum at the end");
   int row, output, channel; /* of this thread; channel is that of the first output among all shards' */
@@ -89,16 +78,25 @@ struct shard {
   void load(const block &part, size_t offset) {
     const int warp = thread_index() / LANES;
     const int lane = thread_index() % LANES;
-    const int column_bytes = LANES * (int)sizeof(lane_weights);
     const float *header = table(part.memory, offset);
-    const char *from = (const char *)(header + HEADER_FLOATS) + ((size_t)part.shard() * WARPS + warp) * COLUMNS * column_bytes;
+    const float *from = header + HEADER_FLOATS + (size_t)part.shard() * HELD_FLOATS;
     row = thread_index() / PART_WIDTH;
     output = thread_index() % PART_WIDTH;
     channel = part.shard() * PART_WIDTH + output;
     if (block::THREADS == THREADS || thread_index() < THREADS) { /* a block may have more threads than the shard */
 #pragma unroll
-      for (int c = 0; c < COLUMNS; c++) weights[c] = load_weights(from + c * column_bytes, lane);
+      for (int i = 0; i < COLUMNS * LOADS; i++) {
+        const int at = ((warp * COLUMNS * LOADS + i) * LANES + lane) * 4;
+        uint4 &words = weights[i / LOADS].words[i % LOADS];
+        if constexpr (block::IS_RESIDENT) {
+          if (part.fills) hold_words(part.held + at, load_words(from + at)); /* and the same lane will read it */
+          words = held_words(part.held + at);
+        } else {
+          words = load_words(from + at);
+        }
+      }
     }
+    if constexpr (block::IS_RESIDENT) part.held = part.held + HELD_FLOATS;
     const float *own = header + part.shard() * WIDTH + output;
 #pragma unroll
     for (int i = 0; i < PARTS; i++) {

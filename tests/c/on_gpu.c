@@ -1,8 +1,8 @@
 /*
  * The GPU's audio against the CPU's of the same object, as `make test-gpu` runs it, and compute-sanitizer:
  * on_gpu BAR_DB REPEATS. And what a real GPU alone can show, a full memory and a fault: on_gpu BAR_DB faults.
- * Of a build with --link libs, cuBLAS and cuFFT alone: on_gpu BAR_DB libraries.
- * It prints a line a check. Exit codes: 0, 1 after a failure, 77 without a GPU.
+ * Of a build with --link libs, cuBLAS and cuFFT alone: on_gpu BAR_DB libraries. The resident kernel alone: on_gpu
+ * BAR_DB resident. It prints a line a check. Exit codes: 0, 1 after a failure, 77 without a GPU.
  */
 #include <math.h>
 #include <stdint.h>
@@ -164,6 +164,7 @@ static void queue_tails(int on_host, int batch) {
 }
 
 static void finish(int on_host) {
+  if (cuda.uses_resident) must(vocosc_cuda_wait(&cuda, queue), "wait"); /* decodes are not in the stream's order */
   if (!on_host) GPU(cuMemcpyDtoHAsync_v2(audio, device_audio, sizeof audio, queue));
   must(vocosc_cuda_wait(&cuda, queue), "wait");
 }
@@ -171,6 +172,7 @@ static void finish(int on_host) {
 static void clear(int on_host) {
   memset(audio, 0xff, sizeof audio); /* NaN */
   if (!on_host) GPU(cuMemsetD8Async(device_audio, 0xff, sizeof audio, queue));
+  if (!on_host && cuda.uses_resident) GPU(cuStreamSynchronize(queue));
 }
 
 static void decode_all(int on_host, int size, int batch) {
@@ -183,7 +185,9 @@ static void decode_all(int on_host, int size, int batch) {
 /* ---- checks ---- */
 
 static void check_chunks_and_batches(int flags) {
-  const char *way = flags == VOCOSC_CUDA_SINGLE_KERNEL ? ", the single kernel" : "";
+  const char *way = flags == VOCOSC_CUDA_RESIDENT        ? ", the resident kernel"
+                    : flags == VOCOSC_CUDA_SINGLE_KERNEL ? ", the single kernel"
+                                                         : "";
   char what[96];
   start(flags);
   for (int size = 1; size <= VOCOSC_MAX_FRAMES; size++) {
@@ -200,6 +204,36 @@ static void check_chunks_and_batches(int flags) {
     }
   }
   stop();
+}
+
+/* The resident kernel, where it is built in: streams in turns, resets and snapshots between, and an end at any time. */
+static void check_resident(void) {
+#if VOCOSC_CUDA_HAS_RESIDENT
+  unsigned char *state = malloc(VOCOSC_CUDA_STATE_BYTES);
+  check_chunks_and_batches(VOCOSC_CUDA_RESIDENT);
+  start(VOCOSC_CUDA_RESIDENT);
+  for (int on_host = 0; on_host <= 1; on_host++) {
+    clear(on_host);
+    queue_part(on_host, 0, VOCOSC_MAX_FRAMES, 1, 1);
+    must(vocosc_cuda_save(&cuda, SLOTS - 1, state, queue), "save");
+    queue_part(on_host, VOCOSC_MAX_FRAMES, FRAMES, VOCOSC_MAX_FRAMES, 1);
+    queue_tails(on_host, 1);
+    finish(on_host);
+    compare("streams in turns, the resident kernel");
+  }
+  must(vocosc_cuda_restore(&cuda, SLOTS - 1, state, queue), "restore");
+  queue_part(1, VOCOSC_MAX_FRAMES, VOCOSC_MAX_FRAMES + 1, 1, 1); /* that runs when it is closed */
+  stop();
+  start(VOCOSC_CUDA_RESIDENT);
+  GPU(cuStreamBeginCapture_v2(queue, CAPTURE_THREAD_LOCAL));
+  struct CUgraph_st *graph;
+  const vocosc_cuda_chunk chunk = {SLOTS - 1, mel_at(0, 0, 0), audio_at(0, 0, 0)};
+  const int status = vocosc_cuda_decode(&cuda, &chunk, 1, 1, queue);
+  GPU(cuStreamEndCapture(queue, &graph));
+  result(status == VOCOSC_BAD_ARGUMENT, "the resident kernel cannot be captured", vocosc_cuda_status_text(status));
+  stop();
+  free(state);
+#endif
 }
 
 static void check_modes(void) {
@@ -351,8 +385,8 @@ static void check_no_memory(void) {
 }
 
 static void check_fault(void) {
-  start(0);
-  const vocosc_cuda_chunk chunk = {SLOTS - 1, mel_at(0, 0, 0), (float *)(uintptr_t)4096}; /* an address of nobody's */
+  start(VOCOSC_CUDA_HAS_RESIDENT ? VOCOSC_CUDA_RESIDENT : 0);
+  const vocosc_cuda_chunk chunk = {SLOTS - 1, (const float *)(uintptr_t)4096, audio_at(0, 0, 0)}; /* nobody's address */
   const int queued = vocosc_cuda_decode(&cuda, &chunk, 1, 1, queue);
   result(queued >= 0, "a bad address is queued", "");
   const int status = vocosc_cuda_wait(&cuda, queue);
@@ -366,7 +400,7 @@ static void check_fault(void) {
 
 int main(int count, char **arguments) {
   if (count != 3) {
-    fprintf(stderr, "usage: on_gpu BAR_DB REPEATS|faults|libraries\n");
+    fprintf(stderr, "usage: on_gpu BAR_DB REPEATS|faults|libraries|resident\n");
     return 2;
   }
   bar_db = strtod(arguments[1], NULL);
@@ -382,12 +416,19 @@ int main(int count, char **arguments) {
     check_fault();
   } else if (strcmp(arguments[2], "libraries") == 0) {
     check_libraries();
+  } else if (strcmp(arguments[2], "resident") == 0) {
+    start(0);
+    decode_all(0, VOCOSC_MAX_FRAMES, VOCOSC_CUDA_BATCH);
+    compare("the graph");
+    stop();
+    check_resident();
   } else {
     for (int flags = 0; flags <= VOCOSC_CUDA_SINGLE_KERNEL; flags += VOCOSC_CUDA_SINGLE_KERNEL) {
       check_chunks_and_batches(flags);
       check_again_and_again(flags, atoi(arguments[2]));
       check_capture(flags);
     }
+    check_resident();
     check_modes();
     check_one_graph();
     check_tensor();

@@ -138,13 +138,17 @@ static inline uint32_t ptx_shuffle(uint32_t value, uint32_t mask, uint32_t segme
 }
 
 /* A flag is published, or, if that is broken, only written. */
-static inline void ptx_release(uint64_t flag, uint32_t value, bool is_release) {
+static inline void ptx_release_gpu(uint64_t flag, uint32_t value, bool is_release) {
   shim_check_access(flag, sizeof value);
   if (is_release) {
     shim_publish((uint32_t *)flag, value);
   } else {
     shim_write_flag((uint32_t *)flag, value);
   }
+}
+static inline void ptx_release_sys(uint64_t word, uint32_t value, bool is_release) {
+  shim_check_access(word, sizeof value);
+  shim_tell_host((uint32_t *)word, value, is_release);
 }
 
 /*
@@ -162,7 +166,7 @@ static inline std::array<uint32_t, COUNT> ptx_look_gpu(uint64_t address) {
 template <int COUNT>
 static inline std::array<uint32_t, COUNT> ptx_look_sys(uint64_t address) {
   static_assert(COUNT == 1, "a word");
-  return {__atomic_load_n((const uint32_t *)address, __ATOMIC_ACQUIRE)};
+  return {shim_look_at_host((const uint32_t *)address)};
 }
 static inline void ptx_show_gpu(uint64_t address, uint32_t value) {
   shim_check_access(address, sizeof value);

@@ -1,6 +1,7 @@
 /* Runs a kernel's blocks, one after the other or, if they wait for each other, in turns, their threads as fibers. */
 #include "shim.h"
 
+#include <sched.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +28,7 @@ typedef void kernel_function(const void *parameter);
 
 enum { MAX_THREADS = 1024, MAX_BLOCKS = 160, LANES = 32, STACK_BYTES = 256 * 1024 };
 enum { MOST_LOOKS = 16, MOST_IDLE = 1000 }; /* of a thread in a turn, with nothing new to see; turns of that kind */
-enum state { READY, AT_BARRIER, AT_EXCHANGE, AT_WAIT, AT_FLAG, DONE };
+enum state { READY, AT_BARRIER, AT_EXCHANGE, AT_WAIT, AT_FLAG, AT_HOST, AT_REST, DONE };
 
 struct fiber {
   state at;
@@ -40,6 +41,7 @@ struct fiber {
   uint32_t value;
   uint64_t seen; /* how much was there to see when it looked for the first time, and how often it looked since */
   int looks;
+  shim_request asked;                   /* of the host */
   std::vector<const uint32_t *> looked; /* flags, since its last fence */
   uint32_t clusters;                    /* barriers of the cluster that it arrived at */
 };
@@ -55,6 +57,9 @@ uint64_t resumed;      /* how often some thread ran on */
 uint64_t latest_epoch; /* of all blocks that ran together */
 void (*before_wait)();
 void (*after_wait)();
+int (*host)(int request);
+bool is_anyone_at_rest;
+bool pauses; /* whether who publishes goes on in the block's next turn: others may see just what came before */
 
 char message[512];
 jmp_buf failure;
@@ -83,8 +88,8 @@ void run_fiber() {
   }
 }
 
-/* Runs one thread until it stops somewhere. */
-void resume(int thread) {
+/* Runs one thread until it stops, or asks the host. */
+void resume_once(int thread) {
   fiber &f = fibers[thread];
   shim_current.thread = thread;
   resumed++;
@@ -100,6 +105,14 @@ void resume(int thread) {
   start.uc_link = &scheduler_context;
   makecontext(&start, run_fiber, 0);
   setcontext(&start);
+}
+
+/* Runs one thread until it stops somewhere. */
+void resume(int thread) {
+  do {
+    resume_once(thread);
+    if (fibers[thread].at == AT_HOST && host(fibers[thread].asked) != 0) fail("the host gives up");
+  } while (fibers[thread].at == AT_HOST);
 }
 
 /* ---- shared memory of the GPU: see shim.h ---- */
@@ -198,7 +211,7 @@ void run_warp(int warp, const std::vector<int> &lanes) {
       const int thread = warp * LANES + lane;
       if (fibers[thread].at == READY) resume(thread);
       exchanging += fibers[thread].at == AT_EXCHANGE;
-      waiting += fibers[thread].at == AT_FLAG;
+      waiting += fibers[thread].at == AT_FLAG || fibers[thread].at == AT_REST;
     }
     if (exchanging == 0 || (waiting > 0 && exchanging + waiting == LANES)) return;
     if (exchanging != LANES) fail("a shuffle that not all lanes of the warp reach");
@@ -226,6 +239,11 @@ bool run_block(int threads, const std::vector<int> &warps, const std::vector<int
     int waiting = 0;
     int reached = 0;
     for (int i = 0; i < threads; i++) {
+      if (fibers[i].at == AT_REST) {
+        is_anyone_at_rest = true;
+        waiting++;
+        continue;
+      }
       if (fibers[i].at != AT_FLAG) continue;
       if (is_reached(fibers[i], looks_again)) {
         fibers[i].at = READY;
@@ -265,18 +283,23 @@ void run_together(int blocks, int threads, const std::vector<int> &order, const 
   for (std::vector<int> left = order; !left.empty();) {
     std::vector<int> waiting;
     const uint64_t before = resumed, shown = publications;
+    is_anyone_at_rest = false;
     for (int block : left) {
       shim_current = {0, block, 0, threads, blocks, block};
       shim_block_epoch = starts[(size_t)block];
       shim_epoch = epochs[(size_t)block];
       fibers = all_fibers[block];
+      for (int i = 0; i < threads; i++) {
+        if (fibers[i].at == AT_REST) fibers[i].at = READY;
+      }
       show(views[block]);
       if (!run_block(threads, warps, lanes)) waiting.push_back(block);
       collect_writes();
       epochs[(size_t)block] = shim_epoch;
       latest_epoch = std::max(latest_epoch, shim_epoch);
     }
-    idle = shown == publications ? idle + 1 : 0;
+    if (is_anyone_at_rest) sched_yield();
+    idle = shown == publications && !is_anyone_at_rest ? idle + 1 : 0;
     if ((resumed == before && is_forced) || idle > MOST_IDLE) fail("a deadlock: all blocks wait for what nobody shows");
     is_forced = resumed == before;
     left = waiting;
@@ -309,6 +332,7 @@ void shim_publish(uint32_t *flag, uint32_t value) {
   collect_writes();
   published[flag] = {value, views[shim_current.place]};
   publications++;
+  if (pauses) yield(AT_REST);
 }
 
 void shim_wait_until(const uint32_t *flag, uint32_t value) {
@@ -354,6 +378,30 @@ void shim_fence() {
   looked.clear();
 }
 
+static void ask_host(shim_request request) {
+  fibers[shim_current.thread].asked = request;
+  yield(AT_HOST);
+}
+
+uint32_t shim_look_at_host(const uint32_t *word) {
+  if (host != nullptr) ask_host(SHIM_LOOK);
+  return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+
+void shim_fence_of_host() {
+  shim_fence();
+  if (host != nullptr) ask_host(SHIM_FENCE);
+}
+
+void shim_tell_host(uint32_t *word, uint32_t value, int is_release) {
+  __atomic_store_n(word, value, __ATOMIC_RELEASE);
+  if (host != nullptr) ask_host(is_release ? SHIM_TELL : SHIM_TELL_UNORDERED);
+}
+
+void shim_rest() {
+  if (host == nullptr) yield(AT_REST);
+}
+
 void shim_cluster_arrive() {
   arrivals++;
   fibers[shim_current.thread].clusters++;
@@ -376,6 +424,9 @@ extern "C" void shim_share(void *memory, size_t bytes) {
   if (memory == nullptr) regions.clear();
   if (memory != nullptr) regions.push_back({(uint16_t *)memory, bytes / sizeof(uint16_t)});
 }
+
+/* The host that the next kernels talk with, which gets a shim_request, and ends it by 1; null: another thread. */
+extern "C" void shim_set_host(int (*function)(int request)) { host = function; }
 
 /* The site that is broken in translated PTX, from 1 on; 0: none. */
 extern "C" void shim_set_mutant(int site) { shim_mutant = site; }
@@ -422,6 +473,7 @@ extern "C" const char *shim_try_launch(const char *name, kernel_function *functi
     for (int i = count - 1; order > 1 && i > 0; i--) std::swap(items[i], items[random() % (i + 1)]);
     return items;
   };
+  pauses = is_cooperative && order == 1;
   if (is_cooperative) {
     run_together(grid_x, threads, sequence(grid_x), sequence(threads / LANES), sequence(LANES));
     return nullptr;

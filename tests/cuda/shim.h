@@ -52,6 +52,17 @@ extern "C" void shim_fence(); /* the block sees what came before the flags that 
 extern "C" void shim_look(const uint32_t *word); /* a second look at it waits until something new can be seen */
 extern "C" uint32_t shim_value_of(const uint32_t *word);
 extern "C" void shim_show_word(uint32_t *word, uint32_t value); /* others see it, and nothing of what came before */
+/*
+ * What a block and the host tell each other, in the host's memory. If there is a host (shim_set_host), it is called, on
+ * the launch's own stack: when a word is looked at, before; when the block has a fence, so that what the host wrote
+ * before the word may be there from now on; and when it is told something, which is in the word by then. Without one,
+ * the host is another thread of the process, and the other blocks go on while one rests.
+ */
+enum shim_request { SHIM_LOOK, SHIM_FENCE, SHIM_TELL, SHIM_TELL_UNORDERED };
+extern "C" uint32_t shim_look_at_host(const uint32_t *word);
+extern "C" void shim_fence_of_host();
+extern "C" void shim_tell_host(uint32_t *word, uint32_t value, int is_release);
+extern "C" void shim_rest();
 extern "C" void shim_cluster_arrive();
 extern "C" void shim_cluster_wait();
 extern "C" void shim_misuse(const char *what, const char *array, long index);
@@ -68,8 +79,12 @@ static inline float exchange(float value, int mask) { return shim_exchange(value
 static inline void wait_for_previous() { shim_wait_for_previous(); }
 static inline void start_next() {}
 static inline void publish(uint32_t *flag, uint32_t value) { shim_publish(flag, value); }
-static inline void wait_until(const uint32_t *flag, uint32_t value) { shim_wait_until(flag, value); }
+static inline void wait_until(const uint32_t *flag, uint32_t value, bool = false) { shim_wait_until(flag, value); }
 static inline void acquire() { shim_fence(); }
+static inline void rest() { shim_rest(); }
+static inline uint32_t look_at_host(const uint32_t *p) { return shim_look_at_host(p); }
+static inline void acquire_from_host() { shim_fence_of_host(); }
+static inline void tell_host(uint32_t *p, uint32_t word) { shim_tell_host(p, word, 1); }
 
 static inline uint32_t __float_as_uint(float value) {
   uint32_t bits;
@@ -198,6 +213,15 @@ static inline void store_floats(shared_floats p, float4 value) {
   p[1] = value.y;
   p[2] = value.z;
   p[3] = value.w;
+}
+
+static inline uint4 held_words(shared_floats p) {
+  const float4 value = load_floats(p);
+  return {__float_as_uint(value.x), __float_as_uint(value.y), __float_as_uint(value.z), __float_as_uint(value.w)};
+}
+static inline void hold_words(shared_floats p, uint4 words) {
+  store_floats(
+      p, {__uint_as_float(words.x), __uint_as_float(words.y), __uint_as_float(words.z), __uint_as_float(words.w)});
 }
 
 /* The half's exponent and fraction in a float's place are 2^112 times too small; that also holds for subnormals. */

@@ -3,6 +3,9 @@
 #include <assert.h>
 #include <dlfcn.h>
 #include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +20,8 @@ enum {
   MAX_GRAPH = 512,
   PARAMETER_BYTES = 32764,
   INVALID_VALUE = 1,
-  NOT_FOUND = 500
+  NOT_FOUND = 500,
+  MOST_FILLED = 64 << 20 /* of an allocation, so that it costs little */
 };
 enum { CAPTURE_UNSUPPORTED = 900, CLUSTER_DIMENSION = 4 };
 
@@ -73,6 +77,7 @@ static struct CUfunc_st functions[64];
 static struct CUstream_st streams[8];
 static operation *queue;
 static int is_lost;
+static size_t memory_used;
 
 fake_machine *fake(void) { return &machine; }
 
@@ -82,6 +87,7 @@ void fake_reset(void) {
   memset(streams, 0, sizeof streams);
   memset(functions, 0, sizeof functions);
   is_lost = 0;
+  memory_used = 0;
   machine.version = 13000;
   machine.devices = 1;
   machine.architecture = 90;
@@ -107,6 +113,24 @@ static int enter(const char *name) {
     if (failure) return failure;         \
   } while (0)
 
+/* A bad address in a kernel loses the context, as on a GPU. */
+static __thread sigjmp_buf fault;
+
+static void on_fault(int number) {
+  (void)number;
+  siglongjmp(fault, 1);
+}
+
+static void run_kernel(operation *work) {
+  work->launch.parameter = work->parameter;
+  if (work->run == NULL || is_lost) return;
+  if (sigsetjmp(fault, 1) == 0) {
+    work->run(&work->launch);
+  } else {
+    is_lost = CUDA_ERROR_ILLEGAL_ADDRESS;
+  }
+}
+
 static void run_operation(operation *work) {
   machine.pending--;
   switch (work->kind) {
@@ -126,38 +150,39 @@ static void run_operation(operation *work) {
       work->work(work->parameter);
       return;
     case KERNEL:
-      work->launch.parameter = work->parameter;
       machine.launches++;
-      if (work->run != NULL) work->run(&work->launch);
+      run_kernel(work);
   }
 }
 
-/* A kernel that runs while the host goes on, until the host synchronizes. */
+/* A kernel that runs while the host goes on, until the host synchronizes with its stream. */
 static pthread_t beside;
+static struct CUstream_st *beside_stream;
 static int is_beside;
 
 static void *run_thread(void *work) {
-  run_operation(work);
+  run_kernel(work);
   return NULL;
 }
 
 static void run_all(void);
 
-static int run_beside(const operation *work) {
+static int run_beside(const operation *work, struct CUstream_st *stream) {
   static operation kept;
   run_all();
   kept = *work;
-  machine.pending++;
+  machine.launches++;
+  beside_stream = stream;
   is_beside = pthread_create(&beside, NULL, run_thread, &kept) == 0;
   return is_beside ? CUDA_SUCCESS : INVALID_VALUE;
 }
 
+static void join_beside(void) {
+  if (is_beside) pthread_join(beside, NULL);
+  is_beside = 0;
+}
+
 static void run_all(void) {
-  if (is_beside) {
-    pthread_join(beside, NULL);
-    is_beside = 0;
-    return;
-  }
   const int count = machine.pending;
   for (int i = 0; i < count; i++) run_operation(&queue[i]);
 }
@@ -196,6 +221,8 @@ int cuModuleGetFunction(struct CUfunc_st **function, struct CUmod_st *which, con
 int cuFuncSetAttribute(struct CUfunc_st *function, int attribute, int value);
 int cuMemAlloc_v2(vocosc_cuda_address *address, size_t bytes);
 int cuMemFree_v2(vocosc_cuda_address address);
+int cuMemHostAlloc(void **memory, size_t bytes, unsigned flags);
+int cuMemFreeHost(void *memory);
 int cuMemcpyHtoDAsync_v2(vocosc_cuda_address to, const void *from, size_t bytes, struct CUstream_st *stream);
 int cuMemcpyDtoHAsync_v2(void *to, vocosc_cuda_address from, size_t bytes, struct CUstream_st *stream);
 int cuMemcpy2DAsync_v2(const vocosc_cuda_rows_copy *copy, struct CUstream_st *stream);
@@ -205,6 +232,7 @@ int cuLaunchKernelEx(const vocosc_cuda_launch_config *config, struct CUfunc_st *
 int cuStreamCreate(struct CUstream_st **stream, unsigned flags);
 int cuStreamDestroy_v2(struct CUstream_st *stream);
 int cuStreamSynchronize(struct CUstream_st *stream);
+int cuStreamQuery(struct CUstream_st *stream);
 int cuStreamIsCapturing(struct CUstream_st *stream, int *status);
 int cuStreamBeginCapture_v2(struct CUstream_st *stream, int mode);
 int cuStreamEndCapture(struct CUstream_st *stream, struct CUgraph_st **graph);
@@ -342,17 +370,24 @@ int cuFuncSetAttribute(struct CUfunc_st *function, int attribute, int value) {
 int cuMemAlloc_v2(vocosc_cuda_address *address, size_t bytes) {
   ENTER();
   if (has_context() != CUDA_SUCCESS) return CUDA_ERROR_INVALID_CONTEXT;
-  if (bytes > machine.memory_limit) return CUDA_ERROR_OUT_OF_MEMORY;
-  void *memory = aligned_alloc(256, (bytes + 255) / 256 * 256);
-  memset(memory, 0xa5, bytes);
+  if (bytes > machine.memory_limit - memory_used) return CUDA_ERROR_OUT_OF_MEMORY;
+  unsigned char *memory = aligned_alloc(256, (bytes + 511) / 256 * 256);
+  memcpy(memory, &bytes, sizeof bytes);
+  memory += 256;
+  memset(memory, 0xa5, bytes < MOST_FILLED ? bytes : MOST_FILLED);
+  memory_used += bytes;
   machine.allocations++;
   *address = (uintptr_t)memory;
   return CUDA_SUCCESS;
 }
 
 int cuMemFree_v2(vocosc_cuda_address address) {
+  unsigned char *const memory = (unsigned char *)(uintptr_t)address - 256;
+  size_t bytes;
+  memcpy(&bytes, memory, sizeof bytes);
+  memory_used -= bytes;
   machine.allocations--;
-  free((void *)(uintptr_t)address);
+  free(memory);
   ENTER();
   return CUDA_SUCCESS;
 }
@@ -429,7 +464,8 @@ int cuLaunchKernelEx(const vocosc_cuda_launch_config *config, struct CUfunc_st *
   }
   assert(function->kernel->parameter_bytes <= PARAMETER_BYTES);
   memcpy(work.parameter, parameters[0], function->kernel->parameter_bytes);
-  if (strstr(function->kernel->name, "doorbell") != NULL) return run_beside(&work); /* the host talks with it */
+  const int is_talking = strstr(function->kernel->name, "doorbell") || strstr(function->kernel->name, "resident");
+  if (is_talking) return run_beside(&work, config->stream); /* the host talks with it */
   return add(config->stream, &work);
 }
 
@@ -453,8 +489,15 @@ int cuStreamSynchronize(struct CUstream_st *stream) {
   ENTER();
   if (has_context() != CUDA_SUCCESS) return CUDA_ERROR_INVALID_CONTEXT;
   if (stream != NULL && stream->capture != NULL) return CAPTURE_UNSUPPORTED;
+  if (stream == beside_stream) join_beside();
   run_all();
-  return CUDA_SUCCESS;
+  return is_lost;
+}
+
+int cuStreamQuery(struct CUstream_st *stream) {
+  ENTER();
+  sched_yield();
+  return stream == beside_stream && is_beside ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
 }
 
 int cuStreamIsCapturing(struct CUstream_st *stream, int *status) {
@@ -547,11 +590,25 @@ int cuGraphDestroy(struct CUgraph_st *graph) {
   return CUDA_SUCCESS;
 }
 
+int cuMemHostAlloc(void **memory, size_t bytes, unsigned flags) {
+  ENTER();
+  (void)flags;
+  machine.allocations++;
+  *memory = calloc(1, bytes);
+  return CUDA_SUCCESS;
+}
+
+int cuMemFreeHost(void *memory) {
+  machine.allocations--;
+  free(memory);
+  ENTER();
+  return CUDA_SUCCESS;
+}
+
 /* ---- functions that the runtime does not use, but programs do (bench/gpu_driver.h) ---- */
 
 int cuGetExportTable(const void **table, const void *id);
 int cuDeviceGetName(char *name, int bytes, int device);
-int cuMemHostAlloc(void **memory, size_t bytes, unsigned flags);
 int cuEventCreate(struct CUevent_st **event, unsigned flags);
 int cuEventRecord(struct CUevent_st *event, struct CUstream_st *stream);
 int cuEventElapsedTime(float *milliseconds, struct CUevent_st *from, struct CUevent_st *to);
@@ -567,13 +624,6 @@ int cuDeviceGetName(char *name, int bytes, int device) {
   ENTER();
   (void)device;
   snprintf(name, (size_t)bytes, "a fake");
-  return CUDA_SUCCESS;
-}
-
-int cuMemHostAlloc(void **memory, size_t bytes, unsigned flags) {
-  ENTER();
-  (void)flags;
-  *memory = calloc(1, bytes);
   return CUDA_SUCCESS;
 }
 
@@ -655,6 +705,8 @@ __attribute__((constructor)) static void open_shim(void) {
   const char *path = getenv("FAKE_CUDA_SHIM");
   fake_reset();
   if (path == NULL) return;
+  machine.memory_limit = (size_t)1 << 30;
+  sigaction(SIGSEGV, &(struct sigaction){.sa_handler = on_fault}, NULL);
   shim = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (shim == NULL) fprintf(stderr, "fake libcuda.so.1: %s\n", dlerror());
 }
@@ -684,6 +736,8 @@ static const struct {
     SYMBOL(cuFuncSetAttribute),
     SYMBOL(cuMemAlloc_v2),
     SYMBOL(cuMemFree_v2),
+    SYMBOL(cuMemHostAlloc),
+    SYMBOL(cuMemFreeHost),
     SYMBOL(cuMemcpyHtoDAsync_v2),
     SYMBOL(cuMemcpyDtoHAsync_v2),
     SYMBOL(cuMemcpy2DAsync_v2),
@@ -692,6 +746,7 @@ static const struct {
     SYMBOL(cuStreamCreate),
     SYMBOL(cuStreamDestroy_v2),
     SYMBOL(cuStreamSynchronize),
+    SYMBOL(cuStreamQuery),
     SYMBOL(cuStreamIsCapturing),
     SYMBOL(cuStreamBeginCapture_v2),
     SYMBOL(cuStreamEndCapture),
