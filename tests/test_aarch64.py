@@ -156,7 +156,7 @@ def has_dot_products(directory: Path) -> bool:
 
 
 def test_tiles_keep_their_sums_in_registers(odd_checkpoint: Path) -> None:
-    """As GCC compiles them; and with dot products, two thirds of the instructions for the same integers."""
+    """As GCC compiles them; and with dot products, three quarters of the instructions or less."""
     loops = {
         target: inner_loops(disassemble(odd_checkpoint, target, "w8")) for target in ("aarch64", "aarch64-dotprod")
     }
@@ -168,9 +168,10 @@ def test_tiles_keep_their_sums_in_registers(odd_checkpoint: Path) -> None:
         tiles = [loop for loop in loops[target] if loop.tile.startswith(f"contract_{rows}x")]
         return max(loop.multiply_adds / loop.instructions for loop in tiles)
 
-    for rows in range(1, 7):
-        assert speed("aarch64", rows) >= 1.8, f"{rows} rows"
-        assert speed("aarch64-dotprod", rows) >= max(2.6, 1.4 * speed("aarch64", rows)), f"{rows} rows"
+    wanted = {"aarch64": (2.0, 2.5, 2.7, 3.0, 3.1, 2.9), "aarch64-dotprod": (2.6, 3.9, 4.3, 4.4, 4.7, 4.6)}
+    for target, speeds in wanted.items():
+        for rows, least in enumerate(speeds, 1):
+            assert speed(target, rows) >= least, f"{target}, {rows} rows"
 
 
 def test_dot_products(odd_checkpoint: Path, tmp_path: Path) -> None:

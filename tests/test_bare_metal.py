@@ -217,14 +217,24 @@ def test_audio_out_by_dma_is_never_late_at_a_stated_clock(small: Vocoder, uttera
         assert printed.endswith(", late 0\n") != is_late
 
 
-def test_tasks_and_queues_of_freertos_give_the_same_bits(
-    desk_line: Callable[[str], str], utterance: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("program", "flags"),
+    [
+        ("../freertos/main.c ../freertos/stand_in/kernel.c", "-I ../freertos/stand_in"),
+        (
+            "../zephyr/main.c ../zephyr/stand_in/kernel.c ../freertos/stand_in/kernel.c",
+            "-I ../zephyr/stand_in -I ../freertos/stand_in",
+        ),
+    ],
+    ids=["freertos", "zephyr"],
+)
+def test_tasks_and_queues_give_the_same_bits(
+    desk_line: Callable[[str], str], utterance: Path, tmp_path: Path, program: str, flags: str
 ) -> None:
-    """Over a stand-in for FreeRTOS, three tasks with stacks of their own; all memory is static."""
+    """Over stand-ins for FreeRTOS and Zephyr, three tasks with stacks of their own; all memory is static."""
     need(BOARDS["cortex_m7"])
-    program = "PROGRAM=../freertos/main.c ../freertos/stand_in/kernel.c"
-    flags = (program, "FLAGS=-I ../freertos/stand_in")
-    printed = run_ok(build_board("cortex_m7", sources("armv7e-m", "w8"), utterance, tmp_path, *flags))
+    variables = (f"PROGRAM={program}", f"FLAGS={flags}")
+    printed = run_ok(build_board("cortex_m7", sources("armv7e-m", "w8"), utterance, tmp_path, *variables))
     assert printed == desk_line("w8").removeprefix("portable: ")
 
 

@@ -117,7 +117,7 @@ TILE void ${product.name}_${tile.rows}x${columns}(${parameters(product)}const fl
 //% elif v % loaded
     const ${f}_weights w${v} = ${f}_next(w${v - 1});
 //% else
-    const ${f}_weights w${v} = ${f}_load_weights(w${product | weight_offset(v * isa.lanes)});
+    const ${f}_weights w${v} = ${f}_load_weights${"_of_%d" % vectors if vectors < loaded}(w${product | weight_offset(v * isa.lanes)});
 //% endif
 //% endmacro
 //% macro accumulate(row, v)

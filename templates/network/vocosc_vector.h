@@ -21,7 +21,7 @@
  *   w8a8_load_weights              of the next 4 inputs: lane j's are elements 4 j to 4 j + 3
  *   w4_load_packed, w4_unpack, w4_load_scales, and where pairs of int16 are not the way W4_PARTS, W4_INPUT_OFFSET, w4_store
  *                                  and what goes with them: see vocosc_format_w4.h
- *   w8_next, w4_next               where a load is for several vectors (shared_loads in compiler/isa.py): the next one's
+ *   f16_next, w8_next, w4_next     where a load is for several vectors (shared_loads in compiler/isa.py): the next one's
  *   w8_accumulate, w8a8_accumulate (sum, weights, inputs): sum + the products' sum in 32-bit integers, in each lane
  *   fma_float(a, b, c)             the scalar fused multiply-add
  *   VEC_PREFETCH(p, level)         hints that the line at p will be read soon, into the cache of level 1 or 2

@@ -45,6 +45,22 @@ static inline vec vec_select(vec_bits chosen, vec a, vec b) { return vbslq_f32(v
 static inline vec vec_abs(vec a) { return vabsq_f32(a); }
 static inline vec vec_from_int(vec_bits a) { return vcvtq_f32_s32(vreinterpretq_s32_u32(a)); }
 
+/* f16: eight halves, of which this vector takes the first or the second four. */
+#define VEC_SHARED_HALVES
+typedef struct {
+  float16x8_t both;
+  vec value;
+} f16_weights;
+static inline f16_weights f16_load_weights(const uint16_t *p) {
+  const float16x8_t both = vreinterpretq_f16_u16(vld1q_u16(p));
+  return (f16_weights){both, vcvt_f32_f16(vget_low_f16(both))};
+}
+static inline f16_weights f16_next(f16_weights first) {
+  first.value = vcvt_high_f32_f16(first.both);
+  return first;
+}
+static inline vec f16_value(f16_weights weights) { return weights.value; }
+
 /* w16: the lanes' first weights of two inputs, and their second ones. */
 #define W16_STEP 2
 typedef int16x4x2_t w16_weights;
@@ -132,27 +148,38 @@ static inline vec_bits w8_total(w8_sum sum) {
 }
 #else
 static inline void w8_store(int16_t *p, vec a) { vst1_s16(p, vmovn_s32(vcvtnq_s32_f32(a))); }
-/* Four inputs' weights of 8 outputs, of which this vector takes the first or the second four. */
+/* Four inputs' weights of 16 outputs, of which this vector takes four; or of 8, for a tile no wider. */
 #define W8_STEP 4
 typedef struct {
-  int16x8_t of[4];
-  bool is_second;
+  int16x8_t of[4], next[4];
+  int vector;
 } w8_weights;
 typedef int16x4_t w8_inputs;
 typedef int32x4_t w8_sum;
 static inline w8_inputs w8_load_inputs(const int16_t *p) { return vld1_s16(p); }
 static inline w8_weights w8_load_weights(const int8_t *p) {
+  const int8x16x2_t first = vld2q_s8(p);
+  const int8x16x2_t next = vld2q_s8(p + 32);
+  w8_weights weights = {.vector = 0};
+//% for k, pair in ((0, "first.val[0]"), (1, "first.val[1]"), (2, "next.val[0]"), (3, "next.val[1]"))
+  weights.of[${k}] = vmovl_s8(vget_low_s8(${pair}));
+  weights.next[${k}] = vmovl_high_s8(${pair});
+//% endfor
+  return weights;
+}
+static inline w8_weights w8_load_weights_of_2(const int8_t *p) {
   const int8x8x2_t first = vld2_s8(p);
   const int8x8x2_t next = vld2_s8(p + 32);
-  return (w8_weights){{vmovl_s8(first.val[0]), vmovl_s8(first.val[1]), vmovl_s8(next.val[0]), vmovl_s8(next.val[1])}, false};
+  return (w8_weights){.of = {vmovl_s8(first.val[0]), vmovl_s8(first.val[1]), vmovl_s8(next.val[0]), vmovl_s8(next.val[1])}};
 }
-static inline w8_weights w8_next(w8_weights first) {
-  first.is_second = true;
-  return first;
+static inline w8_weights w8_next(w8_weights weights) {
+  weights.vector++;
+  return weights;
 }
 static inline w8_sum w8_accumulate(w8_sum sum, w8_weights weights, w8_inputs inputs) {
 //% for k in range(4)
-  sum = weights.is_second ? vmlal_high_lane_s16(sum, weights.of[${k}], inputs, ${k}) : vmlal_lane_s16(sum, vget_low_s16(weights.of[${k}]), inputs, ${k});
+  const int16x8_t of${k} = weights.vector < 2 ? weights.of[${k}] : weights.next[${k}];
+  sum = weights.vector % 2 == 1 ? vmlal_high_lane_s16(sum, of${k}, inputs, ${k}) : vmlal_lane_s16(sum, vget_low_s16(of${k}), inputs, ${k});
 //% endfor
   return sum;
 }
@@ -165,7 +192,10 @@ typedef struct {
   int8x16x4_t bytes;
   int vector;
 } w4_packed;
-typedef w8_weights w4_weights;
+typedef struct {
+  int16x8_t of[4];
+  bool is_second;
+} w4_weights;
 typedef int16x4_t w4_inputs;
 typedef int32x4_t w4_group;
 
@@ -185,7 +215,10 @@ static inline w4_weights w4_unpack(w4_packed packed, int part) {
 static inline w4_inputs w4_load_inputs(const int16_t *x, int part) { return vld1_s16(x + 4 * part); }
 static inline w4_group w4_open(void) { return w8_zero(); }
 static inline w4_group w4_accumulate(w4_group group, w4_weights weights, w4_inputs inputs) {
-  return w8_accumulate(group, weights, inputs);
+//% for k in range(4)
+  group = weights.is_second ? vmlal_high_lane_s16(group, weights.of[${k}], inputs, ${k}) : vmlal_lane_s16(group, vget_low_s16(weights.of[${k}]), inputs, ${k});
+//% endfor
+  return group;
 }
 static inline vec_bits w4_total(w4_group group) { return vreinterpretq_u32_s32(vshrq_n_s32(group, 4)); }
 static inline void w4_store(int16_t *p, vec a) { w8_store(p, a); }
