@@ -16,13 +16,14 @@ EMULATED = every(("small-aarch64", "odd-aarch64"), ("odd-aarch64",))
 UNEVEN = {**TINY, "dim": 19}
 SHIPPED = (
     "portable f32 --no-libc",
+    "portable w8",
     "x86-64 f32 --weights blob",
     "x86-64 w8a8",
     "aarch64 f16 --no-libc",
     "aarch64-dotprod w8a8",
     # The kernels of the others are in these, or in test_precisions and test_aarch64
     *every(("x86-64 f16 --no-libc", "x86-64 w8", "x86-64 w4"), ()),
-    *every(("portable f16 --weights c", "portable w8", "portable w8a8", "portable w4"), ()),
+    *every(("portable f16 --weights c", "portable w8a8", "portable w4"), ()),
     *every(("aarch64 f32", "aarch64 w8", "aarch64 w8a8", "aarch64 w4", "aarch64-dotprod w8", "aarch64-dotprod w4"), ()),
 )
 CHUNKS = {"small": "5,16", "odd": "3,16", "full": "1,5"}
