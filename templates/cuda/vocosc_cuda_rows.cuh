@@ -64,7 +64,8 @@ static float mel_at(const float *mels, const float *history, int frame, int mel)
 //% if plan.lookahead
   if (frame >= 0 && mels == nullptr) return 0.0f;
 //% endif
-  return (frame < 0 ? history + (LEFT + frame) * MELS : mels + frame * MELS)[mel];
+  const ptrdiff_t at = (ptrdiff_t)frame * MELS + mel; /* in int, NVRTC 13.0 makes it unsigned for sm_100, wrongly */
+  return frame < 0 ? history[LEFT * MELS + at] : mels[at];
 }
 //% if plan.lookahead
 
