@@ -98,7 +98,7 @@ KINDS = every([(shape, precision) for shape in SHAPES for precision in ("f16", "
 def test_tensor_cores_agree(shape: str, precision: str) -> None:
     """The same bits however it is cut, and from the PTX.
 
-    By halves over 100 dB from the chain, as sums are cut off; by int8 as near to the CPU, whose weights are rounded so.
+    By halves over 110 dB from the chain, as sums are cut off; by int8 as near to the CPU, whose weights are rounded so.
     """
     options: Any = {"precision": precision, "batch": 3, "slots": 4, "tuning": "tensor"}
     checkpoint = builds.checkpoint(SHAPES[shape])
@@ -114,7 +114,7 @@ def test_tensor_cores_agree(shape: str, precision: str) -> None:
         assert snr_db(cpu.astype(np.float64), audio) > 85.0
         assert snr_db(cpu.astype(np.float64), expected) < 60.0
     else:
-        assert snr_db(expected.astype(np.float64), audio) > 100.0
+        assert snr_db(expected.astype(np.float64), audio) > 110.0
     assert ptx.decode(mel, [4, 9]).tobytes() == audio.tobytes()
     ptx.order = 2
     ptx.reset()

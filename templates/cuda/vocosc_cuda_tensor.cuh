@@ -2,7 +2,7 @@
  * Matrix products for many rows, by tensor cores: with --gpu-tune tensor, between the kernels of
  * vocosc_cuda_library_steps.cuh. The weights are the first operand, 16 outputs by 16 inputs at a time, in halves and in
  * the order of a warp's registers. A row's input is the sum of two halves, so that it is as good as a float's 22 bits;
- * sums are float, of all inputs in ascending steps of 16. A row's bits depend on nothing but that row.
+ * sums are float, of 32 inputs by the tensor cores, then in ascending order. A row's bits depend on nothing but that row.
  */
 #ifndef VOCOSC_CUDA_TENSOR_CUH
 #define VOCOSC_CUDA_TENSOR_CUH
@@ -80,16 +80,18 @@ static void multiply_by_tensor(const device_memory &memory, shared_floats arena,
     }
     barrier();
 #pragma unroll
-    for (int half = 0; half < 2; half++) {
+    for (int n = 0; n < TENSOR_ROWS / 8; n++) {
+      float some[4] = {}; /* of this step: tensor cores cut off what a large sum has no bits for */
 #pragma unroll
-      for (int n = 0; n < TENSOR_ROWS / 8; n++) {
-        const int word = (n * 8 + lane / 4) * TENSOR_WORDS + half * 8 + lane % 4;
+      for (int part = 1; part >= 0; part--) {
 #pragma unroll
-        for (int part = 0; part < 2; part++) {
-          const int at = part * TENSOR_ROWS * TENSOR_WORDS + word;
-          multiply_add(sums[n], fragments[half], __float_as_uint(arena[at]), __float_as_uint(arena[at + 4]));
+        for (int half = 0; half < 2; half++) {
+          const int at = (part * TENSOR_ROWS + n * 8 + lane / 4) * TENSOR_WORDS + half * 8 + lane % 4;
+          multiply_add(some, fragments[half], __float_as_uint(arena[at]), __float_as_uint(arena[at + 4]));
         }
       }
+#pragma unroll
+      for (int i = 0; i < 4; i++) sums[n][i] += some[i];
     }
   }
   for_each_sum([&](int n, int i, int from_output, int row) {
