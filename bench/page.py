@@ -4,7 +4,7 @@
 
 Underruns are those that the browser counts (AudioContext.playbackStats): each is a time that the audio thread, or
 whatever kept it from running, was late. The decoder runs in that thread. In a container Chromium cannot give it the
-priority that it has on a desktop: where others compute, too, run this as root under `nice -n -15`.
+priority that it has on a desktop: where others compute, too, run this as root under `chrt -r 5`.
 """
 
 from __future__ import annotations
