@@ -30,6 +30,7 @@ from compiler.weights import build_weights
 from tests import builds
 from tests.gpu import CALL_BYTES, DRIVER_HEADER, JOB_BYTES, SHAPES, Gpu
 from tests.objects import (
+    ALL,
     CFLAGS,
     ROOT,
     TINY,
@@ -166,6 +167,7 @@ def test_the_tool_decodes_on_the_gpu_as_on_the_cpu(chain: Chain, mel: Path) -> N
     assert all(by_one_kernel.tobytes() == audio.tobytes() for audio in by_graph)
 
 
+@pytest.mark.skipif(not ALL, reason="of make test-all")
 def test_the_tool_decodes_models_that_look_ahead(tmp_path: Path) -> None:
     """As many samples as on the CPU, and near those."""
     chain, path = build_chain("least", "f16", tuning=every("", "tensor,data"), **FEW), tmp_path / "mel.npy"
@@ -273,6 +275,7 @@ def libs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return chain, build_c("on_gpu.c", build, chain.directory, chain.name, flags=flags, libraries=libraries)
 
 
+@pytest.mark.skipif(not ALL, reason="of make test-all")
 def test_cublas_and_cufft_agree_with_the_cpu_and_with_our_kernels(libs: tuple[Chain, Path]) -> None:
     """Over stand-ins for the libraries. The CPU's audio is that of OpenBLAS and FFTW3, in the same object."""
     chain, program = libs
@@ -364,6 +367,7 @@ def test_the_bench_of_make_bench_gpu(chain: Chain, tmp_path: Path) -> None:
     assert bars["dB from PyTorch"]["measured"] == data["pytorch"]["facts"]["snr_db"] > LEAST_DB
 
 
+@pytest.mark.skipif(not ALL, reason="of make test-all")
 def test_the_bench_times_the_libraries(libs: tuple[Chain, Path], tmp_path: Path) -> None:
     chain, _ = libs
     few = ["--chunks", "3", "--streams", "1", "--batch", "5", "--warmup", "0", "--runs", "1"]

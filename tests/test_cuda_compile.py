@@ -21,6 +21,7 @@ from compiler.plan import plan
 from tests import builds
 from tests.gpu import SHAPES, kernel_sources
 from tests.objects import (
+    ALL,
     TINY,
     compile_model,
     config,
@@ -135,6 +136,7 @@ def test_the_assemblers_code_loads_the_weights_first(nvrtc: Nvrtc, tmp_path: Pat
                 assert waits == (architecture >= 90)
 
 
+@pytest.mark.skipif(not ALL, reason="of make test-all")
 def test_only_products_for_many_rows_take_tensor_cores(nvrtc: Nvrtc, tmp_path: Path) -> None:
     if disassembler() is None:
         pytest.skip("no nvdisasm here")
@@ -259,6 +261,7 @@ def test_the_object_holds_images_and_weights(tiny_cuda: Path, tmp_path: Path) ->
         )
 
 
+@pytest.mark.skipif(not ALL, reason="of make test-all")
 def test_the_same_bytes_every_time(tiny_cuda: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
     options = ("--target", "cuda", "--gpu", "80,90", "--batch", "2", "--precision", "f16", "--chunk", "3")
     again = compile_model(tiny_checkpoint, tmp_path / "again", "tiny", *options, "--sources-only")

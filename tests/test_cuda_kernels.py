@@ -65,6 +65,7 @@ def test_half_weights_are_the_cpus(small_checkpoint: Path) -> None:
     assert snr_db(cpu.decode(mel).astype(np.float64), gpu.decode(mel)) >= 105.0
 
 
+@pytest.mark.skipif(not ALL, reason="of make test-all")
 def test_steep_audio_is_no_further_from_the_truth_than_the_cpus(odd_gpu: Gpu, odd: Vocoder) -> None:
     """Phases of 60 rad amplify rounding: the CPU itself is at 95 dB here, the GPU at 100."""
     mel = golden("odd", "mel")
@@ -96,6 +97,7 @@ def test_odd_shapes(shape: str) -> None:
 # ---- however it is cut ----
 
 
+@pytest.mark.skipif(not ALL, reason="of make test-all")
 def test_a_wide_model_in_two_passes() -> None:
     """The last shard of channels has some that no layer has: the frames kept between passes skip them."""
     gpu = Gpu(builds.checkpoint(SHAPES["wide"]), "wide", (8,))
@@ -111,6 +113,7 @@ def test_every_chunk_size_gives_the_same_bits(odd_gpu: Gpu) -> None:
         assert odd_gpu.decode(mel, size).tobytes() == expected, f"chunks of {size}"
 
 
+@pytest.mark.skipif(not ALL, reason="of make test-all")
 def test_other_builds_give_the_same_bits(odd_gpu: Gpu, many_gpu: Gpu) -> None:
     """The frames of a pass and the streams of a tile are the build's, not the audio's."""
     mel = some_mel(7, odd_gpu.mels)
@@ -149,6 +152,7 @@ def test_many_streams_in_tiles(many_gpu: Gpu) -> None:
         assert np.concatenate([first[stream], audio]).tobytes() == alone[stream].tobytes(), f"stream {stream}"
 
 
+@pytest.mark.skipif(not ALL, reason="of make test-all")
 def test_more_streams_than_a_parameter_holds() -> None:
     """Their jobs are put into memory, by as many launches as it takes; the bits are those of one stream alone."""
     checkpoint, streams = builds.checkpoint({**SHAPES["tiny"], "num_layers": 1}), 7

@@ -94,6 +94,7 @@ def test_halves_change_the_audio_but_a_little() -> None:
 KINDS = every([(shape, precision) for shape in SHAPES for precision in ("f16", "w8")], [("tiny", "w8")])
 
 
+@pytest.mark.skipif(not ALL, reason="of make test-all")
 @pytest.mark.parametrize(("shape", "precision"), KINDS)
 def test_tensor_cores_agree(shape: str, precision: str) -> None:
     """The same bits however it is cut, and from the PTX.

@@ -17,7 +17,7 @@ import pytest
 
 from compiler import output
 from tests import builds
-from tests.objects import ROOT, TIE, TINY, compile_model, compile_sources, every, run_compiler, run_ok, symbols
+from tests.objects import ALL, ROOT, TIE, TINY, compile_model, compile_sources, every, run_compiler, run_ok, symbols
 from tests.test_compile import contents, one_line
 
 LIGHT = ("--target", "portable")
@@ -249,7 +249,7 @@ def test_names_that_look_odd_build(
         {"CFLAGS": "-O1 -ffp-contract=fast -ffast-math -flto -D_FORTIFY_SOURCE=2 -fstack-protector-all -Wundef"},
         {"MAKEFLAGS": "n"},
         {"MAKEFLAGS": " -- CFLAGS=-Ofast\\ -mfma", "MAKEFILES": "/dev/null/none.mk"},
-        {"CC": "clang"},
+        pytest.param({"CC": "clang"}, marks=pytest.mark.skipif(not ALL, reason="of make test-all")),
         {"EXTRA_CFLAGS": "-Ofast", "OWN_CFLAGS": "-Ofast", "TARGET_CFLAGS": "-mno-such-thing", "CPATH": "/nowhere"},
     ],
     ids=["CFLAGS", "dry-run", "MAKEFLAGS", "clang", "others"],
