@@ -56,7 +56,7 @@ def tiny_checkpoint() -> Path:
 def tiny_cuda(nvrtc: Nvrtc, tiny_checkpoint: Path) -> Path:
     """The directory of an object for sm_80 and sm_90, in halves, for two streams."""
     options = ("--target", "cuda", "--gpu", "90,80", "--batch", "2", "--precision", "f16", "--chunk", "3")
-    return builds.model(tiny_checkpoint, "tiny", *options)
+    return builds.model(tiny_checkpoint, "tiny", *options, light=True)
 
 
 # ---- NVRTC ----

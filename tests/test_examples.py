@@ -129,12 +129,12 @@ def test_two_cores(vocos: Vocoder, small_checkpoint: Path, tmp_path: Path, board
 @pytest.fixture(scope="module")
 def site() -> Path:
     """A folder with the module of a wheel, `odd`."""
-    return site_of(builds.model(builds.checkpoint("odd"), "odd", *MODEL))
+    return site_of(builds.model(builds.checkpoint("odd"), "odd", *MODEL, light=True))
 
 
 @pytest.fixture(scope="module")
 def odd_wheel() -> Vocoder:
-    return Vocoder(builds.model(builds.checkpoint("odd"), "odd", *MODEL), "odd")
+    return Vocoder(builds.model(builds.checkpoint("odd"), "odd", *MODEL, light=True), "odd")
 
 
 def run_python(site: Path, *arguments: object, **environment: str) -> bytes:

@@ -31,7 +31,7 @@ from tests.wheels import MODEL, install, load, site_of, wheel_of
 
 @pytest.fixture(scope="module")
 def directory() -> Path:
-    return builds.model(builds.checkpoint("odd"), "odd", *MODEL)
+    return builds.model(builds.checkpoint("odd"), "odd", *MODEL, light=True)
 
 
 @pytest.fixture(scope="module")
