@@ -124,8 +124,9 @@ def test_the_assemblers_code_loads_the_weights_first(nvrtc: Nvrtc, tmp_path: Pat
             assert registers(image.code, tmp_path) == {kernel.name: kernel.registers for kernel in image.kernels}
             assert set(code) == {kernel.name for kernel in image.kernels}
             for name, instructions in code.items():
-                if (name, tuning) == ("model_chunk", "processors=58"):
-                    continue  # blocks of 18 warps leave 96 registers a thread: some 0.3 KB spill (runtime/GPU.md)
+                if (name, tuning) == ("model_chunk", "processors=58"):  # blocks of 18 warps: runtime/GPU.md
+                    assert max(kernel.spilled for kernel in image.kernels) <= 320
+                    continue
                 assert not any(one.operation.startswith(LOCAL) for one in instructions), name
             for step in (step for step in device.steps if step.kernel in ("expand", "contract", "head")):
                 # Each weight of a lane once; what comes before the barrier is under way before what comes after it.
