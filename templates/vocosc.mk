@@ -1,5 +1,9 @@
 # Builds vocosc.o, libvocosc.a and the host tool from these sources: make -f vocosc.mk
+//% if options.target == "riscv-v"
+# Another compiler: make -f vocosc.mk CC="clang-19 --target=riscv64-unknown-elf" TARGET_CFLAGS="-march=rv64gcv -mabi=lp64d"
+//% else
 # Another compiler: make -f vocosc.mk CC=arm-none-eabi-gcc TARGET_CFLAGS="-mcpu=cortex-m7 -mfpu=fpv5-sp-d16 -mfloat-abi=hard"
+//% endif
 # Its ar and objcopy are taken along. For a machine without an operating system there is no host tool. Without a C
 # library, compile the model with --no-libc.
 //% if options.target in bare_targets

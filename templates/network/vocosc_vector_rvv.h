@@ -7,13 +7,13 @@
 #ifndef VOCOSC_VECTOR_RVV_H
 #define VOCOSC_VECTOR_RVV_H
 
-#include <riscv_vector.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #if !defined(__clang__) || !defined(__riscv_v)
 #error "this target is for Clang, and RISC-V with V: say so, such as by -march=rv64gcv -mabi=lp64d"
 #endif
+
+#include <riscv_vector.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #define VEC_LANES 16
 #define VEC_FUNCTION static inline
