@@ -48,6 +48,30 @@ def test_table_of_families_is_the_report(name: str) -> None:
     assert row[4] == f"{' / '.join(map(families.megabytes, reports))} MiB"
 
 
+# ---- doors ----
+
+
+@pytest.mark.parametrize(
+    "door",
+    [
+        "As a pipe",
+        "In GStreamer",
+        "From Python",
+        "In a browser",
+        "Where one machine is outgrown",
+        "From CMake or pkg-config",
+        "As a step of a CMake build",
+    ],
+)
+def test_a_door_opens_in_five_lines(door: str) -> None:
+    """Its commands stand right below the paragraph that names it."""
+    paragraphs = README.split("\n\n")
+    (found,) = [place for place, paragraph in enumerate(paragraphs) if paragraph.startswith(f"**{door}")]
+    commands = paragraphs[found + 1].splitlines()
+    assert all(line.startswith("    ") for line in commands)
+    assert len(commands) <= 5
+
+
 # ---- the example ----
 
 
