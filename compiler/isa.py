@@ -289,16 +289,17 @@ RISCV = Isa(
     tiles=tuple(Tile(rows, (4,)) for rows in range(1, 6)),
     block_panels=4,
     code_bytes=8_000,
-    stack_bytes=(1024, 1024, 4096),
+    stack_bytes=(1152, 1280, 4096),
     flags=("-fno-tree-vectorize",),
     orders=(
+        *_FPU_ORDERS,
         *(Order(name, outputs=8, flip=0x80) for name in ("w8", "w8a8")),
         Order("w16", outputs=8, flip=0x8000),
         Order("w4", outputs=8, shuffle=(0, 1), by_fours=True, flip=0x88),
     ),
     wide_rows=True,
     row_sums=True,
-    headers=("vector_portable", "products_riscv"),
+    headers=("vector_portable", "products_fmadd", "products_riscv"),
 )
 
 # Not measured: chosen by count. A vector takes four registers of 32: a tile holds its sums, weights, and little else.

@@ -121,6 +121,21 @@ def test_a_board_gives_the_bits_of_the_desk(
     assert not flags or 0 < stack_bytes(tmp_path / "model", "vocos") <= bound
 
 
+def test_halves_are_widened_by_an_instruction_where_there_is_one(
+    desk_line: Callable[[str], str], utterance: Path, tmp_path: Path
+) -> None:
+    """RISC-V's Zfh: the same bits."""
+    need(BOARDS["riscv64"])
+    variables = (
+        "TARGET_CFLAGS=-march=rv64gc_zfhmin -mabi=lp64d -mcmodel=medany -fno-pic $(FREESTANDING)",
+        "EMULATOR=qemu-system-riscv64 -M virt -cpu rv64,Zfh=true -bios none $(SEMIHOSTING) -kernel",
+    )
+    command = build_board("riscv64", sources("riscv", "f16"), utterance, tmp_path, *variables)
+    listing = run_ok(["riscv64-unknown-elf-objdump", "-d", tmp_path / "model" / "vocos.o"])
+    assert listing.count("fcvt.s.h") > 100
+    assert run_ok(command) == desk_line("f16").replace("portable", "riscv")
+
+
 @pytest.mark.parametrize("precision", every(list(FORMATS), ["w8"]))
 def test_registers_of_any_length_give_the_same_bits(
     desk_line: Callable[[str], str], utterance: Path, tmp_path: Path, precision: str

@@ -10,7 +10,7 @@ import pytest
 from bench import firmware
 from compiler import microcontrollers
 from tests import builds
-from tests.objects import ROOT
+from tests.objects import ROOT, every
 
 
 def test_a_row_tells_what_a_frame_takes(tmp_path: Path) -> None:
@@ -32,6 +32,29 @@ def test_a_row_tells_what_a_frame_takes(tmp_path: Path) -> None:
     assert {"core", "model", "precision", "chunk", "instructions_per_frame", "flash_bytes", "ram_bytes"} <= {
         *results["rows"][0]
     }
+
+
+# Instructions a product at most, edges in half included, in chunks of 5 unless another is named: bench/NOTES.md.
+PRODUCTS = {
+    "rv32 f32": 1.55,
+    "rv64 f32": 1.55,
+    "rv64 f32 1": 2.2,
+    "rv64 f16": 2.35,
+}
+
+
+@pytest.mark.parametrize("case", every(list(PRODUCTS), ["rv32 f32", "rv64 f16"]))
+def test_a_product_takes_so_many_instructions(tmp_path: Path, case: str) -> None:
+    name, precision, *rest = case.split()
+    (core,) = (core for core in firmware.CORES if core.name == name)
+    if shutil.which(f"{core.cross}gcc") is None or shutil.which("qemu-system-riscv32") is None:
+        pytest.skip("no compiler or emulator of RISC-V here: .ci/setup test")
+    firmware.build_counter(tmp_path)
+    chunk = int(rest[0]) if rest else 5
+    row, text = firmware.count(core, firmware.MODELS["tiny"], precision, chunk, tmp_path, by_function=True)
+    counts = [line.split() for line in text.splitlines()[1:]]
+    products = sum(int(number) for number, function in counts if "_products" in function)
+    assert 1 < products / chunk / row.macs_per_frame < PRODUCTS[case]
 
 
 def test_the_readme_has_the_results() -> None:

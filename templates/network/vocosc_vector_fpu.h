@@ -9,13 +9,6 @@
 #define VEC_HAS_MIN
 #define VEC_HAS_SELECT
 
-/* One copy for all lengths of rows: GCC would make one of each. */
-#if defined(__GNUC__) && !defined(__clang__)
-#define VEC_PRODUCTS static __attribute__((noinline, noclone))
-#else
-#define VEC_PRODUCTS static __attribute__((noinline))
-#endif
-
 /* No operand is a signalling NaN, and none that can be -0 is compared with 0 as the second one. */
 #if __ARM_ARCH >= 8 || defined(VEC_FPV5) /* vocosc.mk defines it for a Cortex-M7: compilers do not tell */
 static inline float vec_min(float a, float b) {

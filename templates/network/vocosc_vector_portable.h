@@ -12,6 +12,13 @@
 #endif
 #define VEC_PREFETCH(p, level) ((void)(p))
 
+/* One copy for all lengths of rows: GCC would make one of each. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define VEC_PRODUCTS static __attribute__((noinline, noclone))
+#else
+#define VEC_PRODUCTS static __attribute__((noinline))
+#endif
+
 typedef float vec;
 typedef uint32_t vec_bits;
 

@@ -32,7 +32,7 @@ static inline float vec_abs(float a) { return __builtin_fabsf(a); }
 
 /* As in vocosc_vector_portable.h, but that the sign comes along: bits between it and the exponent are masked out. */
 static inline float vec_load_half(const uint16_t *p) {
-#ifdef __riscv_zfh
+#if defined(__riscv_zfh) || defined(__riscv_zfhmin)
   float wide;
   __asm__("flh %0, %1\n fcvt.s.h %0, %0" : "=f"(wide) : "m"(*p));
   return wide;
@@ -45,6 +45,7 @@ static inline float vec_load_half(const uint16_t *p) {
 #endif
 }
 
+#include "vocosc_products_fmadd.h"
 #include "vocosc_vector_portable.h"
 //% if formats | selectattr("is_integer") | list
 #include "vocosc_products_riscv.h"
