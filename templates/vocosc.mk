@@ -32,10 +32,11 @@ OBJCOPY ?= $(CROSS)objcopy
 # Flags that name the machine, in every step, such as -mcpu=cortex-m7 -mfpu=fpv5-sp-d16 -mfloat-abi=hard.
 TARGET_CFLAGS ?=
 
-# Flags of yours for the object, such as -g: CFLAGS, EXTRA_CFLAGS. They are added, and warnings are no errors then.
+# Flags of yours, such as -g: CFLAGS for all that is compiled, and EXTRA_CFLAGS for the object alone. They are added, and with
+# CFLAGS warnings are no errors.
 CFLAGS ?=
-override DEFAULT_CFLAGS := -O3 -Wall -Wextra -Wconversion -Wvla -Walloca $(if $(strip $(CFLAGS)),,-Werror) -fPIC \
-  -fno-asynchronous-unwind-tables
+override WARNINGS := -Wall -Wextra -Wconversion $(if $(strip $(CFLAGS)),,-Werror)
+override DEFAULT_CFLAGS := -O3 $(WARNINGS) -Wvla -Walloca -fPIC -fno-asynchronous-unwind-tables
 OWN_CFLAGS =
 
 # Indirect branches go to marked places only, where the machine checks it (CET, BTI): else a linker would switch that off for
@@ -52,7 +53,7 @@ override MANDATORY_CFLAGS := -std=c11 -fno-trapping-math -fno-fast-math $(if $(C
   -fno-associative-math -fno-reciprocal-math -fno-finite-math-only -fsigned-zeros -fno-math-errno \
   -fno-strict-aliasing -fno-jump-tables -fno-stack-protector -U_FORTIFY_SOURCE -fno-lto -ffp-contract=off${" $(if $(BARE),-ffreestanding -fbuiltin)" if options.no_libc}
 
-TOOL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L -O2 -Wall -Wextra -Wconversion -Werror $(TARGET_CFLAGS)
+TOOL_CFLAGS = -std=c11 -D_POSIX_C_SOURCE=200809L -O2 $(WARNINGS) $(TARGET_CFLAGS)
 
 code = ${code | wrap}
 data = ${data | wrap}
@@ -90,7 +91,7 @@ $(code): %.o: %.c vocosc.h vocosc.mk $(wildcard network/*.h)
 $(data): %.o: %.S vocosc.mk $(wildcard network/*.bin network/*.h)
 	$(CC) $(TARGET_CFLAGS) $(BRANCH_CFLAGS) -c -o $@ $<
 $(tool): %.o: %.c vocosc.h vocosc.mk $(wildcard tool/*.h)
-	$(CC) $(TOOL_CFLAGS) -iquote . -iquote tool -c -o $@ $<
+	$(CC) $(TOOL_CFLAGS) $(CFLAGS) -iquote . -iquote tool -c -o $@ $<
 
 # make -f vocosc.mk install [PREFIX=/usr] [DESTDIR=build/root] [SHARED=no]: header, libraries, tool, and what CMake and
 # pkg-config look for.

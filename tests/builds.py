@@ -14,7 +14,7 @@ from typing import Any
 from tests.make_checkpoint import write_checkpoint
 from tests.objects import compile_model, compile_sources, config, make_library
 
-SMALL = 8 << 20  # bytes of a checkpoint whose object computes in no time, however it is built
+SMALL = 8 << 20  # bytes of a checkpoint, a file or a folder, whose object computes in no time, however it is built
 
 _folder: Path
 
@@ -73,7 +73,8 @@ def sources(source: Path, name: str, *options: object) -> Path:
 
 def lightly(source: Path) -> str:
     """Compiler flags for tests of what is computed, not of the object as it ships."""
-    return f"EXTRA_CFLAGS={'-O0' if source.is_file() and source.stat().st_size < SMALL else '-O1'}"
+    size = sum(path.stat().st_size for path in (source, *source.rglob("*")) if path.is_file())
+    return f"EXTRA_CFLAGS={'-O0' if size < SMALL else '-O1'}"
 
 
 def library(source: Path, name: str, *options: object, make: Sequence[str] | None = None) -> Path:

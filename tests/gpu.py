@@ -22,6 +22,17 @@ from tests.ptx import Site, Translator
 
 SHIM = ROOT / "tests" / "cuda"
 DRIVER_HEADER = source(ROOT / "runtime", "vocosc_cuda_driver.h")
+COMPILE = (
+    "g++",
+    "-std=c++17",
+    "-O1",
+    "-march=native",
+    "-ffp-contract=off",
+    "-fno-strict-aliasing",
+    "-fPIC",
+    "-U_FORTIFY_SOURCE",
+)
+WARNINGS = ("-Wall", "-Wextra", "-Werror")
 ALIGNMENT = 256
 GUARD = 1024  # bytes before and behind a buffer
 GUARD_BYTE = 0xFF  # NaN: what is read there spoils the audio
@@ -87,9 +98,7 @@ def build_translated(code: bytes) -> tuple[Path, list[Site]]:
 
     def make(build: Path) -> None:
         (build / "kernels.cpp").write_text(translated.text)
-        words = ("g++", "-std=c++17", "-O1", "-march=native", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC")
-        sources = ("-x", "c++", build / "kernels.cpp", SHIM / "shim.cpp")
-        run_ok([*words, "-U_FORTIFY_SOURCE", "-w", "-I", SHIM, "-shared", "-o", build / "shim.so", *sources])
+        run_ok([*COMPILE, "-w", "-I", SHIM, "-shared", "-o", build / "shim.so", build / "kernels.cpp", _shim()])
 
     return builds.once(("ptx", translated.text), make) / "shim.so", translated.sites
 
@@ -104,12 +113,20 @@ def _build(source: Path, machine: str, library: Path) -> None:
     """Builds kernels with the shim in the place of the machine's header, which has the include guard `machine`."""
     run_ok(
         [
-            *("g++", "-std=c++17", "-O1", "-march=native", "-ffp-contract=off", "-fno-strict-aliasing", "-fPIC"),
-            *("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-U_FORTIFY_SOURCE"),
+            *(*COMPILE, *WARNINGS, "-Wno-unknown-pragmas"),
             *(f"-D{machine}", "-include", SHIM / "shim.h", "-I", source.parent, "-I", ROOT / "templates" / "cuda"),
-            *("-shared", "-o", library, "-x", "c++", source, SHIM / "shim.cpp"),
+            *("-shared", "-o", library, "-x", "c++", source, "-x", "none", _shim()),
         ]
     )
+
+
+def _shim() -> Path:
+    """What runs the kernels: an object that all of them are linked with."""
+
+    def make(build: Path) -> None:
+        run_ok([*COMPILE, *WARNINGS, "-c", "-o", build / "shim.o", SHIM / "shim.cpp"])
+
+    return builds.once("shim.o", make) / "shim.o"
 
 
 class Buffer:

@@ -50,7 +50,7 @@ TINY = {
     "seed": 3,
 }
 
-CFLAGS = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-O1", "-g"]
+CFLAGS = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-O0", "-g"]
 # As in the object's own makefile: what the kernels' bits depend on.
 KERNEL_FLAGS = ["-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

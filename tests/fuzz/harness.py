@@ -26,10 +26,10 @@ FUZZERS = {
 SANITIZERS = ["-fsanitize=fuzzer-no-link,address,undefined", "-fno-sanitize-recover=all"]
 
 
-def compile_tiny(fuzzer: str, *options: object) -> Path:
+def compile_tiny(fuzzer: str, *options: object, optimise: str = "-O1") -> Path:
     """A least model's sources and library, instrumented, for at most four frames; 'ahead' has one that looks ahead."""
     options = ("--chunk", 4, "--weights", "blob" if fuzzer == "weights" else "incbin", *options)
-    variables = ("CC=clang", f"EXTRA_CFLAGS=-O1 -g {' '.join(SANITIZERS)}")
+    variables = ("CC=clang", f"EXTRA_CFLAGS={optimise} -g {' '.join(SANITIZERS)}")
     checkpoint = builds.checkpoint(TINY)
     if fuzzer == "ahead":
         sizes = {**make_vocos.TINY, "padding": "center"}
