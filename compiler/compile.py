@@ -61,6 +61,7 @@ def compile_network(
         check=options.check,
         streams=options.streams,
         wide_rows=options.isas[-1].wide_rows,
+        many_rows=options.isas[-1].many_rows,
     )
     fed = None
     if log_mels:

@@ -66,7 +66,7 @@ class Options:
 
     @property
     def isas(self) -> tuple[Isa, ...]:
-        """The instruction sets of the build, the best last."""
+        """The instruction sets of the target, the best last."""
         return (LIBS,) if self.link == "libs" else isas_of(self.target)
 
     @property
@@ -98,6 +98,12 @@ class Options:
             f"{f' {self.overrides}' if self.overrides else ''}"
             f"{f' --calibrate (sha256 {self.calibration})' if self.calibration else ''}"
         )
+
+
+def isas_of_build(plan: Plan, options: Options) -> list[Isa]:
+    """The instruction sets that a build has, the best last."""
+    formats = [kernel.format for kernel in plan.kernels]
+    return [isa for isa in options.isas if not isa.many_rows or isa.many_rows.are_among(formats, plan.max_rows)]
 
 
 KERNELS = "cuda_kernels.cu"
@@ -137,7 +143,7 @@ def emit(
     """
     name = options.name
     limits = input_limits(plan.network, tables)
-    isas = [isa.for_build(plan.max_rows, has_integers=bool(limits)) for isa in options.isas]
+    isas = [isa.for_build(plan.max_rows, has_integers=bool(limits)) for isa in isas_of_build(plan, options)]
     weight_bytes = sum(table.data.nbytes for table in tables)
     if options.is_wasm:
         top = [RUNTIME / "vocosc.h", *sorted((TEMPLATES / "wasm").iterdir())]
@@ -215,9 +221,10 @@ def emit(
     for folder, sources in (("", top), ("network/", network), ("tool/", tool)):
         for source in sources:
             put(source, folder)
-    for isa in isas if options.bit_exact else ():
+    for isa in (isa for isa in isas if isa.lanes):
         put(TEMPLATES / "network/vocosc_network_isa.c", "network/", f"network_{isa.name}.c", isa=isa)
-        put(TEMPLATES / "network/vocosc_tiles.h", "network/", f"tiles_{isa.name}.h", isa=isa)
+        more = next((other for other in isas if other.base == isa.name), None)
+        put(TEMPLATES / "network/vocosc_tiles.h", "network/", f"tiles_{isa.name}.h", isa=isa, more=more)
     files = _format(files)
     if options.weights == "c":
         put(TEMPLATES / "network/vocosc_weights.c", "network/")  # of megabytes: never formatted
@@ -261,7 +268,8 @@ def _network_sources(plan: Plan, options: Options) -> list[Path]:
     names += [
         f"format_{name}" for name in sorted({name for found in formats for name in (found.name, *found.includes)})
     ]
-    names += [header for isa in options.isas for header in (f"vector_{isa.name}", *isa.headers)]
+    for isa in isas_of_build(plan, options):
+        names += [*([f"vector_{isa.name}"] if isa.lanes else []), *isa.headers]
     return [*found, *(network / f"vocosc_{name}.h" for name in dict.fromkeys(names))]
 
 
@@ -286,7 +294,10 @@ def _values(plan: Plan, options: Options) -> dict[str, Any]:
         "PANEL": PANEL,
         "constants": CONSTANTS,
         "polynomials": POLYNOMIALS,
-        "vector_isas": [*(isa.name for isa in options.isas), *(["cuda"] if options.gpus else [])],
+        "vector_isas": [
+            *(isa.name for isa in isas_of_build(plan, options) if isa.lanes),
+            *(["cuda"] if options.gpus else []),
+        ],
         "norm_epsilon": NORM_EPSILON,
         "smallest_normalised": np.float32(SMALLEST_NORMALISED).view(np.uint32),
         "max_magnitude": MAX_MAGNITUDE,

@@ -6,6 +6,7 @@ To add one: a row here, its place in TARGETS, and templates/network/vocosc_vecto
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .errors import CompileError
@@ -21,6 +22,8 @@ _CPUID = {
     "avx512bw": ("7_ebx", 30),
     "avx512vl": ("7_ebx", 31),
     "avx512_vnni": ("7_ecx", 11),
+    "amx_tile": ("7_edx", 24),
+    "amx_int8": ("7_edx", 25),
 }
 _XSAVE = (("1_ecx", 27), ("1_ecx", 28))  # OSXSAVE and AVX: the operating system saves wide registers
 
@@ -85,6 +88,18 @@ class Order:
 
 
 @dataclass(frozen=True)
+class ManyRows:
+    """So many rows or more, times weights of a format: an instruction set has functions of its own for them."""
+
+    format: str
+    rows: int
+
+    def are_among(self, formats: Iterable[Format], rows: int) -> bool:
+        """Whether a build with weights of such formats, in calls of at most so many rows, has such products."""
+        return rows >= self.rows and self.format in {found.name for found in formats}
+
+
+@dataclass(frozen=True)
 class Isa:
     """An instruction set, from which follow the target's name and number in C, its dispatch, and how it is compiled.
 
@@ -115,6 +130,14 @@ class Isa:
     is_optional: bool = False  # a module of its own has it, and tries at init whether its multiply-adds are fused
     integer_flags: tuple[str, ...] = ()
     integer_cpu: tuple[str, ...] = ()
+    base: str = ""  # the instruction set whose kernels it runs, but for products of
+    many_rows: ManyRows | None = None  # A build that has none does without it.
+    asks: bool = False  # the process must ask its operating system before: chosen by its name alone
+
+    @property
+    def kernels(self) -> str:
+        """The instruction set whose kernels run."""
+        return self.base or self.name
 
     def vectors_loaded(self, format_name: str) -> int:
         """The vectors that a load of a format's weights is for."""
@@ -136,13 +159,15 @@ class Isa:
         return dataclasses.replace(self, tiles=tiles, flags=self.flags + more[0], cpu=self.cpu + more[1])
 
     def cpuid(self, register: str) -> str:
-        """The mask, in C, of the bits that CPUID must have set in a register: 1_ecx, 7_ebx or 7_ecx."""
+        """The mask, in C, of the bits that CPUID must have set in a register: 1_ecx, 7_ebx, 7_ecx or 7_edx."""
         bits = (*_XSAVE, *(_CPUID[name] for name in self.cpu))
         return f"{sum(1 << bit for place, bit in bits if place == register):#x}u"
 
     @property
     def saved_state(self) -> str:
-        """The mask, in C, of the registers (XCR0) that the operating system must save: AVX's, or AVX-512's too."""
+        """The mask, in C, of the registers (XCR0) that the operating system must save: of AVX, AVX-512, AMX."""
+        if "amx_tile" in self.cpu:
+            return "0x600e6u"
         return "0xe6u" if "avx512f" in self.cpu else "0x06u"
 
 
@@ -207,6 +232,18 @@ AVX512 = Isa(
     cpu=("fma", "f16c", "avx2", "avx512f", "avx512dq", "avx512bw", "avx512vl"),
     integer_flags=("-mavx512vnni",),
     integer_cpu=("avx512_vnni",),
+)
+# Its registers are 8 KB: Linux saves them for processes that have asked for them, and no others.
+AMX = Isa(
+    name="amx",
+    number=128,
+    text="AVX-512 with VNNI, and AMX's tiles for 16 rows of w8a8 or more",
+    cpu=(*AVX512.cpu, "amx_tile", "amx_int8"),
+    integer_cpu=AVX512.integer_cpu,
+    headers=("products_amx",),
+    base="avx512",
+    many_rows=ManyRows("w8a8", 16),
+    asks=True,
 )
 # Not measured: chosen by count. 16 to 24 accumulators hide a latency of 4 cycles on cores that do two to four a cycle.
 NEON = Isa(
@@ -351,10 +388,11 @@ WASM_RELAXED = Isa(
 # OpenBLAS and FFTW3, in place of kernels of our own: alone in its build, and not bit for bit
 LIBS = Isa(name="libs", number=4, text="OpenBLAS and FFTW3 (--link libs): not bit for bit")
 
-ISAS = (PORTABLE, AVX2, AVX512, LIBS, NEON, DSP, MVE, SSE2, RISCV, WASM, WASM_RELAXED, RVV)  # in C, by their numbers
+# In C, by their numbers; those that a process must ask for have 128 or more.
+ISAS = (PORTABLE, AVX2, AVX512, LIBS, NEON, DSP, MVE, SSE2, RISCV, WASM, WASM_RELAXED, RVV, AMX)
 
 TARGETS = {
-    "x86-64": (PORTABLE, SSE2, AVX2, AVX512),
+    "x86-64": (PORTABLE, SSE2, AVX2, AVX512, AMX),
     "aarch64": (PORTABLE, NEON),
     "aarch64-dotprod": (PORTABLE, NEON_DOT_PRODUCT),
     "armv7e-m": (DSP,),
@@ -374,7 +412,7 @@ BARE_TARGETS = {
 
 
 def isas_of(target: str) -> tuple[Isa, ...]:
-    """The instruction sets that a target's object chooses from at init, the best last."""
+    """The instruction sets that a target's object may have, the best last. A build has those that serve it."""
     if target not in TARGETS:
         raise CompileError(f"--target {target}: not known; there are: {', '.join(TARGETS)}")
     return TARGETS[target]

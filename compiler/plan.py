@@ -14,12 +14,14 @@ from .config import Config
 from .errors import CompileError
 from .fft import RealFft, plan_real_fft
 from .formats import FORMATS, Format
+from .isa import ManyRows
 from .mel import framing
 from .network import Network
 from .steps import QUANTISED, Step, steps_of
 from .synthesis import cover, is_divided, trim
 
 ROWS = ("layer_norm", "depthwise_conv")  # the operations on rows of one width
+LINE = 64  # bytes
 MAX_SCRATCH = (1 << 29) - 1024  # floats: bytes of an int32, on CPUs of 32 bits, too
 MAX_CHUNK = 4096  # frames: 82 s at 50 Hz; scratch grows with it
 MAX_ROWS = 16384  # frames of all streams of a call
@@ -150,10 +152,12 @@ def plan(
     wide_rows: bool = False,
     check: bool = False,
     streams: int = 1,
+    many_rows: ManyRows | None = None,
 ) -> Plan:
     """Plans a model for the chunk sizes (frames per call) that its user means to decode. The largest is the limit.
 
-    A call for several streams takes as many frames of each of `streams`, or fewer of more of them.
+    A call for several streams takes as many frames of each of `streams`, or fewer of more of them. An instruction set
+    may have products of its own for `many_rows`.
     """
     for chunk in chunks:
         if not 1 <= chunk <= MAX_CHUNK:
@@ -175,7 +179,9 @@ def plan(
         steps = tuple(replace(step, x="spectrum") if step.kind == "overlap_add" else step for step in steps)
     widths, state = _widths(network), _state(network)
     state_floats = max(1, sum(part.floats for part in state))  # C has no empty array
-    strides = _strides(widths, fft, steps)
+    formats = [step.format for step in steps if step.is_product and step.format]
+    in_lines = many_rows is not None and many_rows.are_among(formats, frames * streams)
+    strides = _strides(widths, fft, steps, in_lines=in_lines)
     placed = _place(_buffers(network, steps, strides, frames * streams, layers, jobs=streams > 1))
     scratch_floats = max(buffer.offset + padded(buffer.floats) for buffer in placed)
     if scratch_floats > MAX_SCRATCH:
@@ -231,7 +237,7 @@ def _widths(network: Network) -> dict[str, int]:
     return widths
 
 
-def _strides(widths: dict[str, int], fft: RealFft, steps: Sequence[Step]) -> dict[str, int]:
+def _strides(widths: dict[str, int], fft: RealFft, steps: Sequence[Step], *, in_lines: bool) -> dict[str, int]:
     strides = {name: row_stride(width) for name, width in widths.items()}
     samples = padded(2 * fft.complex_length)
     strides |= {"spectrum": max(2 * padded(widths["spectrum"]), samples), "samples": samples}
@@ -239,7 +245,9 @@ def _strides(widths: dict[str, int], fft: RealFft, steps: Sequence[Step]) -> dic
         step.operation.taps * step.operation.inputs for step in steps if step.is_product and step.x == QUANTISED
     ]
     if quantised:
-        strides[QUANTISED] = row_stride(max(quantised))  # in elements
+        stride = row_stride(max(quantised))  # in elements
+        # An odd number of lines: rows of bytes then begin at lines, and keep apart in the cache.
+        strides[QUANTISED] = LINE * (-(-stride // LINE) | 1) if in_lines else stride
     return strides
 
 

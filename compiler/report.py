@@ -11,7 +11,7 @@ from . import VERSION
 from .accuracy import Accuracy
 from .build import Measured
 from .cuda import Device
-from .emit import Options
+from .emit import Options, isas_of_build
 from .formats import Table
 from .isa import Isa
 from .mel import describe, framing
@@ -44,7 +44,7 @@ def report(
         "generator": f"vocosc {VERSION}",
         "checkpoint_sha256": checkpoint_sha256,
         "precision": options.precision,
-        "targets": [isa.name for isa in options.isas],
+        "targets": [isa.name for isa in isas_of_build(plan, options)],
         "link": options.link,
         "baked": options.baked,
         "model": {key: getattr(config, key) for key in SIZES},
@@ -266,7 +266,7 @@ def _stack_bound(plan: Plan, options: Options) -> int | None:
     """Before the build: what no call took more than in other models. GCC unrolls the loops of very small ones."""
     formats = [kernel.format for kernel in plan.kernels]
     kind = 2 if any(found.is_integer for found in formats) else int(any(found.weight_bytes == 2 for found in formats))
-    bound = max((isa.stack_bytes[kind] for isa in options.isas if isa.lanes), default=None)
+    bound = max((isa.stack_bytes[kind] for isa in isas_of_build(plan, options) if isa.lanes), default=None)
     is_tiny = min(plan.config.n_fft, plan.dim) < 64
     return bound * 3 // 2 if bound is not None and is_tiny else bound
 
@@ -275,7 +275,8 @@ def _flash_estimate(plan: Plan, weight_bytes: int, options: Options) -> int:
     """Before the build: the tables, and code of about the size that it had in other models, by heights of tile."""
     fft = plan.fft
     tables = 4 * (2 * plan.config.n_fft + 2 * fft.cosines.size + 2 * fft.half_cosines.size + 2 * plan.bins)
-    code = sum(14_000 + round(isa.code_bytes * _heights(plan, isa)) for isa in options.isas)
+    isas = [isa for isa in isas_of_build(plan, options) if isa.lanes]
+    code = sum(14_000 + round(isa.code_bytes * _heights(plan, isa)) for isa in isas)
     return (64 + weight_bytes if options.baked else 0) + tables + code + 9_000
 
 

@@ -115,7 +115,10 @@ typedef enum {
   VOCOSC_BAD_SELFTEST = -6 /* the self-test's audio is wrong: memory, CPU, weights or code are damaged */
 } vocosc_status;
 
-/* Instruction sets. All but VOCOSC_LIBS give the same audio, bit for bit. */
+/*
+ * Instruction sets. All but VOCOSC_LIBS give the same audio, bit for bit. Those above VOCOSC_LAST_TARGET run only in a
+ * process that has asked its operating system for their registers: see API.md, "Instruction sets".
+ */
 typedef enum {
   VOCOSC_BEST = 0, /* the fastest that this CPU and this build have */
 //% for isa in all_isas
@@ -123,7 +126,7 @@ typedef enum {
 //% endfor
 } vocosc_target;
 
-#define VOCOSC_LAST_TARGET VOCOSC_${(all_isas | sort(attribute="number") | last).name | upper} /* of those that there are in any build */
+#define VOCOSC_LAST_TARGET VOCOSC_${(all_isas | rejectattr("asks") | sort(attribute="number") | last).name | upper} /* of those that there are in any build, and run unasked */
 
 /* The state of one decoding stream. Its fields are not for use; copy and compare it as a whole. */
 typedef struct {

@@ -11,12 +11,13 @@ static uint32_t saved_state(void) {
   return low;
 }
 
-/* Whether CPUID's leaf 1 has the bits `ecx_1`, leaf 7 `ebx_7` and `ecx_7`, and XCR0 `state`. */
-static int x86_has(uint32_t ecx_1, uint32_t ebx_7, uint32_t ecx_7, uint32_t state) {
+/* Whether CPUID's leaf 1 has the bits `ecx_1`, leaf 7 `ebx_7`, `ecx_7` and `edx_7`, and XCR0 `state`. */
+static int x86_has(uint32_t ecx_1, uint32_t ebx_7, uint32_t ecx_7, uint32_t edx_7, uint32_t state) {
   uint32_t eax, ebx, ecx, edx;
   if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || (ecx & ecx_1) != ecx_1) return 0;
   if ((saved_state() & state) != state) return 0;
-  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (ebx & ebx_7) == ebx_7 && (ecx & ecx_7) == ecx_7;
+  if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return 0;
+  return (ebx & ebx_7) == ebx_7 && (ecx & ecx_7) == ecx_7 && (edx & edx_7) == edx_7;
 }
 
 //% endif
@@ -25,7 +26,7 @@ static int runs(vocosc_target target) {
 //% for isa in isas if isa.cpu
     case VOCOSC_${isa.name | upper}:
       /* ${isa.cpu | join(", ")} */
-      return x86_has(${isa.cpuid("1_ecx")}, ${isa.cpuid("7_ebx")}, ${isa.cpuid("7_ecx")}, ${isa.saved_state});
+      return x86_has(${isa.cpuid("1_ecx")}, ${isa.cpuid("7_ebx")}, ${isa.cpuid("7_ecx")}, ${isa.cpuid("7_edx")}, ${isa.saved_state});
 //% endfor
 //% for isa in isas if isa.is_optional
     case VOCOSC_${isa.name | upper}:
@@ -59,7 +60,12 @@ vocosc_target vocosc_best_target(vocosc_target wanted) {
   static const unsigned char best_first[] = {${isas | reverse | map(attribute="name") | map("upper") | map("prefix", "VOCOSC_") | join(", ")}};
   for (size_t i = 0; i < sizeof best_first; i++) {
     const vocosc_target target = (vocosc_target)best_first[i];
+//% if isas | selectattr("asks") | list
+    const int is_offered = wanted == VOCOSC_BEST && target <= VOCOSC_LAST_TARGET;
+    if ((is_offered || wanted == target) && runs(target)) return target;
+//% else
     if ((wanted == VOCOSC_BEST || wanted == target) && runs(target)) return target;
+//% endif
   }
   return VOCOSC_BEST;
 }
@@ -81,8 +87,10 @@ void vocosc_run_network(const vocosc_job *jobs, int count, vocosc_scratch *scrat
   switch (jobs->stream->target) {
 //% for isa in isas
     ${"default" if loop.last else "case VOCOSC_" ~ isa.name | upper}:
-      vocosc_network_${isa.name}(jobs, count, scratch, frames, team);
+//% if loop.last or loop.nextitem.kernels != isa.kernels
+      vocosc_network_${isa.kernels}(jobs, count, scratch, frames, team);
       break;
+//% endif
 //% endfor
   }
 }
@@ -92,8 +100,10 @@ void vocosc_run_analysis(uint32_t target, const float *window, vocosc_scratch *s
   switch (target) {
 //% for isa in isas
     ${"default" if loop.last else "case VOCOSC_" ~ isa.name | upper}:
-      vocosc_analysis_${isa.name}(window, scratch, mel);
+//% if loop.last or loop.nextitem.kernels != isa.kernels
+      vocosc_analysis_${isa.kernels}(window, scratch, mel);
       break;
+//% endif
 //% endfor
   }
 }

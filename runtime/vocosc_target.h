@@ -28,7 +28,7 @@ typedef void vocosc_network_function(const vocosc_job *jobs, int count, vocosc_s
 typedef void vocosc_analysis_function(const float *window, vocosc_scratch *scratch, float *mel);
 
 #pragma GCC visibility push(hidden)
-//% for isa in isas
+//% for isa in isas if not isa.base
 vocosc_network_function vocosc_network_${isa.name}; /* ${isa.text} */
 vocosc_analysis_function vocosc_analysis_${isa.name};
 //% endfor

@@ -139,3 +139,18 @@ int vocosc_team_pthread_decode(vocosc_team_pthread *team, vocosc_stream *stream,
   job.audio = audio;
   return vocosc_team_pthread_decode_batch(team, &job, 1, scratch, frames);
 }
+
+vocosc_target vocosc_host_target(void) {
+//% if isas | selectattr("asks") | list
+#if defined(__linux__) && defined(__x86_64__) && defined(__LP64__)
+  vocosc_mel_stream stream; /* an analysis has the same targets, and needs no weights */
+  if (vocosc_mel_init_target(&stream, VOCOSC_AMX) != VOCOSC_OK) return VOCOSC_BEST;
+  /* arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILE_DATA) */
+  enum { ARCH_PRCTL = 158, REQUEST = 0x1023, TILE_DATA = 18 };
+  long status = ARCH_PRCTL;
+  __asm__ volatile("syscall" : "+a"(status) : "D"(REQUEST), "S"(TILE_DATA) : "rcx", "r11", "memory");
+  if (status == 0) return VOCOSC_AMX;
+#endif
+//% endif
+  return VOCOSC_BEST;
+}

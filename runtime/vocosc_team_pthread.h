@@ -67,4 +67,10 @@ int vocosc_team_pthread_decode_batch(vocosc_team_pthread *team, const vocosc_job
 /* Ends the team's threads. */
 void vocosc_team_pthread_stop(vocosc_team_pthread *team);
 
+/*
+ * The best target of a process that may ask its operating system for registers: VOCOSC_AMX if this build and this CPU
+ * have it and Linux grants it, else VOCOSC_BEST. For init, of one thread's streams or a team's. See API.md.
+ */
+vocosc_target vocosc_host_target(void);
+
 #endif /* VOCOSC_TEAM_PTHREAD_H */

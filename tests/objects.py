@@ -6,6 +6,7 @@ import io
 import json
 import mmap
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -34,6 +35,7 @@ SENTENCE = ROOT / "examples" / "speech" / "bdl_arctic_a0001.wav"
 
 BAD_ARGUMENT, BAD_INPUT, BAD_STREAM, BAD_TARGET, BAD_WEIGHTS, BAD_SELFTEST = -1, -2, -3, -4, -5, -6
 TARGETS = {"best": 0, **{isa.name: isa.number for isa in ISAS}}
+ASKED = [isa.name for isa in ISAS if isa.asks]  # those that Linux must be asked for
 ISA_FLAGS = {isa.name: [*isa.flags, f"-DVOCOSC_ISA_{isa.name.upper()}"] for isa in ISAS if isa.lanes}
 # The least model of all, for tests of a transform; it lacks n_fft and hop_length.
 LEAST = {"sample_rate": 8000, "n_mels": 1, "dim": 1, "mlp_ratio": 1.0, "kernel_size": 1, "num_layers": 1, "seed": 1}
@@ -279,6 +281,15 @@ def _pointer(array: NDArray[Any] | None) -> int | None:
     return None if array is None else array.ctypes.data
 
 
+@cache
+def grants_tiles() -> bool:
+    """Whether Linux grants AMX's tiles: to this process, from the first call on."""
+    if not sys.platform.startswith("linux") or platform.machine() != "x86_64":
+        return False
+    arch_prctl, request, tile_data = 158, 0x1023, 18
+    return ctypes.CDLL(None).syscall(arch_prctl, request, tile_data) == 0
+
+
 class Vocoder:
     """The library libNAME.a of a compiled model, loaded. Counts and status codes come back as they are."""
 
@@ -315,9 +326,9 @@ class Vocoder:
 
     @property
     def targets(self) -> list[str]:
-        """The targets of the build that this CPU runs."""
+        """The targets of the build that this CPU and its operating system run."""
         stream = np.zeros(self.mel_stream_bytes, np.uint8)
-        wanted = [name for name in TARGETS if name != "best"]
+        wanted = [name for name in TARGETS if name != "best" and (name not in ASKED or grants_tiles())]
         return [name for name in wanted if self.call("mel_init_target", stream, TARGETS[name]) == 0]
 
     def stream(self, target: str = "best") -> NDArray[np.uint8]:

@@ -39,7 +39,7 @@ INSTRUCTION_SET = {
     "templates/network/vocosc_vector_fma128.h": EXTENSIONS / "vocosc_vector_fma128.h",
     "compiler/isa.py": [
         ("ISAS = (", ISA_ROW),
-        ('"x86-64": (PORTABLE, SSE2, AVX2, AVX512)', '"x86-64": (PORTABLE, FMA128)'),
+        ('"x86-64": (PORTABLE, SSE2, AVX2, AVX512, AMX)', '"x86-64": (PORTABLE, FMA128)'),
     ],
 }
 OPERATION = {  # an epilogue: ReLU in GELU's place

@@ -11,6 +11,7 @@ import functools
 import json
 import mmap
 import struct
+import sys
 import threading
 import warnings
 import zlib
@@ -344,14 +345,27 @@ class _State:
         raise TypeError(f"{type(self).__name__}: is not pickled; send snapshot(), and restore() it there")
 
 
+_TARGETS = [_target_name(number).decode() for number in range(256)]
+
+
+@functools.cache
+def _has_tiles() -> bool:
+    """Whether build and CPU have AMX, and Linux grants its tiles: to this process, from now on."""
+    stream = np.zeros(int(_LIBRARY[f"{_NAME}_mel_stream_bytes"]()), np.uint8)
+    if _LIBRARY[f"{_NAME}_mel_init_target"](_P(_address(stream)), _TARGETS.index("amx")) < 0 or sys.platform != "linux":
+        return False
+    arch_prctl, request, tile_data = 158, 0x1023, 18
+    return ctypes.CDLL(None).syscall(arch_prctl, request, tile_data) == 0
+
+
 def _target_number(name: str) -> int:
     """The number of an instruction set ("avx2"); it need not be in the build."""
-    numbers = range(64)
-    names = [_target_name(number).decode() for number in numbers]
-    if name not in names:
+    if name not in _TARGETS:
         built = ", ".join(["best", *info["targets"]])
         raise ValueError(f"target: {name!r} is none; this build has {built}")
-    return names.index(name)
+    if name == "amx" and not _has_tiles():
+        raise VocoderError("target: amx is not in this build or CPU, or Linux does not grant it")
+    return _TARGETS.index("amx" if name == "best" and _has_tiles() else name)
 
 
 class Stream(_State):

@@ -5,6 +5,7 @@
 /* Streams of the analysis, which need no weights, have the same targets as the others. */
 bool target_available(vocosc_target target) {
   static vocosc_mel_stream stream;
+  if (target > VOCOSC_LAST_TARGET) return vocosc_host_target() == target;
   return vocosc_mel_init_target(&stream, target) == VOCOSC_OK;
 }
 
@@ -12,8 +13,9 @@ vocosc_target best_target(void) {
   static vocosc_mel_stream best;
   static vocosc_mel_stream other;
   vocosc_target last = VOCOSC_PORTABLE;
+  if (vocosc_host_target() != VOCOSC_BEST) return vocosc_host_target();
   vocosc_mel_init(&best);
-  for (int i = VOCOSC_PORTABLE; i <= LAST_TARGET; i++) {
+  for (int i = VOCOSC_PORTABLE; i <= VOCOSC_LAST_TARGET; i++) {
     if (vocosc_mel_init_target(&other, (vocosc_target)i) != VOCOSC_OK) continue;
     last = (vocosc_target)i;
     /* New streams differ in their target only; init zeroes the rest, so that all bytes compare. */
@@ -29,7 +31,7 @@ const char *gpu_way_name(gpu_way way) {
 }
 
 bool decoder_start(tool_decoder *decoder, const command_options *options) {
-  const vocosc_target target = options->target;
+  const vocosc_target target = options->target == VOCOSC_BEST ? vocosc_host_target() : options->target;
   const int threads = options->threads;
   decoder->on_gpu = options->gpu != GPU_NONE;
   if (decoder->on_gpu && !VOCOSC_HAS_CUDA) {
@@ -49,9 +51,9 @@ bool decoder_start(tool_decoder *decoder, const command_options *options) {
   if (weights == NULL) return false;
   const int status = vocosc_init_weights(&decoder->stream, target, weights, bytes);
 #endif
-  if (status == VOCOSC_BAD_TARGET) {
-    return fail("--target", "this CPU, or this build, lacks %s (see `" VOCOSC_NAME " info`)",
-                vocosc_target_name((int)options->target));
+  if (status == VOCOSC_BAD_TARGET || (target > VOCOSC_LAST_TARGET && !target_available(target))) {
+    return fail("--target", "this CPU, this build or its operating system lacks %s (see `" VOCOSC_NAME " info`)",
+                vocosc_target_name((int)target));
   }
   if (status != VOCOSC_OK) {
     return fail(options->weights != NULL ? options->weights : "decoder", "%s", vocosc_status_text(status));

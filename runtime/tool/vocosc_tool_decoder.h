@@ -9,8 +9,8 @@
 #include "vocosc_team_pthread.h"
 #include "vocosc_tool.h"
 
-/* The last of the targets, which are numbered without gaps. */
-enum { LAST_TARGET = VOCOSC_LAST_TARGET };
+/* The last of all targets. Not every number up to it is one. */
+enum { LAST_TARGET = VOCOSC_${(all_isas | sort(attribute="number") | last).name | upper} };
 
 typedef struct {
   vocosc_team_pthread team; /* with more than one thread */
@@ -39,7 +39,7 @@ void decoder_stop(tool_decoder *decoder);
 /* The name of what a decoder with these options decodes with. */
 const char *decoder_target(const command_options *options);
 
-/* Whether this CPU and this build have the target. */
+/* Whether this CPU and this build have the target, and the operating system grants it. */
 bool target_available(vocosc_target target);
 
 /* The target that VOCOSC_BEST stands for here. */

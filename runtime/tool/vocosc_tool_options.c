@@ -59,7 +59,8 @@ static bool parse_target(const char *option, const char *text, command_options *
       return true;
     }
   }
-  for (int i = VOCOSC_BEST; i <= LAST_TARGET; i++) {
+  const bool is_name = strcmp(text, vocosc_target_name(-1)) != 0;
+  for (int i = VOCOSC_BEST; is_name && i <= LAST_TARGET; i++) {
     if (strcmp(text, vocosc_target_name(i)) == 0) {
       options->target = (vocosc_target)i;
       return true;

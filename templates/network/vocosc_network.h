@@ -13,7 +13,7 @@
 #define VOCOSC_NETWORK_H
 
 #include "vocosc_chunk.h"
-//% for isa in isas
+//% for isa in isas if isa.lanes
 ${"#if" if loop.first else "#elif"} defined(VOCOSC_ISA_${isa.name | upper})
 #include "vocosc_tiles_${isa.name}.h"
 //% endfor

@@ -27,6 +27,9 @@ ${format.text | comment}
 #include "vocosc_format_${format.name}.h"
 //% endfor
 #include "vocosc_model.h"
+//% for header in (more.headers if more else [])
+#include "vocosc_${header}.h"
+//% endfor
 #include "vocosc_vector.h"
 
 #define TILE static __attribute__((noinline))
@@ -245,6 +248,41 @@ static void ${product.name}_rows(${parameters(product)}const ${format.weight_typ
   }
 }
 //% endif
+//% set many = more.many_rows if more and more.many_rows.format == f
+//% if many
+
+/*
+ * ${text}: `rows` frames, ${many.rows} or more, panels first .. last - 1, by tiles of ${many.rows} rows and a panel, four at a time: the two of
+ * the upper rows, and the two below them. The last rows' tiles reach back over rows that are done, and a last panel
+ * without a neighbour is its own.
+ */
+static MANY_ROWS void ${product.name}_many(${parameters(product)}const ${format.weight_type} *weights, float *y, int rows, int first, int last) {
+  enum { HEIGHT = ${many.rows} };
+  _Alignas(64) float sums[HEIGHT * PANEL];
+  ${f}_many_begin(${NAME}_INPUTS);
+  for (int panel = first; panel < last; panel += 2) {
+    const ${format.weight_type} *w = weights + panel * ${NAME}_PANEL;
+    const int next = last - panel > 1 ? ${NAME}_PANEL : 0;
+    for (int row = 0; row < rows; row += 2 * HEIGHT) {
+      const int upper = row < rows - HEIGHT ? row : rows - HEIGHT;
+      const int lower = row + HEIGHT < rows - HEIGHT ? row + HEIGHT : rows - HEIGHT;
+      ${f}_many_products(x + upper * ${NAME}_INPUT_STRIDE, x + lower * ${NAME}_INPUT_STRIDE, ${NAME}_INPUT_STRIDE, w + ${NAME}_HEADER, w + next + ${NAME}_HEADER, ${NAME}_INPUTS);
+      for (int tile = 0; tile < 4; tile++) {
+        const int begin = tile < 2 ? upper : lower;
+        const int column = tile % 2;
+        if (column > 0 && next == 0) continue;
+        ${f}_many_sums(tile, sums);
+        const ${f}_outputs outputs = ${f}_load_outputs((const float *)(w + column * next));
+        for (int i = tile < 2 ? row : row + HEIGHT; i < begin + HEIGHT; i++) {
+          const vec_bits sum = vec_to_bits(vec_load(sums + (i - begin) * PANEL));
+          epilogue_${product.epilogue}(y + i * ${NAME}_OUTPUT_STRIDE + (panel + column) * PANEL, ${f}_finish(sum, outputs, row_scales[i]));
+        }
+      }
+    }
+  }
+  ${f}_many_end();
+}
+//% endif
 
 /*
  * ${text}: `rows` frames, panels first .. last - 1.
@@ -279,7 +317,13 @@ STEP void ${product.name}(const chunk *c, ${parameters(product)}const ${format.w
     ${product.name}_panels(windows, weights, y + job * c->frames * ${NAME}_OUTPUT_STRIDE, c->frames, first, last);
   }
 //% else
+//% if many
+  const int is_many = c->rows >= ${many.rows} && c->jobs->stream->target == VOCOSC_${more.name | upper};
+  if (is_many) ${product.name}_many(x, ${row_scales}weights, y, c->rows, first, last);
+  if (!is_many) ${product.name}_panels(x, ${row_scales}weights, y, c->rows, first, last);
+//% else
   ${product.name}_panels(x, ${row_scales}weights, y, c->rows, first, last);
+//% endif
 //% endif
   barrier(c);
 }
