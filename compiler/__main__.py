@@ -113,6 +113,10 @@ def _flush() -> None:
         sys.stdout.flush()
 
 
+def _warn(message: str) -> None:
+    print(f"vocosc: warning: {printable(message)}", file=sys.stderr)
+
+
 def _complain(message: str) -> None:
     """The one line of a failure. Where even that cannot be written, the exit code tells."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -275,7 +279,9 @@ def _compile(arguments: argparse.Namespace) -> str:
             triton=arguments.triton,
         )
     if options.target == "portable":
-        print(f"vocosc: warning: {_emulation(network, options)}", file=sys.stderr)
+        _warn(_emulation(network, options))
+    if arguments.wheel and options.name == "vocos":
+        _warn("--wheel: PyPI has a package vocos, too, and one replaces the other: give another --name")
     text = to_json(figures).rstrip("\n") if arguments.json else to_text(figures)
     if arguments.report:
         return text

@@ -123,6 +123,15 @@ def test_names_that_no_package_can_have(name: str) -> None:
         check_module_name(name)
 
 
+def test_a_package_of_pypi_is_not_replaced_unnoticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CFLAGS", "-O0")  # built sooner
+    options = ("-o", tmp_path / "out", "--chunk", "1", "--wheel")
+    done = run_compiler(builds.checkpoint(TINY), *options)
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("vocosc: warning: --wheel: PyPI has a package vocos")
+
+
 def test_the_command_says_what_does_not_go_together(tmp_path: Path) -> None:
     for option in ("--sources-only", "--report"):
         done = run_compiler("compile", "none.ckpt", "--wheel", option, cwd=ROOT)
