@@ -37,6 +37,9 @@ BAD_ARGUMENT, BAD_INPUT, BAD_STREAM, BAD_TARGET, BAD_WEIGHTS, BAD_SELFTEST = -1,
 TARGETS = {"best": 0, **{isa.name: isa.number for isa in ISAS}}
 ASKED = [isa.name for isa in ISAS if isa.asks]  # those that Linux must be asked for
 ISA_FLAGS = {isa.name: [*isa.flags, f"-DVOCOSC_ISA_{isa.name.upper()}"] for isa in ISAS if isa.lanes}
+# What models of other shapes differ from.
+BASE: dict[str, Any] = {"sample_rate": 16000, "n_fft": 64, "hop_length": 20, "n_mels": 9, "dim": 24, "seed": 5}
+BASE |= {"mlp_ratio": 2.0, "kernel_size": 3, "num_layers": 2}
 # The least model of all, for tests of a transform; it lacks n_fft and hop_length.
 LEAST = {"sample_rate": 8000, "n_mels": 1, "dim": 1, "mlp_ratio": 1.0, "kernel_size": 1, "num_layers": 1, "seed": 1}
 # The least model that has everything: for tests of files and commands, not of arithmetic.
@@ -166,6 +169,22 @@ def compile_model(checkpoint: Path, output: Path, name: str, *options: object, l
 def compile_sources(checkpoint: Path, output: Path, name: str, *options: object) -> Path:
     """As compile_model, the sources alone."""
     return compile_model(checkpoint, output, name, "--sources-only", *options)
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Every file below a directory, by its path there."""
+    files = [path for path in sorted(directory.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
+
+
+def one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
+    """The command failed with one line, which says all of `words`, and no traceback."""
+    assert done.returncode in (1, 2), f"exit code {done.returncode}\n{done.stderr}"
+    lines = [line for line in done.stderr.splitlines() if not line.startswith(("usage:", " "))]
+    assert len(lines) == 1, done.stderr
+    assert "error:" in lines[0] and "Traceback" not in done.stderr
+    for word in words:
+        assert word in lines[0], lines[0]
 
 
 def make_library(directory: Path, name: str, *variables: str) -> Path:

@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 
 from tests import builds
-from tests.objects import Vocoder, every, some_audio, some_mel, truth
+from tests.objects import BASE, Vocoder, every, some_audio, some_mel, truth
 from tests.reference import MEL_FLOOR, log_mel, snr_db
-
-BASE: dict[str, Any] = {"sample_rate": 16000, "n_fft": 64, "hop_length": 20, "n_mels": 9, "dim": 24, "seed": 5}
-BASE |= {"mlp_ratio": 2.0, "kernel_size": 3, "num_layers": 2}
 
 # What differs from BASE, and the chunk sizes
 MODELS: dict[str, tuple[dict[str, Any], str]] = {

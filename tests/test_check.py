@@ -6,8 +6,17 @@ import numpy as np
 import pytest
 
 from tests import builds, make_vocos
-from tests.objects import BAD_ARGUMENT, BAD_STREAM, BAD_WEIGHTS, TINY, Separate, Vocoder, run_compiler, some_mel
-from tests.test_compile import one_line
+from tests.objects import (
+    BAD_ARGUMENT,
+    BAD_STREAM,
+    BAD_WEIGHTS,
+    TINY,
+    Separate,
+    Vocoder,
+    one_line,
+    run_compiler,
+    some_mel,
+)
 
 
 def build(*options: object) -> Path:

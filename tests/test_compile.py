@@ -19,7 +19,9 @@ from tests.objects import (
     compile_model,
     compile_sources,
     config,
+    contents,
     make_library,
+    one_line,
     run_compiler,
     run_ok,
     source,
@@ -31,22 +33,6 @@ from tests.objects import (
 @pytest.fixture
 def checkpoint() -> Path:
     return builds.checkpoint(TINY)
-
-
-def contents(directory: Path) -> dict[str, bytes]:
-    """Every file below a directory, by its path there."""
-    files = [path for path in sorted(directory.rglob("*")) if path.is_file()]
-    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
-
-
-def one_line(done: subprocess.CompletedProcess[str], *words: str) -> None:
-    """The command failed with one line, which says all of `words`, and no traceback."""
-    assert done.returncode in (1, 2), f"exit code {done.returncode}\n{done.stderr}"
-    lines = [line for line in done.stderr.splitlines() if not line.startswith(("usage:", " "))]
-    assert len(lines) == 1, done.stderr
-    assert "error:" in lines[0] and "Traceback" not in done.stderr
-    for word in words:
-        assert word in lines[0], lines[0]
 
 
 # ---- the same bytes ----

@@ -28,6 +28,7 @@ from compiler.plan import plan
 from compiler.report import report, to_json
 from compiler.weights import build_weights
 from tests import builds
+from tests.ahead import CASES, mel_of
 from tests.gpu import CALL_BYTES, DRIVER_HEADER, JOB_BYTES, SHAPES, Gpu
 from tests.objects import (
     ALL,
@@ -43,7 +44,6 @@ from tests.objects import (
     some_mel,
     symbols,
 )
-from tests.test_families import CASES, mel_of
 
 CHUNKS = (3, 4)
 FRAMES = 11
@@ -90,7 +90,7 @@ def build_chain(
     batch: int = BATCH,
     parameter_jobs: int = BATCH,
 ) -> Chain:
-    """Of one of the shapes of tests/gpu.py, or of the cases of tests/test_families.py."""
+    """Of one of the shapes of tests/gpu.py, or of the cases of tests/ahead.py."""
     checkpoint = builds.checkpoint(SHAPES[name]) if name in SHAPES else CASES[name].checkpoint
     sha256 = read_checkpoint(checkpoint).sha256
     network = folded(checkpoint) if name in SHAPES else CASES[name].network

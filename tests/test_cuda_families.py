@@ -7,10 +7,10 @@ import pytest
 
 from compiler.errors import CompileError
 from compiler.nvrtc import OVERLAPPING, Nvrtc
+from tests.ahead import BAR, CASES, SHORT, Case, mel_of
 from tests.gpu import Gpu
 from tests.objects import ALL, every, random_splits
 from tests.reference import snr_db
-from tests.test_families import BAR, CASES, SHORT, Case, mel_of
 
 CHUNK = 5
 

@@ -11,9 +11,8 @@ import pytest
 
 from tests import builds, make_vocos, vocoders
 from tests.bombs import defused
-from tests.objects import ROOT, TINY, run_compiler, run_ok
-from tests.test_compile import one_line
-from tests.test_tool import chunk, make_mel, make_samples, wav_bytes, wav_file
+from tests.objects import ROOT, TINY, one_line, run_compiler, run_ok, some_mel
+from tests.wav import chunk, make_samples, wav_bytes, wav_file
 
 
 @pytest.fixture
@@ -35,7 +34,7 @@ def run(*command: object, **options: object) -> subprocess.CompletedProcess[str]
 
 
 def test_an_output_keeps_its_permissions(tool: Path, tmp_path: Path) -> None:
-    np.save(tmp_path / "mel.npy", make_mel(3))
+    np.save(tmp_path / "mel.npy", some_mel(3, 80))
     out = tmp_path / "out.npy"
     for mode in (0o600, 0o640, 0o644):
         out.write_bytes(b"older")
@@ -46,7 +45,7 @@ def test_an_output_keeps_its_permissions(tool: Path, tmp_path: Path) -> None:
 
 
 def test_a_link_to_nothing_is_not_replaced(tool: Path, tmp_path: Path) -> None:
-    np.save(tmp_path / "mel.npy", make_mel(3))
+    np.save(tmp_path / "mel.npy", some_mel(3, 80))
     link = tmp_path / "out.npy"
     link.symlink_to(tmp_path / "nowhere.npy")
     done = run(tool, "decode", tmp_path / "mel.npy", link)

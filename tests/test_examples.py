@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from tests import builds
+from tests.ahead import CASES
 from tests.objects import ROOT, Vocoder, config, copy_programs, every, golden, run_ok, some_audio
-from tests.test_families import CASES
 from tests.wheels import MODEL, site_of
 
 EXAMPLES = ROOT / "examples"

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from compiler.errors import CompileError
 from compiler.nvrtc import Nvrtc
 from tests import builds
+from tests.ahead import CASES, vocoder_of
 from tests.objects import (
     ALL,
     ROOT,
@@ -30,14 +31,13 @@ from tests.objects import (
     Vocoder,
     build_c,
     every,
+    one_line,
     random_splits,
     run_c,
     run_compiler,
     run_ok,
     some_mel,
 )
-from tests.test_compile import one_line
-from tests.test_families import CASES, vocoder_of
 
 WANTED = os.environ.get("VOCOSC_TEST_FLEET") == "1"
 if WANTED:

@@ -17,8 +17,20 @@ import pytest
 
 from compiler import output
 from tests import builds
-from tests.objects import ALL, ROOT, TIE, TINY, compile_model, compile_sources, every, run_compiler, run_ok, symbols
-from tests.test_compile import contents, one_line
+from tests.objects import (
+    ALL,
+    ROOT,
+    TIE,
+    TINY,
+    compile_model,
+    compile_sources,
+    contents,
+    every,
+    one_line,
+    run_compiler,
+    run_ok,
+    symbols,
+)
 
 LIGHT = ("--target", "portable")
 

@@ -10,8 +10,7 @@ from compiler.bounds import LARGEST, check_bounds
 from compiler.errors import CompileError
 from compiler.formats import FORMATS
 from tests import make_checkpoint
-from tests.objects import ROOT, TINY, every, folded, run_compiler
-from tests.test_compile import one_line
+from tests.objects import ROOT, TINY, every, folded, one_line, run_compiler
 
 PREFIX = "decoder.0."
 HUGE = {

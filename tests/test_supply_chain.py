@@ -10,8 +10,7 @@ import pytest
 
 from compiler import VERSION
 from tests import builds
-from tests.objects import ROOT, TINY, compile_sources, run_compiler, run_ok
-from tests.test_compile import one_line
+from tests.objects import ROOT, TINY, compile_sources, one_line, run_compiler, run_ok
 
 LISTS = ["requirements", "requirements-cuda", "train/requirements", "bench/requirements", "bench/quality-requirements"]
 LISTS += ["examples/fleet/requirements", "examples/fleet/server-requirements"]

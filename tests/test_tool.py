@@ -17,7 +17,8 @@ import numpy.typing as npt
 import pytest
 
 from tests import builds, vocoders
-from tests.objects import TINY
+from tests.objects import TINY, Floats, some_mel
+from tests.wav import chunk, make_samples, wav_bytes, wav_file, wav_format
 
 MELS = 80
 HOP = 320
@@ -25,8 +26,6 @@ TAIL = 1024 - HOP
 RATE = 16000
 MAX_FRAMES = 16
 FRAMES = 37
-
-Floats = npt.NDArray[np.float32]
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def tool() -> str:
 
 @pytest.fixture
 def mel() -> Floats:
-    return make_mel(FRAMES)
+    return some_mel(FRAMES, MELS)
 
 
 @pytest.fixture
@@ -44,36 +43,6 @@ def mel_file(tmp_path: Path, mel: Floats) -> Path:
     path = tmp_path / "mel.npy"
     np.save(path, mel)
     return path
-
-
-def make_mel(frames: int) -> Floats:
-    """Log-mel (frames, MELS) that wanders smoothly between about -9 and 0."""
-    rng = np.random.default_rng(1)
-    phase = rng.uniform(0, 2 * np.pi, MELS) + np.arange(frames)[:, None] * rng.uniform(0.05, 0.3, MELS)
-    return (-4.5 + 4.5 * np.sin(phase)).astype(np.float32)
-
-
-def make_samples(count: int) -> npt.NDArray[np.int16]:
-    time_axis = np.arange(count) / RATE
-    wave = 0.3 * np.sin(2 * np.pi * 220 * time_axis) + 0.1 * np.sin(2 * np.pi * 1330 * time_axis)
-    return np.round(wave * 32767).astype(np.int16)
-
-
-def chunk(name: bytes, body: bytes) -> bytes:
-    return name + struct.pack("<I", len(body)) + body + b"\0" * (len(body) % 2)
-
-
-def wav_format(kind: int = 1, channels: int = 1, rate: int = RATE, bits: int = 16) -> bytes:
-    frame = channels * bits // 8
-    return chunk(b"fmt ", struct.pack("<HHIIHH", kind, channels, rate, rate * frame, frame, bits))
-
-
-def wav_file(*chunks: bytes) -> bytes:
-    return chunk(b"RIFF", b"WAVE" + b"".join(chunks))
-
-
-def wav_bytes(samples: npt.NDArray[np.int16]) -> bytes:
-    return wav_file(wav_format(), chunk(b"data", samples.tobytes()))
 
 
 def read_wav(path: Path) -> npt.NDArray[np.int16]:
@@ -257,7 +226,7 @@ def test_loud_samples_are_clipped_in_wav_files(tmp_path: Path) -> None:
     loud = builds.checkpoint({**TINY, "log_mag_mean": 4.0})
     tool = str(builds.model(loud, "loud", "--chunk", 3, "--target", "portable", light=True) / "loud")
     mel_file = tmp_path / "mel.npy"
-    np.save(mel_file, make_mel(FRAMES)[:, : TINY["n_mels"]])
+    np.save(mel_file, some_mel(FRAMES, MELS)[:, : TINY["n_mels"]])
     audio = decode(tool, tmp_path, mel_file)
     assert audio.min() < -1 and audio.max() > 1
     run_ok(tool, "decode", mel_file, tmp_path / "out.wav")
@@ -451,7 +420,7 @@ def npy_bytes(array: npt.NDArray[Any]) -> bytes:
 
 
 def with_value(value: float) -> bytes:
-    mel = make_mel(FRAMES)
+    mel = some_mel(FRAMES, MELS)
     mel[12, 3] = value
     return npy_bytes(mel)
 
@@ -464,16 +433,16 @@ def claiming(shape: str) -> bytes:
 BAD_MELS: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty": (lambda: b"", "is empty"),
     "text": (lambda: b"hello, this is no mel", "not a .npy"),
-    "magic only": (lambda: npy_bytes(make_mel(3))[:9], "truncated"),
-    "header cut": (lambda: npy_bytes(make_mel(3))[:60], "truncated"),
-    "no data": (lambda: npy_bytes(make_mel(3))[:128], "truncated"),
-    "data cut": (lambda: npy_bytes(make_mel(3))[:-1], "truncated"),
-    "format 3": (lambda: b"\x93NUMPY\x03" + npy_bytes(make_mel(3))[7:], "3.0"),
-    "float64": (lambda: npy_bytes(make_mel(3).astype(np.float64)), "float64, expected float32"),
-    "float16": (lambda: npy_bytes(make_mel(3).astype(np.float16)), "float16, expected float32"),
-    "big endian": (lambda: npy_bytes(make_mel(3).astype(">f4")), ">f4"),
+    "magic only": (lambda: npy_bytes(some_mel(3, MELS))[:9], "truncated"),
+    "header cut": (lambda: npy_bytes(some_mel(3, MELS))[:60], "truncated"),
+    "no data": (lambda: npy_bytes(some_mel(3, MELS))[:128], "truncated"),
+    "data cut": (lambda: npy_bytes(some_mel(3, MELS))[:-1], "truncated"),
+    "format 3": (lambda: b"\x93NUMPY\x03" + npy_bytes(some_mel(3, MELS))[7:], "3.0"),
+    "float64": (lambda: npy_bytes(some_mel(3, MELS).astype(np.float64)), "float64, expected float32"),
+    "float16": (lambda: npy_bytes(some_mel(3, MELS).astype(np.float16)), "float16, expected float32"),
+    "big endian": (lambda: npy_bytes(some_mel(3, MELS).astype(">f4")), ">f4"),
     "structure": (lambda: npy_bytes(np.zeros(3, dtype=[("a", "<f4"), ("b", "<f4")])), "structure"),
-    "fortran order": (lambda: npy_bytes(np.asfortranarray(make_mel(3))), "Fortran"),
+    "fortran order": (lambda: npy_bytes(np.asfortranarray(some_mel(3, MELS))), "Fortran"),
     "100 bins": (lambda: npy_bytes(np.zeros((3, 100), np.float32)), "100 bins per frame, expected 80"),
     "transposed": (lambda: npy_bytes(np.zeros((80, 100), np.float32)), "transpose"),
     "one dimension": (lambda: npy_bytes(np.zeros(80, np.float32)), "1 dimension, expected 2"),
@@ -506,7 +475,7 @@ def test_bad_mel(tool: str, tmp_path: Path, name: str) -> None:
     ("data", "words"),
     [
         (b"", "no frames"),
-        (make_mel(3).tobytes()[:-1], "middle of frame 2: 319 bytes of 320"),
+        (some_mel(3, MELS).tobytes()[:-1], "middle of frame 2: 319 bytes of 320"),
         (b"x", "middle of frame 0"),
         (with_value(np.nan)[128:], "frame 12, bin 3 is nan"),
     ],
@@ -608,7 +577,7 @@ def test_a_full_device_as_output(tool: str, tmp_path: Path, mel_file: Path) -> N
 
 
 def test_closed_pipe(tool: str, tmp_path: Path) -> None:
-    np.save(tmp_path / "long.npy", make_mel(300))
+    np.save(tmp_path / "long.npy", some_mel(300, MELS))
     command = [tool, "decode", str(tmp_path / "long.npy"), "-"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -12,8 +12,8 @@ import pytest
 
 from compiler.formats import FORMATS
 from tests import builds, vocoders
+from tests.ahead import CASES
 from tests.objects import ALL, ROOT, TINY, Floats, Vocoder, every, run_compiler, run_ok, some_audio, some_mel
-from tests.test_families import CASES
 
 NODE = shutil.which("node") or shutil.which("nodejs") or ""
 HERE = ROOT / "tests" / "wasm"

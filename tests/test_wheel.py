@@ -24,8 +24,8 @@ import pytest
 from compiler.errors import CompileError
 from compiler.wheel import check_module_name, platforms
 from tests import builds
+from tests.ahead import CASES
 from tests.objects import ALL, ROOT, SENTENCE, TINY, Vocoder, every, golden, run_compiler, run_ok, some_audio, some_mel
-from tests.test_families import CASES
 from tests.wheels import MODEL, install, load, site_of, wheel_of
 
 

@@ -13,9 +13,8 @@ import numpy as np
 
 from compiler.formats import FORMATS
 from tests import aarch64, make_checkpoint, make_vocos
-from tests.objects import TINY, some_mel
+from tests.objects import BASE, TINY, some_mel
 from tests.reference import Reference, VocosReference, snr_db
-from tests.test_architectures import BASE
 from tests.torture.cover import Row, cover
 from tests.torture.runs import compile_here, verified
 
