@@ -9,8 +9,8 @@ import pytest
 
 from compiler.isa import AMX
 from tests import builds
+from tests.batches import decode_batch
 from tests.objects import BAD_TARGET, TARGETS, Vocoder, build_c, grants_tiles, run_c, some_mel, team_and_library
-from tests.test_batch import decode_batch
 
 MOST = 40  # frames of a call
 # Inputs in whole tiles of 64; in parts of 32 and 16; and in fours, of sizes that are a multiple of nothing.
