@@ -27,11 +27,14 @@ PARAMETER_JOBS = 128  # 24 bytes each, in the 4 KB of a kernel's parameter; of m
 PROCESSORS = 132  # of the chip that grids are cut for, if not told otherwise (H100, H200); others take them in turn
 LANES = 32
 LANE_INPUTS = 8
-MAX_COLUMNS = 4  # outputs of a lane: times the rows they must not be more than the lanes, which share their sums
-MAX_ROWS = 8  # frames of a pass
-MAX_ROWS_WIDE = 4  # in a wide model, of more threads per block than these: a thread then has 64 to 96 registers
-WIDE_THREADS = 512
-MAX_ROWS_DATA = 5  # of a single kernel by data, which holds on to all that it looks at: with more it spills
+COLUMNS = 4  # outputs of a lane, as a rule
+MAX_COLUMNS = 6  # where that saves warps
+MAX_ROWS = 8  # frames of a pass: times the columns they must not be more than the lanes, which share their sums
+MAX_WARPS = 12  # of a thread block, for 168 registers a thread, if a group has no more
+WIDE_ROWS = 4  # if it has: a thread then has 64 to 128 registers
+DATA_ROWS = 5  # at most, of a single kernel by data, which holds on to all that it looks at: with more it spills
+DATA_ROWS_FLOATS = 4  # where floats are the weights, and threads have no 255 registers
+DATA_BINS = 10  # of a thread, likewise
 MAX_TILES = 8  # of streams: with the shards, as many thread blocks as a large chip holds at a time
 MAX_THREADS = 1024
 SHARED_BYTES = 48 * 1024  # of a thread block, without asking the driver for more
@@ -255,17 +258,18 @@ def plan_device(plan: Plan, batch: int, tuning: Tuning = Tuning(), *, parameter_
     widths = {"MELS": config.n_mels, "DIM": plan.dim, "HIDDEN": hidden, "BINS": plan.bins}
     mels, dim = round_up(config.n_mels, 4), round_up(plan.dim, 4)
     most_warps = max(product.threads for product in products.values()) // LANES
-    rows = min(plan.max_frames, MAX_ROWS_WIDE if LANES * most_warps > WIDE_THREADS else MAX_ROWS)
-    rows = min(rows, MAX_ROWS_DATA) if tuning.data else rows
+    rows = min(plan.max_frames, MAX_ROWS, LANES // max(product.columns for product in products.values()))
+    rows = min(rows, WIDE_ROWS) if most_warps > MAX_WARPS else rows
+    if tuning.data:
+        rows = min(rows, DATA_ROWS if is_half or LANES * most_warps <= SINGLE_THREADS else DATA_ROWS_FLOATS)
     rows = min(rows, SHARED_BYTES * 3 // 4 // (4 * dim), SHARED_BYTES * 3 // 4 // (4 * mels) - left)
     if rows < 1:
         raise CompileError("--target cuda: too wide a layer for the shared memory of a thread block")
-    width = -(-plan.dim // tuning.processors)
+    width = products["contract"].width
     warps = min(MAX_THREADS // LANES, max(rows, -(-width * rows // LANES)))
     start = Shards(0, plan.dim, width, 1, warps, -(-plan.dim // width))
-    if tuning.data and (batch * plan.max_frames > MOST_DATA_ROWS or width != products["contract"].width):
-        why = f"more than {MOST_DATA_ROWS} frames in all" if width == products["contract"].width else "such a width"
-        raise CompileError(f"--gpu-tune data: not for calls of {why}")
+    if tuning.data and batch * plan.max_frames > MOST_DATA_ROWS:
+        raise CompileError(f"--gpu-tune data: not for calls of more than {MOST_DATA_ROWS} frames in all")
     if tuning.resident and batch > 1:
         raise CompileError("--gpu-tune resident: for calls of one stream, --batch 1")
     tile_jobs = -(-batch // min(batch, MAX_TILES))
@@ -280,8 +284,10 @@ def plan_device(plan: Plan, batch: int, tuning: Tuning = Tuning(), *, parameter_
     if room < fft_floats:
         raise CompileError(f"--target cuda: n_fft {config.n_fft} is too long for the shared memory of a thread block")
     fft_frames = min(plan.max_frames, room // fft_floats)
+    if tuning.data:
+        fft_frames = min(fft_frames, max(1, DATA_BINS * SINGLE_THREADS // plan.fft.complex_length))
     synthesis_shared_bytes = 4 * (table_floats + overlap_floats + fft_frames * fft_floats)
-    windows = (left + rows) * max(width, products["contract"].width) + LANES * most_warps  # and the warps' sums
+    windows = (left + rows) * width + LANES * most_warps  # and the warps' sums
     most_floats = round_up(max(rows * dim, (left + rows) * mels) + windows, 4)
 
     sizes = {kernel: (cut.shards, tiles, cut.threads, 0) for kernel, cut in products.items()}
@@ -357,15 +363,20 @@ def _products(steps: Sequence[Step], processors: int) -> dict[str, Shards]:
 
 
 def _cut(name: str, inputs: int, outputs: int, parts: int, processors: int) -> Shards:
-    """Cuts a product. With two parts, an output is two: first come the shard's groups of the one, then the other's."""
+    """Cuts a product: a shard for each multiprocessor or, where a thread block cannot be as large, some for each.
+
+    With two parts, an output is two: first come the shard's groups of the one, then the other's.
+    """
     splits = -(-inputs // WARP_INPUTS)
-    wanted = -(-outputs // processors)
-    groups = -(-wanted // MAX_COLUMNS)
-    columns = -(-wanted // groups)
-    found = Shards(inputs, outputs, columns, groups * parts, splits, -(-outputs // (columns * groups)), parts)
-    if found.threads > MAX_THREADS:
+    warps = parts * splits  # of a group
+    if warps > MAX_THREADS // LANES:
         raise CompileError(f"--target cuda: {name}, {inputs} x {outputs}, is too large for a thread block")
-    return found
+    most_groups, most_columns = max(1, MAX_WARPS // warps), MAX_COLUMNS if warps <= MAX_WARPS else COLUMNS
+    turns = -(-outputs // (processors * most_groups * most_columns))
+    wanted = -(-outputs // (processors * turns))
+    groups = min(-(-wanted // COLUMNS), most_groups)
+    columns = -(-wanted // groups)
+    return Shards(inputs, outputs, columns, groups * parts, splits, -(-outputs // (columns * groups)), parts)
 
 
 # ---- memory ----

@@ -48,7 +48,7 @@ SHAPES = {
         **{"kernel_size": 4, "num_layers": 2, "seed": 5},
     },
     "wide": {
-        **{"sample_rate": 8000, "n_fft": 75, "hop_length": 20, "n_mels": 10, "dim": 602, "mlp_ratio": 3.5},
+        **{"sample_rate": 8000, "n_fft": 75, "hop_length": 20, "n_mels": 10, "dim": 602, "mlp_ratio": 5.5},
         **{"kernel_size": 3, "num_layers": 1, "seed": 9},
     },
 }

@@ -114,10 +114,15 @@ def test_every_chunk_size_gives_the_same_bits(odd_gpu: Gpu) -> None:
 
 
 @pytest.mark.skipif(not ALL, reason="of make test-all")
-def test_other_builds_give_the_same_bits(odd_gpu: Gpu, many_gpu: Gpu) -> None:
-    """The frames of a pass and the streams of a tile are the build's, not the audio's."""
+def test_other_builds_give_the_same_bits(odd_checkpoint: Path, odd_gpu: Gpu, many_gpu: Gpu) -> None:
+    """The frames of a pass, the streams of a tile and the outputs of a lane are the build's, not the audio's."""
     mel = some_mel(7, odd_gpu.mels)
-    assert odd_gpu.decode(mel).tobytes() == many_gpu.decode(mel).tobytes()
+    expected = odd_gpu.decode(mel).tobytes()
+    assert many_gpu.decode(mel).tobytes() == expected
+    few_gpu = Gpu(odd_checkpoint, "odd", (16,), tuning="processors=2")
+    assert few_gpu.device.rows == 5 and few_gpu.device.single.grid[0] > 3
+    for few_gpu.blocks in (0, 3):
+        assert few_gpu.decode(mel).tobytes() == expected
 
 
 def test_streams_do_not_know_of_each_other(odd_gpu: Gpu) -> None:

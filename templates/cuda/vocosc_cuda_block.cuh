@@ -16,6 +16,7 @@ struct chain_block {
   static constexpr int JOBS = TILE_JOBS;
   const device_memory &memory;
   const device_call &call;
+  const int thread = thread_index();
   int shard() const { return block_index(); }
   int first_job() const { return tile_index() * TILE_JOBS; }
   void wait() const {
@@ -61,19 +62,24 @@ struct single_block {
   uint32_t steps; /* that this block has done */
   mutable shared_floats held; /* of the resident kernel: the next product's weights */
   bool fills;                 /* which are not there yet */
-  int turn, layer;
+  int layer = 0, turn = 0, thread = thread_index();
+  /* The first of its shards of a step. */
+  void begin_step(int skipped) {
+    turn = (block_index() + skipped) % block_count();
+    thread = thread_index_anew();
+  }
   int shard() const { return turn; }
   int first_job() const { return 0; }
   void wait_for_all(bool rests) const {
-    for (int i = thread_index(); i < block_count(); i += THREADS) wait_until(flags + i, steps, rests);
-    if (thread_index() < block_count()) acquire();
+    for (int i = thread; i < block_count(); i += THREADS) wait_until(flags + i, steps, rests);
+    if (thread < block_count()) acquire();
     barrier();
   }
   /* The barrier is the step's own if it ends with one; what it writes behind that is for calls to come. */
   void show_done(bool ends_with_barrier) {
     if (!ends_with_barrier) barrier();
     steps++;
-    if (thread_index() == THREADS - 1) publish(flags + block_index(), steps); /* its warp has no weights to load */
+    if (thread == THREADS - 1) publish(flags + block_index(), steps); /* its warp has no weights to load */
   }
   void wait_for_nothing() const {}
   void begin_loads() const {} /* the call is a parameter here, and no load depends on another */
@@ -91,10 +97,10 @@ struct single_block {
   void end() {
     uint32_t *other = (uint32_t *)data_of(1);
     const int stride = block_count() * THREADS;
-    for (int i = block_index() * THREADS + thread_index(); i < DATA_FLOATS; i += stride) show_word(other + i, 0);
+    for (int i = block_index() * THREADS + thread; i < DATA_FLOATS; i += stride) show_word(other + i, 0);
     if constexpr (IS_RESIDENT) {
       show_done(false);
-    } else if (thread_index() == 0) {
+    } else if (thread == 0) {
       flags[block_index()] = steps + 1;
     }
   }

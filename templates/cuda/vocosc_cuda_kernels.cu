@@ -74,7 +74,7 @@ static void all_steps(block &part, shared_floats arena) {
 //% endfor
 //% set layers = namespace(before=0)
 #define EVERY_SHARD(shard, skipped) \
-  for (part.turn = (block_index() + (skipped)) % block_count(); part.turn < shard::SHARDS; part.turn += block_count())
+  for (part.begin_step(skipped); part.turn < shard::SHARDS; part.turn += block_count())
 //% for run, period in device.loops
 //% set count = (run | length) // period
 //% if count == 1
@@ -127,7 +127,7 @@ KERNEL(SINGLE_THREADS) vocosc_chunk(PARAMETER(vocosc_cuda_call) call) {
 //% endif
   SHARED_FLOATS_OF_LAUNCH(arena, SINGLE_FLOATS);
   uint32_t *flags = (uint32_t *)scratch(memory, SCRATCH_FLAGS);
-  single_block<false> part = {memory, call, flags, flags[block_index()], arena, false, 0, 0};
+  single_block<false> part = {memory, call, flags, flags[block_index()], arena, false};
   all_steps(part, arena);
 }
 //% if device.resident
@@ -148,7 +148,7 @@ KERNEL(SINGLE_THREADS) vocosc_resident(PARAMETER(vocosc_cuda_call) first) {
   device_call call = first;
   while (call.count >= 0) {
     const shared_floats held = slice(arena, HELD_START, RESIDENT_FLOATS - HELD_START);
-    single_block<true> part = {memory, call, flags, steps, held, call.number == first.number, 0, 0};
+    single_block<true> part = {memory, call, flags, steps, held, call.number == first.number};
     all_steps(part, arena);
     if (is_last) {
 //% if device.tuning.data

@@ -30,6 +30,14 @@ static __forceinline__ int thread_index() {
   __builtin_assume(index >= 0 && index < 1024); /* so that divisions by constants are shifts */
   return index;
 }
+
+/* The same, which the compiler takes for another value: so nothing that follows from it is kept in registers from one step to the next. */
+static __forceinline__ int thread_index_anew() {
+  int index;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(index));
+  __builtin_assume(index >= 0 && index < 1024);
+  return index;
+}
 static __forceinline__ int block_index() { return (int)blockIdx.x; }
 static __forceinline__ int tile_index() { return (int)blockIdx.y; }
 static __forceinline__ int block_count() { return (int)gridDim.x; }

@@ -76,14 +76,14 @@ struct shard {
 
   template <typename block>
   void load(const block &part, size_t offset) {
-    const int warp = thread_index() / LANES;
-    const int lane = thread_index() % LANES;
+    const int warp = part.thread / LANES;
+    const int lane = part.thread % LANES;
     const float *header = table(part.memory, offset);
     const float *from = header + HEADER_FLOATS + (size_t)part.shard() * HELD_FLOATS;
-    row = thread_index() / PART_WIDTH;
-    output = thread_index() % PART_WIDTH;
+    row = part.thread / PART_WIDTH;
+    output = part.thread % PART_WIDTH;
     channel = part.shard() * PART_WIDTH + output;
-    if (block::THREADS == THREADS || thread_index() < THREADS) { /* a block may have more threads than the shard */
+    if (block::THREADS == THREADS || part.thread < THREADS) { /* a block may have more threads than the shard */
 #pragma unroll
       for (int i = 0; i < COLUMNS * LOADS; i++) {
         const int at = ((warp * COLUMNS * LOADS + i) * LANES + lane) * 4;
@@ -108,8 +108,8 @@ struct shard {
   /* This lane's sums for the first `rows` of COUNT rows of x, `stride` apart: [row][column]. */
   template <int COUNT, typename block, typename pointer>
   void sum_rows(const block &part, pointer x, int stride, int rows, float *sums) const {
-    const int warp = thread_index() / LANES;
-    const int first = warp % SPLITS * 8 * LANES + 4 * (thread_index() % LANES);
+    const int warp = part.thread / LANES;
+    const int first = warp % SPLITS * 8 * LANES + 4 * (part.thread % LANES);
     const int second = first + 4 * LANES;
     /* First all loads, and no branch: so they are under way together. */
     float4 values[2 * COUNT];
@@ -142,10 +142,10 @@ struct shard {
   /* This warp's sums for the first `rows` rows of x, `stride` apart, to `partial` [WARPS][PADDED_SUMS]. */
   template <typename block, typename pointer>
   void multiply(const block &part, pointer x, int stride, int rows, shared_floats partial) const {
-    const int lane = thread_index() % LANES;
-    const int warp = thread_index() / LANES;
+    const int lane = part.thread % LANES;
+    const int warp = part.thread / LANES;
     float sums[PADDED_SUMS] = {};
-    if (block::THREADS != THREADS && thread_index() >= THREADS) return;
+    if (block::THREADS != THREADS && part.thread >= THREADS) return;
     if (rows == 1) {
       sum_rows<1>(part, x, stride, rows, sums);
     } else {

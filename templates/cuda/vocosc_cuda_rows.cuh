@@ -8,9 +8,9 @@
 template <typename block>
 static void normalise(const block &part, const float *x, shared_floats rows, int count) {
   enum { SHARE = (DIM_STRIDE + 4 * LANES - 1) / (4 * LANES) }; /* of a lane, in float4 */
-  const int lane = thread_index() % LANES;
+  const int lane = part.thread % LANES;
   for (int first = 0; first < ROWS; first += block::THREADS / LANES) {
-    const int row = first + thread_index() / LANES;
+    const int row = first + part.thread / LANES;
     if (row >= count) break;
     float v[SHARE][4];
     float sum = 0.0f;
@@ -100,7 +100,7 @@ struct channel_taps {
 /* For each of LEFT frames of the block's channels, kept(its place in a window, its value in a stream's history). */
 template <int WIDTH, typename block, typename function>
 static void for_each_kept(const block &part, float *history, function kept) {
-  for (int i = thread_index(); i < WIDTH * LEFT; i += block::THREADS) {
+  for (int i = part.thread; i < WIDTH * LEFT; i += block::THREADS) {
     const int channel = part.shard() * WIDTH + i % WIDTH;
     if (channel < DIM) kept(i % WIDTH * (LEFT + ROWS) + i / WIDTH, history[i / WIDTH * DIM + channel]);
   }
@@ -154,7 +154,7 @@ static void convolve(const block &part, const channel_taps &taps, shared_floats 
   if (of.is_last) for_each_kept<WIDTH>(part, history, [&](int at, float &kept) { kept = window[at + rows]; });
   barrier();
   if (!of.is_last) {
-    for (int c = thread_index(); c < WIDTH && part.shard() * WIDTH + c < DIM; c += block::THREADS) {
+    for (int c = part.thread; c < WIDTH && part.shard() * WIDTH + c < DIM; c += block::THREADS) {
       const shared_floats moved = window + c * (LEFT + ROWS);
       for (int i = 0; i < LEFT; i++) moved[i] = moved[rows + i];
     }

@@ -59,7 +59,7 @@ static void embed(const block &part, shared_floats arena, size_t table) {
   enum { WINDOW_SHARE = (MEL_WINDOW_FLOATS + block::THREADS - 1) / block::THREADS };
   const device_memory &memory = part.memory;
   const device_call &call = part.call;
-  const int thread = thread_index();
+  const int thread = part.thread;
   const auto prepare = [&](shared_floats window, const pass &of) {
     const float *history = slot(memory, call.jobs[of.job]) + SLOT_EMBED;
     const float *mels = (const float *)call.jobs[of.job].mel;
@@ -98,14 +98,14 @@ static void keep_mels(const block &part) {
     float *history = slot(part.memory, call.jobs[job]) + SLOT_EMBED;
     if constexpr (block::BY_DATA) { /* the embedding of all frames is there: nobody reads the history any more */
       const float *rows = embedded_rows(part) + (size_t)job * call.frames * DIM_STRIDE;
-      for (int i = 4 * thread_index(); i < call.frames * DIM_STRIDE; i += 4 * block::THREADS) {
+      for (int i = 4 * part.thread; i < call.frames * DIM_STRIDE; i += 4 * block::THREADS) {
         float4 values[1];
         take<1>(part, values, [&](int) -> source { return {rows + i, DIM - i % DIM_STRIDE}; });
       }
       barrier();
     }
     const float *mels = (const float *)call.jobs[job].mel;
-    for (int mel = thread_index(); mel < MELS; mel += block::THREADS) {
+    for (int mel = part.thread; mel < MELS; mel += block::THREADS) {
       float kept[LEFT + 1]; /* one at least */
 #pragma unroll
       for (int i = 0; i < LEFT; i++) kept[i] = mel_at(mels, history, call.frames - LEFT + i, mel);
@@ -125,8 +125,8 @@ static void convolve_rows(const block &part, shared_floats window, size_t conv, 
                           function value) {
   const device_memory &memory = part.memory;
   const device_call &call = part.call;
-  const int row = thread_index() / start_shard::WIDTH;
-  const int column = thread_index() % start_shard::WIDTH;
+  const int row = part.thread / start_shard::WIDTH;
+  const int column = part.thread % start_shard::WIDTH;
   const int channel = part.shard() * start_shard::WIDTH + column;
   channel_taps taps = {};
   if (channel < DIM) taps.load(table(memory, conv), channel);
@@ -153,8 +153,8 @@ enum { ROWS_FLOATS = ROWS * DIM_STRIDE, START_FLOATS = ROWS_FLOATS + START_WINDO
 template <typename block>
 static void start(const block &part, shared_floats arena, size_t norm, size_t conv, int history, int number) {
   const shared_floats normalised = slice(arena, 0, ROWS_FLOATS);
-  const int row = thread_index() / start_shard::WIDTH;
-  const int channel = part.shard() * start_shard::WIDTH + thread_index() % start_shard::WIDTH;
+  const int row = part.thread / start_shard::WIDTH;
+  const int channel = part.shard() * start_shard::WIDTH + part.thread % start_shard::WIDTH;
   float scale = 0.0f;
   float shift = 0.0f;
   if (channel < DIM) {

@@ -97,7 +97,7 @@ static void synthesis(const block &part, shared_floats arena) {
   const shared_floats twiddle_cosines = arena + (TABLE_TWIDDLE_COSINES - TABLES_START) / 4;
   const shared_floats twiddle_sines = arena + (TABLE_TWIDDLE_SINES - TABLES_START) / 4;
 //% endif
-  const int thread = thread_index();
+  const int thread = part.thread;
   const int job = VOCOSC_CUDA_BATCH > 1 ? part.shard() : 0; /* a call that is in registers is not looked up */
   const int frames = call.frames;
   const bool is_used = job < call.count;

@@ -71,6 +71,7 @@ extern "C" void shim_misuse(const char *what, const char *array, long index);
 #define PARAMETER(type) const type &
 
 static inline int thread_index() { return shim_current.thread; }
+static inline int thread_index_anew() { return thread_index(); }
 static inline int block_index() { return shim_current.block_x; }
 static inline int tile_index() { return shim_current.block_y; }
 static inline int block_count() { return shim_current.blocks; }
