@@ -44,6 +44,12 @@ def test_tests_that_are_named_exist(document: str) -> None:
             assert (ROOT / name).exists(), name
 
 
+def test_tests_import_no_other_tests() -> None:
+    """What they share lies in modules of its own."""
+    for path in (ROOT / "tests").rglob("*.py"):
+        assert not re.search(r"^(from|import) tests\.test_", path.read_text(), re.MULTILINE), path
+
+
 def test_every_promise_names_a_test() -> None:
     promises = text_of("API.md").split("\n## Promises\n")[1]
     rows = [row.split("|")[1:-1] for row in promises.splitlines() if re.match(r"\| (?!promise )", row)]

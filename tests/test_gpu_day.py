@@ -21,8 +21,8 @@ from compiler.errors import CompileError
 from compiler.nvrtc import Nvrtc
 from tests import builds
 from tests.gpu import CALL_BYTES, JOB_BYTES, SHAPES, build_shim, build_translated, kernel_sources
+from tests.gpu_chain import BATCH, STAND_IN, Chain, build_chain, build_fakes
 from tests.objects import ALL, ROOT
-from tests.test_cuda_chain import BATCH, STAND_IN, Chain, build_chain, build_fakes
 
 CHUNKS = (1, 5, 10)
 IN_BRIEF = [step for step in STEPS if step != "parity"]
