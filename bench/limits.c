@@ -143,6 +143,7 @@ DEFINE_PRODUCT(int8_avx_vnni, "avx_vnni", "avx2", 32, 32, VPDPBUSD)
 DEFINE_PRODUCT(int8_avx512_vnni, "avx512_vnni", "avx512f", 64, 64, VPDPBUSD_512)
 
 // 16 rows of 64 bytes times 16 columns, over and over: four tiles of sums hide the latency (52 cycles, 16 a product).
+// It takes a row a cycle: so a step of the others is a row here.
 __attribute__((target("amx-tile,amx-int8"))) static int32_t multiply_add_int8_amx(void) {
   static const struct {
     uint8_t palette, start_row, zeros[14];
@@ -150,7 +151,7 @@ __attribute__((target("amx-tile,amx-int8"))) static int32_t multiply_add_int8_am
     uint8_t rows[16];
   } shapes = {1, 0, {0}, {64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16}};
   __asm__ volatile("ldtilecfg %0" : : "m"(shapes));  // it zeroes them
-  for (int i = 0; i < rounds * integer_sums / 4; i++) {
+  for (int i = 0; i < rounds * integer_sums / 64; i++) {
     _tile_dpbusd(0, 4, 5);
     _tile_dpbusd(1, 4, 5);
     _tile_dpbusd(2, 4, 5);
@@ -161,7 +162,7 @@ __attribute__((target("amx-tile,amx-int8"))) static int32_t multiply_add_int8_am
   _tile_release();
   return sums[0][0];
 }
-static const Product int8_amx = {"amx_int8", 16 * 64 * 16, multiply_add_int8_amx};
+static const Product int8_amx = {"amx_int8", 64 * 16, multiply_add_int8_amx};
 
 // Linux gives the tiles to a process that asks for them.
 static bool has_amx_int8(void) {
