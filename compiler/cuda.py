@@ -41,7 +41,7 @@ SHARED_BYTES = 48 * 1024  # of a thread block, without asking the driver for mor
 MOST_SHARED_BYTES = 96 * 1024  # asked for: all of these chips have it
 RESIDENT_BYTES = 227 * 1024  # of a block that holds weights: what an H100, H200 or B200 has
 SYNTHESIS_THREADS = 512
-SINGLE_THREADS = 256  # of the single kernel, or what its steps need: with more, a thread's registers spill
+SINGLE_THREADS = 256  # of the single kernel, or what its steps need: with more, a thread has fewer registers
 FLUSH_THREADS = 256
 CALL_THREADS = 128  # of the kernel that puts jobs into memory
 LIBRARY_THREADS = 128  # of the kernels between the libraries' steps
@@ -188,9 +188,16 @@ class Device:
         return self.batch > self.parameter_jobs
 
     @property
-    def single_launches(self) -> tuple[Launch, ...]:
-        """Those of a call by the single kernel."""
-        return (*self.launches[: -len(self.steps)], self.single)
+    def ways(self) -> dict[str, tuple[Launch, ...]]:
+        """The steps of a call, by each way of this build, and of a flush."""
+        found = {
+            "launches": self.launches,
+            "single_launch": (*self.launches[: -len(self.steps)], self.single),
+            "flush_launch": (self.flush,),
+            "resident_launch": (self.resident,) if self.resident else (),
+            "library_steps": self.library_steps,
+        }
+        return {name: steps for name, steps in found.items() if steps}
 
     @property
     def needs_libraries(self) -> bool:
@@ -301,6 +308,10 @@ def plan_device(plan: Plan, batch: int, tuning: Tuning = Tuning(), *, parameter_
         needs = f"{resident_bytes / 1024:.0f} KB of shared memory for {tuning.processors} multiprocessors' weights"
         raise CompileError(f"--gpu-tune resident: a thread block needs {needs}; it has {RESIDENT_BYTES // 1024}")
 
+    single = Launch(
+        "chunk", (most_blocks, 1, 1), single_threads, shared_bytes=max(synthesis_shared_bytes, 4 * most_floats)
+    )
+    resident = Launch("resident", (most_blocks + 1, 1, 1), single_threads, shared_bytes=resident_bytes)
     gathering = [Launch("call", (1, 1, 1), CALL_THREADS)] if batch > parameter_jobs else []
 
     def launch(step: Step, overlaps_previous: bool) -> Launch:
@@ -329,15 +340,8 @@ def plan_device(plan: Plan, batch: int, tuning: Tuning = Tuning(), *, parameter_
         scratch=_scratch(steps, plan, batch, most_blocks + tuning.resident, tuning),
         tables=tables,
         launches=(*gathering, *(launch(step, i + len(gathering) > 1) for i, step in enumerate(steps))),
-        single=Launch(
-            "chunk",
-            (most_blocks, 1, 1),
-            single_threads,
-            shared_bytes=max(synthesis_shared_bytes, 4 * most_floats),
-        ),
-        resident=Launch("resident", (most_blocks + 1, 1, 1), single_threads, shared_bytes=resident_bytes)
-        if tuning.resident
-        else None,
+        single=single,
+        resident=resident if tuning.resident else None,
         held_start=most_floats,
         flush=Launch("flush", (min(batch, parameter_jobs), 1, 1), FLUSH_THREADS),
         parameter_jobs=parameter_jobs,

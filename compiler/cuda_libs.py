@@ -10,6 +10,7 @@ the products in vocosc_cuda_tensor.cuh.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,33 +27,29 @@ from .quantise import quantise
 TENSOR_TILE = (64, 64, 32)  # outputs and rows of a thread block, and inputs at a time: vocosc_cuda_tensor.cuh
 
 
-def fragments(weight: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """Weights [inputs][outputs] in the order of a warp's registers: [16 outputs][16 inputs][lane][8 halves].
+def fragments(weight: NDArray[Any], kind: type[np.float16 | np.int8]) -> NDArray[Any]:
+    """Weights [inputs][outputs] in the order of a warp's registers: [16 outputs][16 or 32 inputs][lane][16 bytes].
 
-    A lane has two inputs of output lane / 4, the same of the output 8 further on, and both for inputs 8 further on.
+    A lane has two inputs (of int8, four) of output lane / 4, the same of the output 8 further on, and both of these for
+    inputs 8 (16) further on.
     """
     inputs, outputs = weight.shape
-    padded = np.zeros((round_up(inputs, TENSOR_TILE[2]), round_up(outputs, TENSOR_TILE[0])), np.float16)
-    padded[:inputs, :outputs] = weight.astype(np.float16)
-    # inputs: steps of 16, halves of these, lanes, pairs; outputs: tiles of 16, halves of these, lanes
-    parts = padded.reshape(padded.shape[0] // 16, 2, 4, 2, padded.shape[1] // 16, 2, 8)
-    return np.ascontiguousarray(parts.transpose(4, 0, 6, 2, 1, 5, 3)).view(np.uint16)
-
-
-def int8_fragments(weight: NDArray[np.float32]) -> NDArray[np.int8]:
-    """Whole numbers likewise: [16 outputs][32 inputs][lane][16 bytes], four inputs where halves have two."""
-    inputs, outputs = weight.shape
-    padded = np.zeros((round_up(inputs, TENSOR_TILE[2]), round_up(outputs, TENSOR_TILE[0])), np.int8)
+    padded = np.zeros((round_up(inputs, TENSOR_TILE[2]), round_up(outputs, TENSOR_TILE[0])), kind)
     padded[:inputs, :outputs] = weight
-    parts = padded.reshape(padded.shape[0] // 32, 2, 4, 4, padded.shape[1] // 16, 2, 8)
+    together = 4 // padded.itemsize
+    # inputs: steps, halves of these, lanes, those that lie together; outputs: tiles of 16, halves of these, lanes
+    parts = padded.reshape(padded.shape[0] // (8 * together), 2, 4, together, padded.shape[1] // 16, 2, 8)
     return np.ascontiguousarray(parts.transpose(4, 0, 6, 2, 1, 5, 3))
 
 
-def int8_table(product: Operation) -> tuple[int, NDArray[np.float32], NDArray[np.int8]]:
-    """The largest |input|, in int16, for which no sum overflows; header [biases, scales][outputs]; weights."""
-    rounded = quantise(product)
-    limit = min(LARGEST_INPUT, (2**31 - 1) // max(1, largest_sum_of(product, rounded.weights)))
-    return limit, np.concatenate([rounded.bias, rounded.scale]), int8_fragments(rounded.weights)
+def tensor_table(product: Operation, is_integer: bool) -> tuple[int, NDArray[np.float32], NDArray[Any]]:
+    """Of int8 the largest |input|, in int16, for which no sum overflows; header [biases, scales][outputs]; weights."""
+    if is_integer:
+        rounded = quantise(product)
+        limit = min(LARGEST_INPUT, (2**31 - 1) // max(1, largest_sum_of(product, rounded.weights)))
+        return limit, np.concatenate([rounded.bias, rounded.scale]), fragments(rounded.weights, np.int8)
+    scale = half_scales(product)
+    return 0, np.concatenate([product.bias, scale]), fragments(product.weight / scale, np.float16)
 
 
 def add_libraries(device: Device, plan: Plan) -> Device:
@@ -90,29 +87,21 @@ def add_libraries(device: Device, plan: Plan) -> Device:
     def row_kernel(name: str) -> None:
         steps.append(Launch(name, (rows, 1, 1), LIBRARY_THREADS))
 
-    def by_tensor(product: Launch, name: str) -> Launch:
-        grid = (-(-product.outputs // TENSOR_TILE[0]), -(-rows // TENSOR_TILE[1]), 1)
-        return replace(product, step=f"product_{name}", grid=grid, block=LIBRARY_THREADS)
-
     for step, launch in zip(device.steps, device.launches[len(steps) :], strict=True):
         if step.products:
             weight, bias = (np.concatenate([op.tensors[key] for op in step.products], -1) for key in ("weight", "bias"))
             inputs, outputs = weight.shape
             row_kernel(f"before_{step.name}")
             product = replace(rows_of[step.kernel], inputs=inputs, outputs=outputs)
-            if is_tensor and plan.precision == "w8" and not step.products[0].is_precise:
-                limit, header, whole = int8_table(step.products[0])
-                layout = "[biases, scales][outputs]; int8 in the order of a warp's registers"
-                add_table(tables, f"{step.name}_matrix", layout, header, whole)
-                steps.append(replace(by_tensor(product, step.name), limit=limit))
-            elif is_tensor:
-                scale = half_scales(replace(step.products[0], tensors={"weight": weight, "bias": bias}))
-                layout = "[biases, scales][outputs]; halves in the order of a warp's registers"
-                header = np.concatenate([bias, scale])
-                table = add_table(
-                    tables, f"{step.name}_matrix", layout, header, fragments((weight / scale).astype(np.float32))
-                )
-                steps.append(by_tensor(product, step.name))
+            if is_tensor:
+                is_integer = plan.precision == "w8" and not step.products[0].is_precise
+                joined = replace(step.products[0], tensors={"weight": weight, "bias": bias})
+                limit, header, matrix = tensor_table(joined, is_integer)
+                layout = f"[biases, scales][outputs]; {matrix.dtype} in the order of a warp's registers"
+                add_table(tables, f"{step.name}_matrix", layout, header, matrix)
+                grid = (-(-outputs // TENSOR_TILE[0]), -(-rows // TENSOR_TILE[1]), 1)
+                name = f"product_{step.name}"
+                steps.append(replace(product, step=name, grid=grid, block=LIBRARY_THREADS, limit=limit))
             else:
                 table = add_table(tables, f"{step.name}_matrix", "[outputs] biases; [inputs][outputs]", bias, weight)
                 steps.append(replace(product, weights=table.offset + round_up(bias.nbytes, ALIGNMENT)))

@@ -115,11 +115,7 @@ def build_chain(
     environment = {
         "LD_LIBRARY_PATH": str(builds.once("fake driver", build_fakes)),
         "FAKE_CUDA_SHIM": str(gpu.shim),
-        "FAKE_CUDA_CALL_KERNELS": " ".join(
-            f"{name}_{launch.step}"
-            for launch in (device.launches[0], device.single_launches[0], device.flush, *device.library_steps[:1])
-        )
-        + f" {name}_resident",
+        "FAKE_CUDA_CALL_KERNELS": " ".join(f"{name}_{steps[0].step}" for steps in device.ways.values()),
         "FAKE_CUDA_CALL_BYTES": str(CALL_BYTES + JOB_BYTES * min(batch, parameter_jobs)),
     }
     return Chain(checkpoint, directory, name, environment)

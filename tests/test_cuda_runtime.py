@@ -40,6 +40,13 @@ IMAGES = [
 ]
 WEIGHTS = b"\1\2\3".ljust(511, b"\0") + b"\4"
 # A made-up GPU build of four steps, whose kernels tests/c/test_cuda_runtime.c stands in for.
+LAUNCHES = (
+    Launch("first", (8, 1, 1), 128, True),  # the overlap of these two would be wrong, and is not asked for
+    Launch("second", (16, 2, 1), 256, True, 1024),
+    Launch("third", (132, 1, 1), 256, True, 200000),
+    Launch("last", (4, 3, 2), 64),
+)
+SINGLE, FLUSH = Launch("single", (100, 1, 1), 512, shared_bytes=2048), Launch("flush", (3, 1, 1), 32)
 DEVICE = SimpleNamespace(
     batch=3,
     parameter_jobs=3,
@@ -47,15 +54,8 @@ DEVICE = SimpleNamespace(
     value_bytes=f"{NAME.upper()}_CUDA_STATE_BYTES",
     scratch_bytes=1024,
     weight_bytes=len(WEIGHTS),
-    launches=[
-        Launch("first", (8, 1, 1), 128, True),  # the overlap of these two would be wrong, and is not asked for
-        Launch("second", (16, 2, 1), 256, True, 1024),
-        Launch("third", (132, 1, 1), 256, True, 200000),
-        Launch("last", (4, 3, 2), 64),
-    ],
-    single=Launch("single", (100, 1, 1), 512, shared_bytes=2048),
-    single_launches=[Launch("single", (100, 1, 1), 512, shared_bytes=2048)],
-    flush=Launch("flush", (3, 1, 1), 32),
+    launches=LAUNCHES,
+    ways={"launches": LAUNCHES, "single_launch": (SINGLE,), "flush_launch": (FLUSH,)},
     resident=None,
     library_steps=[],
     needs_libraries=False,
@@ -126,7 +126,7 @@ def cuda_include() -> Path | None:
 
 def names(text: str) -> set[str]:
     """The driver's functions that a source names."""
-    return set(re.findall(r'"(cu[A-Z]\w+)"', text))
+    return set(re.findall(r'(?:"|X\()(cu[A-Z]\w+)[",]', text))
 
 
 def test_the_drivers_names_are_those_of_the_stub_library() -> None:
@@ -137,7 +137,7 @@ def test_the_drivers_names_are_those_of_the_stub_library() -> None:
     if stub is None:
         pytest.skip("no stub of libcuda.so here")
     exported = {line.split()[0] for line in run_ok(["nm", "-D", "-P", "--defined-only", stub]).splitlines()}
-    used = names(source(ROOT / "runtime", "vocosc_cuda.c").read_text())
+    used = names(source(ROOT / "runtime", "vocosc_cuda_driver.h").read_text())
     measured = names((ROOT / "bench" / "gpu_driver.h").read_text())
     assert len(used) > 25 and len(measured) > 15
     assert used | measured <= exported
@@ -150,11 +150,8 @@ def test_the_declarations_agree_with_cudas_header(tmp_path: Path) -> None:
         pytest.skip("no cuda.h here")
     text = source(ROOT / "runtime", "vocosc_cuda_driver.h").read_text()
     constants = re.findall(r"^  (CU\w+) = (\d+)", text, re.MULTILINE)
-    functions = re.findall(r"^  int \(\*(\w+)\)\((.*?)\);", text, re.MULTILINE | re.DOTALL)
-    runtime = source(ROOT / "runtime", "vocosc_cuda.c").read_text()
-    symbols = dict(re.findall(r'\{"(cu\w+)", offsetof\(vocosc_cuda_driver, (\w+)\)\}', runtime))
-    members = {member: symbol for symbol, member in symbols.items()}
-    assert len(constants) > 30 and len(functions) == len(members) > 25
+    functions = re.findall(r"^  X\((\w+), \w+,\s\((.*?)\)\)", text.replace(" \\\n   ", ""), re.MULTILINE)
+    assert len(constants) > 30 and len(functions) > 25
     lines = ["#include <cuda.h>", "#include <stddef.h>", "#include <stdint.h>"]
     # Without the constants, which have CUDA's names.
     lines.append(re.sub(r"^enum \{.*?^\};", "", text, flags=re.MULTILINE | re.DOTALL))
@@ -183,11 +180,11 @@ def test_the_declarations_agree_with_cudas_header(tmp_path: Path) -> None:
     lines.append('_Static_assert(sizeof(vocosc_cuda_node_parameters) == sizeof(CUDA_KERNEL_NODE_PARAMS), "node");')
     lines.append('_Static_assert(sizeof(vocosc_cuda_launch_attribute) == sizeof(CUlaunchAttribute), "attribute");')
     # Calls with our types compile only if theirs take as many arguments, of no smaller size.
-    for member, arguments in functions:
+    for symbol, arguments in functions:
         names = ", ".join(re.findall(r"(\w+)(?:,|$)", arguments))
-        plain = re.sub(r"_v\d+$", "", members[member])
+        plain = re.sub(r"_v\d+$", "", symbol)
         lines.append(
-            f"int call_{member}({arguments}); int call_{member}({arguments}) {{ return (int){plain}({names}); }}"
+            f"int call_{symbol}({arguments}); int call_{symbol}({arguments}) {{ return (int){plain}({names}); }}"
         )
     program = tmp_path / "agree.c"
     program.write_text("\n".join(lines) + "\n")
@@ -195,7 +192,9 @@ def test_the_declarations_agree_with_cudas_header(tmp_path: Path) -> None:
     command = ["cc", "-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Werror", *lax, "-I", include]
     run_ok([*command, "-c", "-o", tmp_path / "agree.o", program])
     called = {line.split()[0] for line in run_ok(["nm", "-P", "-u", tmp_path / "agree.o"]).splitlines()}
-    assert set(symbols) == {name for name in called if name.startswith("cu")}  # CUDA's header agrees on the versions
+    assert {symbol for symbol, _ in functions} == {
+        name for name in called if name.startswith("cu")
+    }  # CUDA's header agrees on the versions
 
 
 @pytest.mark.parametrize("compiler", [["cc", "-std=c11"], ["g++", "-std=c++11"]])

@@ -95,48 +95,8 @@ _Static_assert(VOCOSC_CUDA_WEIGHT_BYTES % VOCOSC_CUDA_ALIGNMENT == 0, "alignment
 _Static_assert(VOCOSC_CUDA_STATE_BYTES % VOCOSC_CUDA_ALIGNMENT == 0, "alignment of slots");
 _Static_assert(VOCOSC_CUDA_SCRATCH_BYTES % VOCOSC_CUDA_ALIGNMENT == 0, "alignment of what follows");
 
-static const struct {
-  char name[40];
-  size_t offset;
-} symbols[] = {
-    {"cuInit", offsetof(vocosc_cuda_driver, init)},
-    {"cuDriverGetVersion", offsetof(vocosc_cuda_driver, driver_version)},
-    {"cuDeviceGet", offsetof(vocosc_cuda_driver, device)},
-    {"cuDeviceGetAttribute", offsetof(vocosc_cuda_driver, device_attribute)},
-    {"cuDevicePrimaryCtxRetain", offsetof(vocosc_cuda_driver, retain_primary)},
-    {"cuDevicePrimaryCtxRelease_v2", offsetof(vocosc_cuda_driver, release_primary)},
-    {"cuCtxGetCurrent", offsetof(vocosc_cuda_driver, current)},
-    {"cuCtxGetDevice", offsetof(vocosc_cuda_driver, current_device)},
-    {"cuCtxPushCurrent_v2", offsetof(vocosc_cuda_driver, push)},
-    {"cuCtxPopCurrent_v2", offsetof(vocosc_cuda_driver, pop)},
-    {"cuModuleLoadData", offsetof(vocosc_cuda_driver, load_module)},
-    {"cuModuleUnload", offsetof(vocosc_cuda_driver, unload_module)},
-    {"cuModuleGetFunction", offsetof(vocosc_cuda_driver, function)},
-    {"cuFuncSetAttribute", offsetof(vocosc_cuda_driver, set_function)},
-    {"cuMemAlloc_v2", offsetof(vocosc_cuda_driver, allocate)},
-    {"cuMemFree_v2", offsetof(vocosc_cuda_driver, free)},
-    {"cuMemHostAlloc", offsetof(vocosc_cuda_driver, allocate_host)},
-    {"cuMemFreeHost", offsetof(vocosc_cuda_driver, free_host)},
-    {"cuMemcpyHtoDAsync_v2", offsetof(vocosc_cuda_driver, copy_in)},
-    {"cuMemcpyDtoHAsync_v2", offsetof(vocosc_cuda_driver, copy_out)},
-    {"cuMemcpy2DAsync_v2", offsetof(vocosc_cuda_driver, copy_rows)},
-    {"cuMemsetD8Async", offsetof(vocosc_cuda_driver, fill)},
-    {"cuLaunchKernelEx", offsetof(vocosc_cuda_driver, launch)},
-    {"cuStreamCreate", offsetof(vocosc_cuda_driver, create_stream)},
-    {"cuStreamDestroy_v2", offsetof(vocosc_cuda_driver, destroy_stream)},
-    {"cuStreamSynchronize", offsetof(vocosc_cuda_driver, synchronize)},
-    {"cuStreamQuery", offsetof(vocosc_cuda_driver, query)},
-    {"cuStreamIsCapturing", offsetof(vocosc_cuda_driver, is_capturing)},
-    {"cuStreamBeginCapture_v2", offsetof(vocosc_cuda_driver, begin_capture)},
-    {"cuStreamEndCapture", offsetof(vocosc_cuda_driver, end_capture)},
-    {"cuGraphInstantiateWithFlags", offsetof(vocosc_cuda_driver, instantiate_graph)},
-    {"cuGraphGetRootNodes", offsetof(vocosc_cuda_driver, root_nodes)},
-    {"cuGraphExecKernelNodeSetParams_v2", offsetof(vocosc_cuda_driver, set_node)},
-    {"cuGraphUpload", offsetof(vocosc_cuda_driver, upload_graph)},
-    {"cuGraphLaunch", offsetof(vocosc_cuda_driver, launch_graph)},
-    {"cuGraphExecDestroy", offsetof(vocosc_cuda_driver, destroy_graph_exec)},
-    {"cuGraphDestroy", offsetof(vocosc_cuda_driver, destroy_graph)},
-};
+#define NAME_OF(symbol, member, parameters) #symbol,
+static const char symbols[][40] = {VOCOSC_CUDA_FUNCTIONS(NAME_OF)}; /* in the order of vocosc_cuda_driver's members */
 _Static_assert(sizeof symbols / sizeof *symbols == sizeof(vocosc_cuda_driver) / sizeof(void *), "a symbol is missing");
 
 size_t vocosc_cuda_memory_bytes(int slots) {
@@ -168,9 +128,10 @@ const char *vocosc_cuda_status_text(int status) {
 
 static core *core_of(const vocosc_cuda *cuda) { return (core *)cuda->private_words; }
 
-/* Whether a result means that the context can do nothing any more, whatever the call. */
-static int is_lost(int result) {
-  switch (result) {
+/* The status of an error of the driver's. LOST: the context can do nothing any more, whatever the call. */
+static int status_of_error(int error) {
+  if (error >= CUDA_ERROR_HARDWARE_STACK_ERROR && error <= CUDA_ERROR_LAUNCH_FAILED) return VOCOSC_CUDA_LOST;
+  switch (error) {
     case CUDA_ERROR_DEINITIALIZED:
     case CUDA_ERROR_INVALID_CONTEXT:
     case CUDA_ERROR_ECC_UNCORRECTABLE:
@@ -182,21 +143,7 @@ static int is_lost(int result) {
     case CUDA_ERROR_ASSERT:
     case CUDA_ERROR_MPS_CLIENT_TERMINATED:
     case CUDA_ERROR_EXTERNAL_DEVICE:
-      return 1;
-    default:
-      return result >= CUDA_ERROR_HARDWARE_STACK_ERROR && result <= CUDA_ERROR_LAUNCH_FAILED;
-  }
-}
-
-/* The status of a driver's result, which is kept if it is an error. */
-static int status_of(vocosc_cuda *cuda, int result) {
-  if (result == CUDA_SUCCESS) return VOCOSC_OK;
-  cuda->driver_code = result;
-  if (is_lost(result)) {
-    core_of(cuda)->lost = 1;
-    return VOCOSC_CUDA_LOST;
-  }
-  switch (result) {
+      return VOCOSC_CUDA_LOST;
     case CUDA_ERROR_OUT_OF_MEMORY:
       return VOCOSC_CUDA_NO_MEMORY;
     case CUDA_ERROR_CALL_REQUIRES_NEWER_DRIVER:
@@ -219,6 +166,15 @@ static int status_of(vocosc_cuda *cuda, int result) {
     default:
       return VOCOSC_CUDA_FAILED;
   }
+}
+
+/* The status of a driver's result, which is kept if it is an error. */
+static int status_of(vocosc_cuda *cuda, int result) {
+  if (result == CUDA_SUCCESS) return VOCOSC_OK;
+  const int status = status_of_error(result);
+  cuda->driver_code = result;
+  if (status == VOCOSC_CUDA_LOST) core_of(cuda)->lost = 1;
+  return status;
 }
 
 /* ---- work ---- */
@@ -267,9 +223,9 @@ static int queue_steps(vocosc_cuda *cuda, int from, struct vocosc_cuda_parameter
   return status;
 }
 
-/* Queues the whole graph, for this call. */
-static int queue_graph(vocosc_cuda *cuda, struct vocosc_cuda_parameter *call, vocosc_cuda_stream stream) {
-  core *core = core_of(cuda);
+/* Gives the graph's first kernel this call. */
+static int replace_call(vocosc_cuda *cuda, struct vocosc_cuda_parameter *call) {
+  const core *core = core_of(cuda);
   const struct vocosc_cuda_step *first = core->steps;
   void *parameters[] = {call};
   const vocosc_cuda_node_parameters node = {
@@ -279,8 +235,7 @@ static int queue_graph(vocosc_cuda *cuda, struct vocosc_cuda_parameter *call, vo
       .shared_bytes = first->shared_bytes,
       .parameters = parameters,
   };
-  const int status = status_of(cuda, core->driver.set_node(core->graph, core->first_node, &node));
-  return status == VOCOSC_OK ? status_of(cuda, core->driver.launch_graph(core->graph, stream)) : status;
+  return status_of(cuda, core->driver.set_node(core->graph, core->first_node, &node));
 }
 
 #if VOCOSC_CUDA_HAS_RESIDENT
@@ -351,19 +306,15 @@ static int queue_decode(vocosc_cuda *cuda, struct vocosc_cuda_parameter *call, v
   if (core->graph != NULL || cuda->uses_resident) {
     status = status_of(cuda, core->driver.is_capturing(stream, &capturing));
   }
+  if (status != VOCOSC_OK) return status;
+  const int is_captured = capturing != CU_STREAM_CAPTURE_STATUS_NONE;
 #if VOCOSC_CUDA_HAS_RESIDENT
-  if (status == VOCOSC_OK && cuda->uses_resident) {
-    return capturing == CU_STREAM_CAPTURE_STATUS_NONE ? queue_resident(cuda, call, stream) : VOCOSC_BAD_ARGUMENT;
-  }
+  if (cuda->uses_resident) return is_captured ? VOCOSC_BAD_ARGUMENT : queue_resident(cuda, call, stream);
 #endif
-  if (status == VOCOSC_OK && core->first_node != NULL && capturing == CU_STREAM_CAPTURE_STATUS_NONE) {
-    return queue_graph(cuda, call, stream);
-  }
-  if (status != VOCOSC_OK) return status;
-  if (core->graph == NULL || capturing != CU_STREAM_CAPTURE_STATUS_NONE) return queue_steps(cuda, 0, call, stream);
-  status = launch(cuda, core->steps, core->kernels[0], call, 0, stream);
-  if (status != VOCOSC_OK) return status;
-  return status_of(cuda, core->driver.launch_graph(core->graph, stream));
+  if (core->graph == NULL || is_captured) return queue_steps(cuda, 0, call, stream);
+  status = core->first_node != NULL ? replace_call(cuda, call)
+                                    : launch(cuda, core->steps, core->kernels[0], call, 0, stream);
+  return status == VOCOSC_OK ? status_of(cuda, core->driver.launch_graph(core->graph, stream)) : status;
 }
 
 static int queue_flush(vocosc_cuda *cuda, struct vocosc_cuda_parameter *call, vocosc_cuda_stream stream) {
@@ -381,6 +332,12 @@ static int queue_silence(vocosc_cuda *cuda, int slot, vocosc_cuda_stream stream)
 
 /* ---- init and close ---- */
 
+/* The device memory that an object takes. */
+static size_t bytes_needed(const vocosc_cuda_options *options) {
+  return options->weights_of == NULL ? VOCOSC_CUDA_MEMORY_BYTES(options->slots)
+                                     : VOCOSC_CUDA_SHARING_BYTES(options->slots);
+}
+
 static int check_options(const vocosc_cuda_options *options) {
   const int known = VOCOSC_CUDA_ALLOCATE | VOCOSC_CUDA_NO_GRAPH | VOCOSC_CUDA_NO_OVERLAP | VOCOSC_CUDA_SINGLE_KERNEL |
                     VOCOSC_CUDA_ONE_GRAPH | VOCOSC_CUDA_SECOND_WAY | VOCOSC_CUDA_HAS_RESIDENT * VOCOSC_CUDA_RESIDENT;
@@ -390,9 +347,7 @@ static int check_options(const vocosc_cuda_options *options) {
   }
   if ((options->flags & VOCOSC_CUDA_ALLOCATE) != 0) return options->memory == 0 ? VOCOSC_OK : VOCOSC_BAD_ARGUMENT;
   if (options->memory == 0 || options->memory % VOCOSC_CUDA_ALIGNMENT != 0) return VOCOSC_CUDA_BAD_POINTER;
-  const size_t needed = options->weights_of == NULL ? VOCOSC_CUDA_MEMORY_BYTES(options->slots)
-                                                    : VOCOSC_CUDA_SHARING_BYTES(options->slots);
-  return options->memory_bytes < needed ? VOCOSC_BAD_ARGUMENT : VOCOSC_OK;
+  return options->memory_bytes < bytes_needed(options) ? VOCOSC_BAD_ARGUMENT : VOCOSC_OK;
 }
 
 /* dlsym as options.symbol: its context is what dlopen gave. */
@@ -410,8 +365,8 @@ static int open_driver(vocosc_cuda *cuda, const vocosc_cuda_options *options) {
   }
   size_t found = 0;
   for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
-    void *function = symbol(context, symbols[i].name);
-    memcpy((unsigned char *)&core->driver + symbols[i].offset, &function, sizeof function);
+    void *function = symbol(context, symbols[i]);
+    memcpy((void **)&core->driver + i, &function, sizeof function);
     found += function != NULL;
   }
   /* Every driver has these two: what lacks them is none. */
@@ -567,9 +522,7 @@ static int lay_out_memory(vocosc_cuda *cuda, const vocosc_cuda_options *options)
   core *core = core_of(cuda);
   uint64_t next = options->memory;
   if ((options->flags & VOCOSC_CUDA_ALLOCATE) != 0) {
-    const size_t bytes = options->weights_of == NULL ? VOCOSC_CUDA_MEMORY_BYTES(options->slots)
-                                                     : VOCOSC_CUDA_SHARING_BYTES(options->slots);
-    const int status = status_of(cuda, core->driver.allocate(&core->allocated, bytes));
+    const int status = status_of(cuda, core->driver.allocate(&core->allocated, bytes_needed(options)));
     if (status != VOCOSC_OK) return status;
     next = core->allocated;
   }

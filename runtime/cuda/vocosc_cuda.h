@@ -45,7 +45,7 @@
 #define VOCOSC_CUDA_SCRATCH_BYTES ${device.scratch_bytes} /* of device memory, each call under way */
 #define VOCOSC_CUDA_WEIGHT_BYTES ${device.weight_bytes} /* of device memory, shared by all streams */
 #define VOCOSC_CUDA_LAUNCHES ${device.launches | length} /* kernels of a call */
-#define VOCOSC_CUDA_SINGLE_LAUNCHES ${device.single_launches | length} /* of a call by the single kernel */
+#define VOCOSC_CUDA_SINGLE_LAUNCHES ${device.ways.single_launch | length} /* of a call by the single kernel */
 #define VOCOSC_CUDA_LIBRARY_STEPS ${device.library_steps | length} /* of a call by cuBLAS and cuFFT, or by tensor cores; 0: neither is built in */
 #define VOCOSC_CUDA_HAS_LIBRARIES ${device.needs_libraries | int}
 #define VOCOSC_CUDA_SECOND_WAY ${"VOCOSC_CUDA_LIBRARIES" if device.needs_libraries else "VOCOSC_CUDA_TENSOR" if device.library_steps else "0"} /* the flag for it */
@@ -237,7 +237,8 @@ int vocosc_cuda_decode(vocosc_cuda *cuda, const vocosc_cuda_chunk *chunks, int c
 
 /*
  * As vocosc_cuda_decode, mel and audio in host memory: copies in, decode, and copies out are queued; one copy each way
- * where all mels of a call are equally far apart, in their order, and all audio is. With memory that is not page-locked the driver may wait in the copies. A value in mel that is NaN or infinite is VOCOSC_BAD_INPUT.
+ * where all mels of a call are equally far apart, in their order, and all audio is. With memory that is not page-locked
+ * the driver may wait in the copies. A value in mel that is NaN or infinite is VOCOSC_BAD_INPUT.
  */
 int vocosc_cuda_decode_host(vocosc_cuda *cuda, const vocosc_cuda_chunk *chunks, int count, int frames,
                             vocosc_cuda_stream stream);

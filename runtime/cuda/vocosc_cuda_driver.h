@@ -21,7 +21,6 @@ enum {
   CUDA_SUCCESS = 0,
   CUDA_ERROR_OUT_OF_MEMORY = 2,
   CUDA_ERROR_DEINITIALIZED = 4, /* the process is ending */
-  CUDA_ERROR_STUB_LIBRARY = 34,
   CUDA_ERROR_CALL_REQUIRES_NEWER_DRIVER = 36,
   CUDA_ERROR_NO_DEVICE = 100,
   CUDA_ERROR_INVALID_DEVICE = 101,
@@ -114,46 +113,56 @@ typedef struct {
   size_t bytes, rows;
 } vocosc_cuda_rows_copy;
 
-/* The functions; vocosc_cuda.c lists the symbol of each. All return a result. */
+/* The functions, which return results: X(symbol, member, parameters). Clang-format takes pointers for products. */
+/* clang-format off */
+#define VOCOSC_CUDA_FUNCTIONS(X) \
+  X(cuInit, init, (unsigned flags)) \
+  X(cuDriverGetVersion, driver_version, (int *version)) \
+  X(cuDeviceGet, device, (int *device, int ordinal)) \
+  X(cuDeviceGetAttribute, device_attribute, (int *value, int attribute, int device)) \
+  X(cuDevicePrimaryCtxRetain, retain_primary, (struct CUctx_st **context, int device)) \
+  X(cuDevicePrimaryCtxRelease_v2, release_primary, (int device)) \
+  X(cuCtxGetCurrent, current, (struct CUctx_st **context)) \
+  X(cuCtxGetDevice, current_device, (int *device)) \
+  X(cuCtxPushCurrent_v2, push, (struct CUctx_st *context)) \
+  X(cuCtxPopCurrent_v2, pop, (struct CUctx_st **context)) \
+  X(cuModuleLoadData, load_module, (struct CUmod_st **module, const void *image)) \
+  X(cuModuleUnload, unload_module, (struct CUmod_st *module)) \
+  X(cuModuleGetFunction, function, (struct CUfunc_st **function, struct CUmod_st *module, const char *name)) \
+  X(cuFuncSetAttribute, set_function, (struct CUfunc_st *function, int attribute, int value)) \
+  X(cuMemAlloc_v2, allocate, (vocosc_cuda_address *address, size_t bytes)) \
+  X(cuMemFree_v2, free, (vocosc_cuda_address address)) \
+  X(cuMemHostAlloc, allocate_host, (void **memory, size_t bytes, unsigned flags)) \
+  X(cuMemFreeHost, free_host, (void *memory)) \
+  X(cuMemcpyHtoDAsync_v2, copy_in, \
+    (vocosc_cuda_address to, const void *from, size_t bytes, struct CUstream_st *stream)) \
+  X(cuMemcpyDtoHAsync_v2, copy_out, (void *to, vocosc_cuda_address from, size_t bytes, struct CUstream_st *stream)) \
+  X(cuMemcpy2DAsync_v2, copy_rows, (const vocosc_cuda_rows_copy *copy, struct CUstream_st *stream)) \
+  X(cuMemsetD8Async, fill, (vocosc_cuda_address to, unsigned char value, size_t bytes, struct CUstream_st *stream)) \
+  X(cuLaunchKernelEx, launch, \
+    (const vocosc_cuda_launch_config *config, struct CUfunc_st *function, void **parameters, void **extra)) \
+  X(cuStreamCreate, create_stream, (struct CUstream_st **stream, unsigned flags)) \
+  X(cuStreamDestroy_v2, destroy_stream, (struct CUstream_st *stream)) \
+  X(cuStreamSynchronize, synchronize, (struct CUstream_st *stream)) \
+  X(cuStreamQuery, query, (struct CUstream_st *stream)) \
+  X(cuStreamIsCapturing, is_capturing, (struct CUstream_st *stream, int *status)) \
+  X(cuStreamBeginCapture_v2, begin_capture, (struct CUstream_st *stream, int mode)) \
+  X(cuStreamEndCapture, end_capture, (struct CUstream_st *stream, struct CUgraph_st **graph)) \
+  X(cuGraphInstantiateWithFlags, instantiate_graph, \
+    (struct CUgraphExec_st **exec, struct CUgraph_st *graph, unsigned long long flags)) \
+  X(cuGraphGetRootNodes, root_nodes, (struct CUgraph_st *graph, struct CUgraphNode_st **nodes, size_t *count)) \
+  X(cuGraphExecKernelNodeSetParams_v2, set_node, \
+    (struct CUgraphExec_st *exec, struct CUgraphNode_st *node, const vocosc_cuda_node_parameters *parameters)) \
+  X(cuGraphUpload, upload_graph, (struct CUgraphExec_st *exec, struct CUstream_st *stream)) \
+  X(cuGraphLaunch, launch_graph, (struct CUgraphExec_st *exec, struct CUstream_st *stream)) \
+  X(cuGraphExecDestroy, destroy_graph_exec, (struct CUgraphExec_st *exec)) \
+  X(cuGraphDestroy, destroy_graph, (struct CUgraph_st *graph))
+/* clang-format on */
+
 typedef struct {
-  int (*init)(unsigned flags);
-  int (*driver_version)(int *version);
-  int (*device)(int *device, int ordinal);
-  int (*device_attribute)(int *value, int attribute, int device);
-  int (*retain_primary)(struct CUctx_st **context, int device);
-  int (*release_primary)(int device);
-  int (*current)(struct CUctx_st **context);
-  int (*current_device)(int *device);
-  int (*push)(struct CUctx_st *context);
-  int (*pop)(struct CUctx_st **context);
-  int (*load_module)(struct CUmod_st **module, const void *image);
-  int (*unload_module)(struct CUmod_st *module);
-  int (*function)(struct CUfunc_st **function, struct CUmod_st *module, const char *name);
-  int (*set_function)(struct CUfunc_st *function, int attribute, int value);
-  int (*allocate)(vocosc_cuda_address *address, size_t bytes);
-  int (*free)(vocosc_cuda_address address);
-  int (*allocate_host)(void **memory, size_t bytes, unsigned flags);
-  int (*free_host)(void *memory);
-  int (*copy_in)(vocosc_cuda_address to, const void *from, size_t bytes, struct CUstream_st *stream);
-  int (*copy_out)(void *to, vocosc_cuda_address from, size_t bytes, struct CUstream_st *stream);
-  int (*copy_rows)(const vocosc_cuda_rows_copy *copy, struct CUstream_st *stream);
-  int (*fill)(vocosc_cuda_address to, unsigned char value, size_t bytes, struct CUstream_st *stream);
-  int (*launch)(const vocosc_cuda_launch_config *config, struct CUfunc_st *function, void **parameters, void **extra);
-  int (*create_stream)(struct CUstream_st **stream, unsigned flags);
-  int (*destroy_stream)(struct CUstream_st *stream);
-  int (*synchronize)(struct CUstream_st *stream);
-  int (*query)(struct CUstream_st *stream);
-  int (*is_capturing)(struct CUstream_st *stream, int *status);
-  int (*begin_capture)(struct CUstream_st *stream, int mode);
-  int (*end_capture)(struct CUstream_st *stream, struct CUgraph_st **graph);
-  int (*instantiate_graph)(struct CUgraphExec_st **exec, struct CUgraph_st *graph, unsigned long long flags);
-  int (*root_nodes)(struct CUgraph_st *graph, struct CUgraphNode_st **nodes, size_t *count);
-  int (*set_node)(struct CUgraphExec_st *exec, struct CUgraphNode_st *node,
-                  const vocosc_cuda_node_parameters *parameters);
-  int (*upload_graph)(struct CUgraphExec_st *exec, struct CUstream_st *stream);
-  int (*launch_graph)(struct CUgraphExec_st *exec, struct CUstream_st *stream);
-  int (*destroy_graph_exec)(struct CUgraphExec_st *exec);
-  int (*destroy_graph)(struct CUgraph_st *graph);
+#define VOCOSC_CUDA_MEMBER(symbol, member, parameters) int(*member) parameters;
+  VOCOSC_CUDA_FUNCTIONS(VOCOSC_CUDA_MEMBER)
+#undef VOCOSC_CUDA_MEMBER
 } vocosc_cuda_driver;
 
 #endif /* VOCOSC_CUDA_DRIVER_H */

@@ -31,15 +31,9 @@ struct vocosc_cuda_image {
 };
 
 #pragma GCC visibility push(hidden)
-extern const struct vocosc_cuda_step vocosc_cuda_launches[${device.launches | length}];
-extern const struct vocosc_cuda_step vocosc_cuda_single_launch[${device.single_launches | length}]; /* instead of them all; its grid is the largest */
-extern const struct vocosc_cuda_step vocosc_cuda_flush_launch[1];
-//% if device.resident
-extern const struct vocosc_cuda_step vocosc_cuda_resident_launch[1];
-//% endif
-//% if device.library_steps
-extern const struct vocosc_cuda_step vocosc_cuda_library_steps[${device.library_steps | length}];
-//% endif
+//% for name, steps in device.ways.items()
+extern const struct vocosc_cuda_step vocosc_cuda_${name}[${steps | length}];
+//% endfor
 extern const struct vocosc_cuda_image vocosc_cuda_image_table[${images | length}];
 extern const unsigned char vocosc_cuda_images[${images_bytes}];
 extern const unsigned char vocosc_cuda_weights[${device.weight_bytes}];

@@ -1,29 +1,17 @@
 /* The launches of a call, in order, and the kernels' images. */
 #include "vocosc_cuda_model.h"
 
-//% macro steps(found)
-//% for step in found
+//% for name, steps in device.ways.items()
+const struct vocosc_cuda_step vocosc_cuda_${name}[] = {
+//% for step in steps
 //% if step.block
   {.kernel = "vocosc_${step.step}", .grid = {${step.grid | join(", ")}}, .block = ${step.block}, .shared_bytes = ${step.shared_bytes}, .overlaps_previous = ${step.overlaps_previous | int}},
 //% else
   {.inputs = ${step.inputs}, .outputs = ${step.outputs}, .x = ${step.x}, .x_stride = ${step.x_stride}, .weights = ${step.weights}, .y = ${step.y}, .y_stride = ${step.y_stride}},
 //% endif
 //% endfor
-//% endmacro
-const struct vocosc_cuda_step vocosc_cuda_launches[] = {
-${steps(device.launches)}};
-const struct vocosc_cuda_step vocosc_cuda_single_launch[] = {
-${steps(device.single_launches)}};
-const struct vocosc_cuda_step vocosc_cuda_flush_launch[] = {
-${steps([device.flush])}};
-//% if device.resident
-const struct vocosc_cuda_step vocosc_cuda_resident_launch[] = {
-${steps([device.resident])}};
-//% endif
-//% if device.library_steps
-const struct vocosc_cuda_step vocosc_cuda_library_steps[] = {
-${steps(device.library_steps)}};
-//% endif
+};
+//% endfor
 
 const struct vocosc_cuda_image vocosc_cuda_image_table[${images | length}] = {
 //% for image in images

@@ -1,7 +1,7 @@
 /*
- * A step is one function for both ways of running it. What differs is the thread block's part in it, a `block`: how
- * many THREADS it has, which shard and which streams are its own, and how it waits for the step before. Until then a
- * step may read only what no step of the chunk writes.
+ * A step is one function, however it is run. What differs is the thread block's part in it, a `block`: how many THREADS
+ * it has, which shard and which streams are its own, and how it waits for the step before. Until then a step may read
+ * only what no step of the chunk writes.
  */
 #ifndef VOCOSC_CUDA_BLOCK_CUH
 #define VOCOSC_CUDA_BLOCK_CUH

@@ -11,7 +11,7 @@
  * Hence plain fused multiply-adds, few kernels, and every weight read once per chunk:
  *
  * - A matrix product is cut into about ${device.products.contract.shards} shards of outputs, one per thread block. A lane holds 8 inputs' weights
- *   of up to 4 outputs in registers and uses them for all frames, ${device.rows} at a time, of all streams of its tile. It loads
+ *   of up to ${device.products.values() | map(attribute="columns") | max} outputs in registers and uses them for all frames, ${device.rows} at a time, of all streams of its tile. It loads
  *   them before it waits for the kernel before: that one's last microsecond hides the memory's latency.
  * - The 32 lanes of a warp, and the warps that share an output, take different inputs; shuffles and then shared memory
  *   add up their sums in a fixed order. So the audio does not depend on timing, nor on the number of streams; it
@@ -50,14 +50,12 @@ KERNEL(${device.launches[0].block}) vocosc_call(PARAMETER(vocosc_cuda_parameter)
 //% endif
 //% for step in device.steps
 //% set threads = step.kernel ~ "_shard::THREADS"
-KERNEL(${threads}) vocosc_${step.name}(PARAMETER(${"vocosc_cuda_call) call" if loop.first and not device.gathers_call else "vocosc_cuda_memory) memory"}) {
+KERNEL(${threads}) vocosc_${step.name}(PARAMETER(${"first_parameter" if loop.first else "vocosc_cuda_memory"}) given) {
   ${"SHARED_FLOATS_OF_LAUNCH" if step.kernel == "synthesis" else "SHARED_FLOATS"}(arena, ${step.kernel | upper}_FLOATS);
 //% if loop.first and not device.gathers_call
-  if (block_index() == 0 && tile_index() == 0) leave_copy<${threads}>(call);
-  const chain_block<${threads}> part = {call.memory, call};
-//% else
-  const chain_block<${threads}> part = {memory, call_of(memory)};
+  if (block_index() == 0 && tile_index() == 0) leave_copy<${threads}>(given);
 //% endif
+  const chain_block<${threads}> part = {memory_of(given), call_of(given)};
   ${call(step)}
 }
 //% endfor
@@ -118,16 +116,11 @@ static void all_steps(block &part, shared_floats arena) {
 #undef EVERY_SHARD
 }
 
-//% if device.gathers_call
-KERNEL(SINGLE_THREADS) vocosc_chunk(PARAMETER(vocosc_cuda_memory) memory) {
-  const device_call &call = call_of(memory);
-//% else
-KERNEL(SINGLE_THREADS) vocosc_chunk(PARAMETER(vocosc_cuda_call) call) {
-  const device_memory &memory = call.memory;
-//% endif
+KERNEL(SINGLE_THREADS) vocosc_chunk(PARAMETER(first_parameter) first) {
+  const device_memory &memory = memory_of(first);
   SHARED_FLOATS_OF_LAUNCH(arena, SINGLE_FLOATS);
   uint32_t *flags = (uint32_t *)scratch(memory, SCRATCH_FLAGS);
-  single_block<false> part = {memory, call, flags, flags[block_index()], arena, false};
+  single_block<false> part = {memory, call_of(first), flags, flags[block_index()], arena, false};
   all_steps(part, arena);
 }
 //% if device.resident

@@ -88,8 +88,17 @@ static float *scratch(const device_memory &memory, size_t offset) { return (floa
 static float *slot(const device_memory &memory, const device_job &job) {
   return (float *)memory.state + (size_t)job.slot * SLOT_FLOATS;
 }
-/* The call, as the first kernel left it for the others. */
+
+/* A kernel is given the memory, in which the first one left the call for the others; or, as the first, the call. */
 static const device_call &call_of(const device_memory &memory) { return *(const device_call *)memory.scratch; }
+static const device_memory &memory_of(const device_memory &memory) { return memory; }
+//% if device.gathers_call
+typedef device_memory first_parameter; /* of the first kernel behind those that gather the call */
+//% else
+typedef device_call first_parameter;
+static const device_call &call_of(const device_call &call) { return call; }
+static const device_memory &memory_of(const device_call &call) { return call.memory; }
+//% endif
 
 /* Rows of `hidden`, in halves or floats. */
 //% if device.tuning.half

@@ -42,12 +42,10 @@ static void norm_row(const device_memory &memory, size_t area, int limit = 0) {
 
 //% if step.kernel == "embed"
 /* What the embedding sees of each frame. */
-//% if device.gathers_call
-KERNEL(LIBRARY_THREADS) vocosc_before_${step.name}(PARAMETER(vocosc_cuda_memory) memory) {
-  const device_call &call = call_of(memory);
-//% else
-KERNEL(LIBRARY_THREADS) vocosc_before_${step.name}(PARAMETER(vocosc_cuda_call) call) {
-  const device_memory &memory = call.memory;
+KERNEL(LIBRARY_THREADS) vocosc_before_${step.name}(PARAMETER(first_parameter) first) {
+  const device_memory &memory = memory_of(first);
+  const device_call &call = call_of(first);
+//% if not device.gathers_call
   if (block_index() == 0) leave_copy<LIBRARY_THREADS>(call);
 //% endif
   if (!has_row(call)) return;
@@ -96,9 +94,7 @@ KERNEL(TENSOR_THREADS) vocosc_${product.step}(PARAMETER(vocosc_cuda_memory) memo
 KERNEL(start_shard::THREADS) vocosc_${step.conv.name}(PARAMETER(vocosc_cuda_memory) memory) {
   SHARED_FLOATS(window, START_WINDOW_FLOATS);
   const chain_block<start_shard::THREADS> part = {memory, call_of(memory)};
-  const int row = thread_index() / start_shard::WIDTH;
-  const int channel = part.shard() * start_shard::WIDTH + thread_index() % start_shard::WIDTH;
-  convolve_rows(part, window, TABLE_${step.conv.name | upper}, SLOT_${step.conv.name | upper}, ${convs.index(step.name)}, [&](const pass &of) {
+  convolve_rows(part, window, TABLE_${step.conv.name | upper}, SLOT_${step.conv.name | upper}, ${convs.index(step.name)}, [&](const pass &of, int row, int channel) {
     const float *x = scratch(memory, SCRATCH_RESIDUAL) + (of.first + row) * DIM_STRIDE + channel;
     return row < of.rows && channel < DIM ? *x : 0.0f;
   });
@@ -106,26 +102,19 @@ KERNEL(start_shard::THREADS) vocosc_${step.conv.name}(PARAMETER(vocosc_cuda_memo
 //% endif
 //% endfor
 
-//% if device.tuning.tensor
+//% set to, re, im = ("SPECTRUM, 2 * BINS_STRIDE", "bin", "BINS_STRIDE + bin") if device.tuning.tensor else ("COMPLEX, 2 * BINS", "2 * bin", "2 * bin + 1")
 KERNEL(LIBRARY_THREADS) vocosc_spectrum(PARAMETER(vocosc_cuda_memory) memory) {
   if (!has_row(call_of(memory))) return;
   const float *head = row_of(memory, SCRATCH_HEAD, 2 * BINS);
-  float *to = row_of(memory, SCRATCH_SPECTRUM, 2 * BINS_STRIDE);
+  float *to = row_of(memory, SCRATCH_${to});
   for (int bin = thread_index(); bin < BINS; bin += LIBRARY_THREADS) {
-    polar(head[bin], head[BINS + bin], to + bin, to + BINS_STRIDE + bin);
+    polar(head[bin], head[BINS + bin], to + ${re}, to + ${im});
+//% if not device.tuning.tensor
+    if (bin == 0 || 2 * bin == N_FFT) to[${im}] = 0.0f; /* the first bin has no imaginary part, nor has that in the middle */
+//% endif
   }
 }
-//% else
-/* The imaginary parts of the first bin and, if there is one, of that in the middle are none. */
-KERNEL(LIBRARY_THREADS) vocosc_spectrum(PARAMETER(vocosc_cuda_memory) memory) {
-  if (!has_row(call_of(memory))) return;
-  const float *head = row_of(memory, SCRATCH_HEAD, 2 * BINS);
-  float *to = row_of(memory, SCRATCH_COMPLEX, 2 * BINS);
-  for (int bin = thread_index(); bin < BINS; bin += LIBRARY_THREADS) {
-    polar(head[bin], head[BINS + bin], to + 2 * bin, to + 2 * bin + 1);
-    if (bin == 0 || 2 * bin == N_FFT) to[2 * bin + 1] = 0.0f;
-  }
-}
+//% if not device.tuning.tensor
 
 KERNEL(LIBRARY_THREADS) vocosc_overlap(PARAMETER(vocosc_cuda_memory) memory) {
   const device_call &call = call_of(memory);

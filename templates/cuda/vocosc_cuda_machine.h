@@ -31,7 +31,10 @@ static __forceinline__ int thread_index() {
   return index;
 }
 
-/* The same, which the compiler takes for another value: so nothing that follows from it is kept in registers from one step to the next. */
+/*
+ * The same, which the compiler takes for another value: so nothing that follows from it stays in registers from one step
+ * to the next.
+ */
 static __forceinline__ int thread_index_anew() {
   int index;
   asm volatile("mov.u32 %0, %%tid.x;" : "=r"(index));

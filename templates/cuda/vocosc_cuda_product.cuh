@@ -28,25 +28,19 @@ static void widen(const lane_weights &weights, float w[8]) {
 }
 
 /* COUNT times four inputs, those at offset at(i) from x; zeros where that is less than 0. */
-template <int COUNT, typename block, typename function>
-static void load_rows(const block &, shared_floats x, float4 *values, function at) {
+template <int COUNT, typename block, typename pointer, typename function>
+static void load_rows(const block &, pointer x, float4 *values, function at) {
 #pragma unroll
   for (int i = 0; i < COUNT; i++) {
     values[i] = at(i) >= 0 ? load_floats(x + at(i)) : float4{0.0f, 0.0f, 0.0f, 0.0f};
   }
 }
+//% if not device.tuning.half
 template <int COUNT, typename block, typename function>
 static void load_rows(const block &part, hidden_row x, float4 *values, function at) {
-//% if device.tuning.half
-  (void)part;
-#pragma unroll
-  for (int i = 0; i < COUNT; i++) {
-    values[i] = at(i) >= 0 ? load_floats(x + at(i)) : float4{0.0f, 0.0f, 0.0f, 0.0f};
-  }
-//% else
   take<COUNT>(part, values, [&](int i) -> source { return {at(i) >= 0 ? x.p + at(i) : nullptr, 4}; });
-//% endif
 }
+//% endif
 
 /*
  * A shard of a matrix product: WIDTH outputs, in GROUPS of COLUMNS. A group has SPLITS warps; each takes 256 of the

@@ -116,7 +116,7 @@ static void keep_mels(const block &part) {
 }
 
 /*
- * Convolution `number` of x, of which value(pass) is one value per thread. The shards are those of `start`, of which the
+ * Convolution `number` of x, of which value(pass, row, channel) is one value per thread. The shards are those of `start`, of which the
  * last one keeps the mels.
  */
 enum { START_WINDOW_FLOATS = start_shard::WIDTH * (LEFT + ROWS) };
@@ -140,7 +140,7 @@ static void convolve_rows(const block &part, shared_floats window, size_t conv, 
 //% if plan.lookahead
     const bool is_none = is_outside(call.jobs[of.job], of.frame + row, lag_of(number));
 //% endif
-    float x = value(of); /* by all threads together */
+    float x = value(of, row, channel); /* by all threads together */
 //% if plan.lookahead
     if (is_none) x = 0.0f;
 //% endif
@@ -153,15 +153,14 @@ enum { ROWS_FLOATS = ROWS * DIM_STRIDE, START_FLOATS = ROWS_FLOATS + START_WINDO
 template <typename block>
 static void start(const block &part, shared_floats arena, size_t norm, size_t conv, int history, int number) {
   const shared_floats normalised = slice(arena, 0, ROWS_FLOATS);
-  const int row = part.thread / start_shard::WIDTH;
-  const int channel = part.shard() * start_shard::WIDTH + part.thread % start_shard::WIDTH;
+  const int own = part.shard() * start_shard::WIDTH + part.thread % start_shard::WIDTH;
   float scale = 0.0f;
   float shift = 0.0f;
-  if (channel < DIM) {
-    scale = table(part.memory, norm)[channel];
-    shift = table(part.memory, norm)[DIM + channel];
+  if (own < DIM) {
+    scale = table(part.memory, norm)[own];
+    shift = table(part.memory, norm)[DIM + own];
   }
-  convolve_rows(part, slice(arena, ROWS_FLOATS, START_WINDOW_FLOATS), conv, history, number, [&](const pass &of) {
+  convolve_rows(part, slice(arena, ROWS_FLOATS, START_WINDOW_FLOATS), conv, history, number, [&](const pass &of, int row, int channel) {
     normalise(part, embedded_rows(part) + of.first * DIM_STRIDE, normalised, of.rows);
     barrier();
     return row < of.rows && channel < DIM ? fma_float(normalised[row * DIM_STRIDE + channel], scale, shift) : 0.0f;

@@ -89,14 +89,10 @@ static void synthesis(const block &part, shared_floats arena) {
   const shared_floats second_buffer = first_buffer + FFT_FRAMES * 2 * FFT_LENGTH;
   const shared_floats window = arena + (TABLE_SYNTHESIS_WINDOW - TABLES_START) / 4;
   const shared_floats envelope = ${"arena + (TABLE_ENVELOPE - TABLES_START) / 4" if plan.is_divided else "window"};
-//% if fft.is_even
-  const shared_floats half_cosines = arena + (TABLE_HALF_COSINES - TABLES_START) / 4;
-  const shared_floats half_sines = arena + (TABLE_HALF_SINES - TABLES_START) / 4;
-//% endif
-//% if fft.passes | map(attribute="groups") | max > 1
-  const shared_floats twiddle_cosines = arena + (TABLE_TWIDDLE_COSINES - TABLES_START) / 4;
-  const shared_floats twiddle_sines = arena + (TABLE_TWIDDLE_SINES - TABLES_START) / 4;
-//% endif
+//% set has_twiddles = fft.passes | map(attribute="groups") | max > 1
+//% for name in (["half_cosines", "half_sines"] if fft.is_even else []) + (["twiddle_cosines", "twiddle_sines"] if has_twiddles else [])
+  const shared_floats ${name} = arena + (TABLE_${name | upper} - TABLES_START) / 4;
+//% endfor
   const int thread = part.thread;
   const int job = VOCOSC_CUDA_BATCH > 1 ? part.shard() : 0; /* a call that is in registers is not looked up */
   const int frames = call.frames;
