@@ -136,62 +136,50 @@ static void give(const block &, float *p, float value) {
   }
 }
 
-/* COUNT times four floats, of which `used` matter: at(i) says which, or null for zeros. All loads are begun first. */
+/* Where four floats are, of which `used` matter, or one; null for zeros. */
 struct source {
   const float *p;
   int used;
 };
-template <int COUNT, typename block, typename function>
-static void take(const block &, float4 *values, function at) {
-  if constexpr (block::BY_DATA) {
-    uint4 words[COUNT];
-    bool all;
-    do {
-      all = true;
-#pragma unroll
-      for (int i = 0; i < COUNT; i++) {
-        const source from = at(i);
-        words[i] = from.p != nullptr ? look_at_words((const uint32_t *)from.p) : uint4{~0u, ~0u, ~0u, ~0u};
-      }
-#pragma unroll
-      for (int i = 0; i < COUNT; i++) {
-        const int used = at(i).used;
-        all = all && words[i].x != 0 && (used < 2 || words[i].y != 0) && (used < 3 || words[i].z != 0) &&
-              (used < 4 || words[i].w != 0);
-      }
-    } while (!all);
-#pragma unroll
-    for (int i = 0; i < COUNT; i++) {
-      values[i] = {__uint_as_float(~words[i].x), __uint_as_float(~words[i].y), __uint_as_float(~words[i].z),
-                   __uint_as_float(~words[i].w)};
-    }
-  } else {
-#pragma unroll
-    for (int i = 0; i < COUNT; i++) {
-      const source from = at(i);
-      values[i] = from.p != nullptr ? load_floats(from.p) : float4{0.0f, 0.0f, 0.0f, 0.0f};
-    }
-  }
-}
 
-/* The same of single floats. */
-template <int COUNT, typename block, typename function>
-static void take_each(const block &, float *values, function at) {
+//% if device.tuning.data
+/* What is looked at together: the words of four floats, or that of one. */
+static void look_at(uint4 *words, source from) {
+  *words = from.p != nullptr ? look_at_words((const uint32_t *)from.p) : uint4{~0u, ~0u, ~0u, ~0u};
+}
+static void look_at(uint32_t *word, source from) { *word = look_at_word((const uint32_t *)from.p); }
+static bool is_there(uint4 words, int used) {
+  return words.x != 0 && (used < 2 || words.y != 0) && (used < 3 || words.z != 0) && (used < 4 || words.w != 0);
+}
+static bool is_there(uint32_t word, int) { return word != 0; }
+static float value_of(uint32_t word) { return __uint_as_float(~word); }
+static float4 value_of(uint4 words) {
+  return {value_of(words.x), value_of(words.y), value_of(words.z), value_of(words.w)};
+}
+//% endif
+static void load(float4 *values, source from) {
+  *values = from.p != nullptr ? load_floats(from.p) : float4{0.0f, 0.0f, 0.0f, 0.0f};
+}
+static void load(float *value, source from) { *value = *from.p; }
+
+/* COUNT times four floats (uint4), or one (uint32_t), from at(i). All loads are begun first. */
+template <int COUNT, typename words, typename block, typename value, typename function>
+static void take(const block &, value *values, function at) {
   if constexpr (block::BY_DATA) {
-    uint32_t words[COUNT];
+    words found[COUNT];
     bool all;
     do {
       all = true;
 #pragma unroll
-      for (int i = 0; i < COUNT; i++) words[i] = look_at_word((const uint32_t *)at(i));
+      for (int i = 0; i < COUNT; i++) look_at(&found[i], at(i));
 #pragma unroll
-      for (int i = 0; i < COUNT; i++) all = all && words[i] != 0;
+      for (int i = 0; i < COUNT; i++) all = all && is_there(found[i], at(i).used);
     } while (!all);
 #pragma unroll
-    for (int i = 0; i < COUNT; i++) values[i] = __uint_as_float(~words[i]);
+    for (int i = 0; i < COUNT; i++) values[i] = value_of(found[i]);
   } else {
 #pragma unroll
-    for (int i = 0; i < COUNT; i++) values[i] = *at(i);
+    for (int i = 0; i < COUNT; i++) load(&values[i], at(i));
   }
 }
 

@@ -38,7 +38,7 @@ static void load_rows(const block &, pointer x, float4 *values, function at) {
 //% if not device.tuning.half
 template <int COUNT, typename block, typename function>
 static void load_rows(const block &part, hidden_row x, float4 *values, function at) {
-  take<COUNT>(part, values, [&](int i) -> source { return {at(i) >= 0 ? x.p + at(i) : nullptr, 4}; });
+  take<COUNT, uint4>(part, values, [&](int i) -> source { return {at(i) >= 0 ? x.p + at(i) : nullptr, 4}; });
 }
 //% endif
 

@@ -15,7 +15,7 @@ static void normalise(const block &part, const float *x, shared_floats rows, int
     float v[SHARE][4];
     float sum = 0.0f;
     float4 loaded[SHARE];
-    take<SHARE>(part, loaded, [&](int i) -> source {
+    take<SHARE, uint4>(part, loaded, [&](int i) -> source {
       const int c = 4 * (i * LANES + lane);
       return {c < DIM_STRIDE ? x + row * DIM_STRIDE + c : nullptr, DIM - c};
     });

@@ -100,7 +100,7 @@ static void keep_mels(const block &part) {
       const float *rows = embedded_rows(part) + (size_t)job * call.frames * DIM_STRIDE;
       for (int i = 4 * part.thread; i < call.frames * DIM_STRIDE; i += 4 * block::THREADS) {
         float4 values[1];
-        take<1>(part, values, [&](int) -> source { return {rows + i, DIM - i % DIM_STRIDE}; });
+        take<1, uint4>(part, values, [&](int) -> source { return {rows + i, DIM - i % DIM_STRIDE}; });
       }
       barrier();
     }

@@ -116,10 +116,10 @@ static void synthesis(const block &part, shared_floats arena) {
     /* First all loads, of a bin and its mirror image: so they are under way together. */
     enum { SHARE = (FFT_FRAMES * FFT_LENGTH + block::THREADS - 1) / block::THREADS };
     float bins[SHARE][4];
-    take_each<4 * SHARE>(part, bins[0], [&](int j) {
+    take<4 * SHARE, uint32_t>(part, bins[0], [&](int j) -> source {
       const int i = least(thread + j / 4 * block::THREADS, count * FFT_LENGTH - 1);
       const float *from = spectrum + i / FFT_LENGTH * 2 * BINS_STRIDE + j % 4 / 2 * BINS_STRIDE;
-      return from + (j % 2 == 0 ? i % FFT_LENGTH : FFT_LENGTH - i % FFT_LENGTH);
+      return {from + (j % 2 == 0 ? i % FFT_LENGTH : FFT_LENGTH - i % FFT_LENGTH), 1};
     });
 #pragma unroll
     for (int share = 0; share < SHARE; share++) {
@@ -145,7 +145,7 @@ ${from_halves("") | chomp | indent(2, first=True)}
       const int k = i % BINS;
       const shared_floats work = to + i / BINS * 2 * FFT_LENGTH;
       float bin[2];
-      take_each<2>(part, bin, [&](int j) { return j == 0 ? re + k : im + k; });
+      take<2, uint32_t>(part, bin, [&](int j) -> source { return {j == 0 ? re + k : im + k, 1}; });
       work[k] = bin[0];
       work[FFT_LENGTH + k] = k == 0 ? 0.0f : bin[1];
       if (k > 0) {
