@@ -160,6 +160,7 @@ typedef struct {
 /* clang-format on */
 
 typedef struct {
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): they are a declaration */
 #define VOCOSC_CUDA_MEMBER(symbol, member, parameters) int(*member) parameters;
   VOCOSC_CUDA_FUNCTIONS(VOCOSC_CUDA_MEMBER)
 #undef VOCOSC_CUDA_MEMBER
