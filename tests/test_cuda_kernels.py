@@ -125,6 +125,19 @@ def test_other_builds_give_the_same_bits(odd_checkpoint: Path, odd_gpu: Gpu, man
         assert few_gpu.decode(mel).tobytes() == expected
 
 
+@pytest.mark.skipif(not ALL, reason="of make test-all")
+def test_by_data_a_few_frames_are_transformed_at_a_time(
+    odd_checkpoint: Path, odd_gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that no thread holds on to too many words of the spectrum: as a long transform would have it."""
+    monkeypatch.setattr("compiler.cuda.DATA_BINS", 0)
+    gpu = Gpu(odd_checkpoint, "odd", (5,), tuning="data")
+    assert gpu.device.fft_frames == 1
+    mel = some_mel(7, gpu.mels)
+    gpu.blocks, gpu.is_weak = 3, True
+    assert gpu.decode(mel).tobytes() == odd_gpu.decode(mel).tobytes()
+
+
 def test_streams_do_not_know_of_each_other(odd_gpu: Gpu) -> None:
     """Calls of one, two and three streams, in changing order and slots; one of them restarts on the way."""
     mels = [some_mel(FRAMES, odd_gpu.mels, seed) for seed in range(4)]

@@ -31,6 +31,7 @@ struct vocosc_cuda_image {
 };
 
 #pragma GCC visibility push(hidden)
+/* The steps of each way to decode, of which vocosc_cuda.c tells, and of a flush. */
 //% for name, steps in device.ways.items()
 extern const struct vocosc_cuda_step vocosc_cuda_${name}[${steps | length}];
 //% endfor

@@ -39,9 +39,6 @@
 //% set conv = ["TABLE_%s%s" % (CONV, tables), "SLOT_%s%s" % (CONV, histories), number or convs.index(step.name)] if step.conv else ["0, 0, CONVS"] if step.kernel == "contract" else []
 ${step.kernel}(${(["part", "arena"] + product + norm + conv) | join(", ")});
 //%- endmacro
-//% macro convolving(step)
-${"true" if step.kernel in ("start", "contract") else "false"}
-//%- endmacro
 //% if device.gathers_call
 /* The first kernel leaves the call for the others, whose parameters never change: as many jobs as a parameter holds. */
 KERNEL(${device.launches[0].block}) vocosc_call(PARAMETER(vocosc_cuda_parameter) call) { leave_copy<${device.launches[0].block}>(call); }
@@ -84,7 +81,7 @@ static void all_steps(block &part, shared_floats arena) {
 //% endif
   EVERY_SHARD(${run[0].kernel}_shard, ${"VOCOSC_CUDA_BATCH" if loop.last else 0}) ${call(run[0])}
 //% if not loop.last
-  part.done(${convolving(run[0])});
+  part.done(${(run[0].kernel in ("start", "contract")) | lower});
 //% endif
 //% else
 #pragma unroll 1
@@ -106,7 +103,7 @@ static void all_steps(block &part, shared_floats arena) {
     EVERY_SHARD(${step.kernel}_shard, 0) {
       ${call(step, " + tables", " + layer * LEFT * DIM", "layer + %d" % convs.index(step.name) if step.conv else "")}
     }
-    part.done(${convolving(step)});
+    part.done(${(step.kernel in ("start", "contract")) | lower});
 //% endfor
   }
 //% set layers.before = layers.before + count
