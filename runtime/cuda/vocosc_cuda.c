@@ -607,11 +607,9 @@ static int start(vocosc_cuda *cuda, const vocosc_cuda_options *options) {
 /* Gives back what init took. What the driver says to that helps nobody. */
 static void give_back(vocosc_cuda *cuda) {
   core *core = core_of(cuda);
-  struct CUctx_st *current = NULL;
-  int pushed = 0;
-  if (core->driver.current(&current) == CUDA_SUCCESS && current != core->context) {
-    pushed = core->driver.push(core->context) == CUDA_SUCCESS;
-  }
+  const int code = cuda->driver_code;
+  int pushed;
+  enter(cuda, &pushed);
 #if VOCOSC_CUDA_HAS_LIBRARIES
   vocosc_cuda_libs_close(&core->libs);
 #endif
@@ -626,6 +624,7 @@ static void give_back(vocosc_cuda *cuda) {
   if (core->module != NULL) core->driver.unload_module(core->module);
   leave(core, pushed);
   if (core->holds_primary) core->driver.release_primary(core->device);
+  cuda->driver_code = code;
 }
 
 /* Whether the weights of another object can be used: it is alive and in the same context. */
@@ -958,6 +957,7 @@ static int queue_request(vocosc_cuda *cuda, const request *request) {
   return status == VOCOSC_OK && copies ? queue_copies(cuda, request, 0) : status;
 }
 
+/* A call: a decode or, of no frames, a flush. */
 static int run(vocosc_cuda *cuda, const request *request) {
   int pushed;
   int most = 0;
