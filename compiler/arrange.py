@@ -7,12 +7,14 @@ inputs. The golden hash is computed from the usual order.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from .arithmetic import PANEL
+from .bounds import largest_values
 from .formats import Table
 from .formats.format import split
 from .isa import Isa, Order
@@ -67,6 +69,36 @@ def by_vectors(plan: Plan, tables: Sequence[Table], isas: Sequence[Isa]) -> froz
         for kernel in plan.kernels
         if {name for name, its in kernels.items() if its.name == kernel.name} <= good
     )
+
+
+def small_halves(plan: Plan, isas: Sequence[Isa]) -> tuple[frozenset[str], frozenset[str]]:
+    """The kernels that multiply halves as they are cheapest to widen, 2^112 times too small, by rows that are as much
+    too large; and what writes those rows: kernels' names, or the steps' kinds.
+
+    Products are the same, and so are their sums' bits, if a row's values are below 2^16: times 2^112, they are floats.
+    Those of a layer norm are, and those behind a GELU if the weights say so. All that a function writes is enlarged, so
+    that all that reads it must want that.
+    """
+    if not isas[-1].small_halves:
+        return frozenset(), frozenset()
+    bounds = largest_values(plan.network, math.inf)
+    largest = {operation.name: bound for operation, bound in zip(plan.network.operations, bounds, strict=True)}
+    read: dict[str, set[str]] = {}  # by writer
+    good = {kernel.name for kernel in plan.kernels if kernel.format.name == "f16"}
+    for i, step in enumerate(plan.steps):
+        if step.is_product:
+            before = next((other for other in reversed(plan.steps[:i]) if other.y == step.x), None)
+            writer = "" if before is None else before.operation.kernel if before.is_product else before.kind
+            is_norm = writer == "conv_norm" or (
+                before is not None and writer == "layer_norm" and not before.operation.tensors
+            )
+            is_gelu = before is not None and before.is_product and before.operation.epilogue == "gelu"
+            if not is_norm and not (is_gelu and before is not None and largest[before.name] < 2.0**15):
+                good.discard(step.operation.kernel)
+            read.setdefault(writer, set()).add(step.operation.kernel)
+    while any(kernels & good and not kernels <= good for kernels in read.values()):
+        good = {name for name in good if all(kernels <= good for kernels in read.values() if name in kernels)}
+    return frozenset(good), frozenset(writer for writer, kernels in read.items() if kernels <= good)
 
 
 def conv_channels(plan: Plan, isa: Isa) -> int:

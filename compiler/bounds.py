@@ -20,17 +20,25 @@ LARGEST = 1e17  # of a value inside: sums of squares over some thousand channels
 
 def check_bounds(network: Network) -> None:
     """Raises CompileError, with the tensors' names, if log-mels within +-LARGEST_LOG_MEL could lead beyond LARGEST."""
-    bounds = {"mel": LARGEST_LOG_MEL}
-    for operation in network.operations:
-        largest = _largest(operation, bounds[operation.x])
-        if operation.epilogue == "add":
-            largest += bounds[operation.y]
+    for operation, largest in zip(network.operations, largest_values(network, LARGEST_LOG_MEL), strict=True):
         if not largest <= LARGEST:
             raise CompileError(
                 f"{operation.source}: so large that log-mels of speech lead to values of up to {largest:.1e}, "
                 f"of which float32 cannot hold the squares; is the checkpoint damaged?"
             )
-        bounds[operation.y] = largest
+
+
+def largest_values(network: Network, mel: float) -> list[float]:
+    """For each operation the largest |value| that it makes of a mel up to so much: inf or NaN where there is none."""
+    bounds, found = {"mel": mel}, []
+    with np.errstate(invalid="ignore"):
+        for operation in network.operations:
+            largest = _largest(operation, bounds[operation.x])
+            if operation.epilogue == "add":
+                largest += bounds[operation.y]
+            bounds[operation.y] = largest
+            found.append(largest)
+    return found
 
 
 def _largest(operation: Operation, x: float) -> float:

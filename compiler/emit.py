@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from . import VERSION
 from .arithmetic import CONSTANTS, PANEL, POLYNOMIALS
-from .arrange import by_vectors, conv_channels, gelu_by_vectors
+from .arrange import by_vectors, conv_channels, gelu_by_vectors, small_halves
 from .cuda import Device
 from .formats import FORMATS, Format, Table
 from .golden import golden_frames, golden_mel
@@ -185,6 +185,8 @@ def emit(
         "limits": limits,
         "by_vectors": by_vectors(plan, tables, isas),
         "conv_channels": conv_channels(plan, isas[-1]),
+        "small_halves": small_halves(plan, isas)[0],
+        "enlarged": small_halves(plan, isas)[1],
         "gelu_by_vectors": gelu_by_vectors(plan, tables, isas),
         "tables": tables,
         "weight_bytes": weight_bytes,

@@ -126,6 +126,7 @@ class Isa:
     wide_rows: bool = False  # it multiplies no bytes: rows of them become int16
     row_sums: bool = False  # its products of integers want the sums of rows
     vector_order: Order | None = None  # of halves that it multiplies by vectors without denormals: compiler/arrange.py
+    small_halves: bool = False  # a half is cheapest to widen as 2^-112 of its value: compiler/arrange.py
     headers: tuple[str, ...] = ()  # what its vectors' header includes, in templates/network/vocosc_....h
     is_optional: bool = False  # a module of its own has it, and tries at init whether its multiply-adds are fused
     integer_flags: tuple[str, ...] = ()
@@ -336,6 +337,7 @@ RISCV = Isa(
     ),
     wide_rows=True,
     row_sums=True,
+    small_halves=True,
     headers=("vector_portable", "products_fmadd", "products_riscv"),
 )
 
@@ -355,6 +357,7 @@ RVV = Isa(
     block_panels=4,
     code_bytes=12_000,
     stack_bytes=(4352, 4352, 4096),
+    small_halves=True,
 )
 
 # A module is valid only where the engine knows all of its instructions, so there are two: one of plain SIMD, and one

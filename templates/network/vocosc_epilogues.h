@@ -8,6 +8,9 @@
 
 static inline void epilogue_store(float *y, vec sum) { vec_store(y, sum); }
 static inline void epilogue_gelu(float *y, vec sum) { vec_store(y, vec_gelu(sum)); }
+//% if enlarged | reject("in", ("conv_norm", "layer_norm")) | list
+static inline void epilogue_gelu_enlarged(float *y, vec sum) { vec_store(y, vec_enlarge(vec_gelu(sum))); }
+//% endif
 static inline void epilogue_add(float *y, vec sum) { vec_store(y, vec_add(vec_load(y), sum)); } /* the residual */
 static inline void epilogue_exp(float *y, vec sum) { vec_store(y, vec_min(vec_exp(sum), vec_set(MAX_MAGNITUDE))); }
 

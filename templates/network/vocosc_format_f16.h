@@ -11,6 +11,11 @@ typedef vec f16_weights;
 static inline f16_weights f16_load_weights(const uint16_t *w) { return vec_load_half(w); }
 static inline vec f16_value(f16_weights weights) { return weights; }
 #endif
+//% if small_halves
+#ifdef VEC_SMALL_HALVES
+static inline f16_weights f16_load_small_weights(const uint16_t *w) { return vec_load_small_half(w); }
+#endif
+//% endif
 
 static inline f16_sum f16_begin(const float *header) { return vec_load(header); }
 static inline f16_inputs f16_load_inputs(const float *x) { return vec_set(*x); }

@@ -20,7 +20,8 @@
 //% if "f16" in kernels
 /*
  * A half on its way: without Zfh its exponent and fraction are moved to a float's place, which is 2^112 times too small,
- * between copies of its sign, which are masked out. `t` is an integer's register, `f` a float's.
+ * between copies of its sign, which are masked out. `t` is an integer's register, `f` a float's. Rows that are 2^112 times too
+ * large (vec_enlarge) take halves as small as that.
  */
 #if defined(__riscv_zfh) || defined(__riscv_zfhmin)
 #define HALF_LOAD(t, at)
@@ -38,30 +39,30 @@
 
 //% endif
 <# The stages of weight i of a step of so many inputs, each some weights ahead of its use. #>
-//% macro stage(half, lead, i, outputs, inputs, w, count)
+//% macro stage(half, small, lead, i, outputs, inputs, w, count)
 //% set f, t = "f%d" % (w + i % count), "%%[t%d]" % (i % 4)
 //% set at = "%d(%%[w%d])" | format((i // outputs * 4 + i % 4) * (2 if half else 4), i % outputs // 4)
 //% if not half
       "flw ${f}, ${at}\n"
-//% elif lead == 5
+//% elif lead == 5 - small
       HALF_LOAD("${t}", "${at}")
-//% elif lead == 4
+//% elif lead == 4 - small
       HALF_SHIFT("${t}")
-//% elif lead == 3
+//% elif lead == 3 - small
       HALF_MASK("${t}")
-//% elif lead == 2
+//% elif lead == 2 - small
       HALF_MOVE("${f}", "${t}", "${at}")
 //% else
       HALF_WIDEN("${f}")
 //% endif
 //% endmacro
-//% macro step(half, rows, outputs, inputs)
+//% macro step(half, small, rows, outputs, inputs)
 //% set sums = rows * outputs
-//% set leads = (5, 4, 3, 2, 1) if half else (4,) if rows == 1 else (2,) if rows == 2 else (1,)
-//% set weights = 3 if half else leads[0] + 1
+//% set leads = (4, 3, 2, 1) if small else (5, 4, 3, 2, 1) if half else (4,) if rows == 1 else (2,) if rows == 2 else (1,)
+//% set weights = 2 if small else 3 if half else leads[0] + 1
 //% set w = 32 - weights
 //% set x = sums
-//% set xs = w - half | int - x
+//% set xs = w - (half and not small) | int - x
 //% set early = [xs - rows, rows] | min
 //% for i in range(-leads[0], outputs * inputs)
 //% set k, output = i // outputs, i % outputs
@@ -71,7 +72,7 @@
 //% endfor
 //% endif
 //% for lead in leads if 0 <= i + lead < outputs * inputs
-${stage(half, lead, i + lead, outputs, inputs, w, weights) | chomp}
+${stage(half, small | int, lead, i + lead, outputs, inputs, w, weights) | chomp}
 //% endfor
 //% if i >= 0
 //% for row in range(early) if row * outputs // early == output and k + 1 < inputs
@@ -89,8 +90,18 @@ ${stage(half, lead, i + lead, outputs, inputs, w, weights) | chomp}
       "addi %[x${row}], %[x${row}], ${4 * inputs}\n"
 //% endfor
 //% endmacro
-//% for name, half in (("f32", false), ("f16", true)) if name in kernels
+//% set all_small = plan.kernels | selectattr("format.name", "eq", "f16") | rejectattr("name", "in", small_halves) | list | length == 0
+//% for name, half, small in (("f32", false, false), ("f16", true, false), ("f16_small", true, true)) if name in kernels or small and small_halves
 //% set type = "uint16_t" if half else "float"
+//% if small
+
+#ifndef VEC_SMALL_HALVES
+#define f16_small_products f16_products
+#else
+//% elif half and all_small
+
+#ifndef VEC_SMALL_HALVES
+//% endif
 //% for rows in range(1, [5, plan.max_rows] | min + 1)
 //% set outputs = (16, 8, 8, 4, 4)[rows - 1]
 
@@ -107,7 +118,9 @@ static inline void ${name}_${rows}x${outputs}(const float *x, int stride, const 
 //% endif
 //% if half
   const uint32_t mask = 0x8fffffffu;
+//% if not small
   const float scale = 0x1p112f;
+//% endif
   uint32_t t0, t1, t2, t3;
 //% endif
   int eights = count / 8;
@@ -120,12 +133,12 @@ static inline void ${name}_${rows}x${outputs}(const float *x, int stride, const 
 //% endfor
       "beqz %[eights], 2f\n"
       "1:\n"
-${step(half, rows, outputs, 8) | chomp}
+${step(half, small, rows, outputs, 8) | chomp}
       "addi %[eights], %[eights], -1\n"
       "bnez %[eights], 1b\n"
       "2: beqz %[ones], 4f\n"
       "3:\n"
-${step(half, rows, outputs, 1) | chomp}
+${step(half, small, rows, outputs, 1) | chomp}
       "addi %[ones], %[ones], -1\n"
       "bnez %[ones], 3b\n"
       "4:\n"
@@ -145,9 +158,9 @@ ${step(half, rows, outputs, 1) | chomp}
 [x${row}] "+&r"(x${row})${", " if not loop.last}
 //%- endfor
 
-      : [biases] "r"(biases), [y] "r"(y)${', [mask] "r"(mask), [scale] "f"(scale)' if half}
+      : [biases] "r"(biases), [y] "r"(y)${', [mask] "r"(mask)' if half}${', [scale] "f"(scale)' if half and not small}
       : "memory"${", "}
-//%- for register in range(32) if not (half and register == 28)
+//%- for register in range(32) if not (half and not small and register == 28)
 "f${register}"${", " if not loop.last}
 //%- endfor
 );
@@ -167,6 +180,9 @@ VEC_PRODUCTS void ${name}_products(const float *x, int stride, int rows, const f
 //% endfor
   }
 }
+//% if small or half and all_small
+#endif
+//% endif
 //% endfor
 //% if conv_channels
 //% set taps = plan.left + 1

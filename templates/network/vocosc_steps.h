@@ -82,7 +82,8 @@ static ONE_COPY void layer_norm(const chunk *c, const float *x, const float *aff
       const vec value = vec_mul(vec_load(row + i), factor);
       const vec_bits size = vec_to_bits(vec_abs(value));
       const vec_bits is_small = vec_bits_shift_right(vec_bits_add(size, vec_bits_set(0u - SMALLEST_NORMALISED)), 31);
-      vec_store(row + i, vec_select(is_small, vec_set(0.0f), value));
+      const vec normalised = vec_select(is_small, vec_set(0.0f), value);
+      vec_store(row + i, ${"vec_enlarge(normalised)" if "layer_norm" in enlarged else "normalised"});
     }
   }
   barrier(c);
@@ -219,7 +220,10 @@ STEP void conv_norm(const chunk *c, ${x} *x, int state, const float *table, floa
     const place at = ${format.name}_place(c->rows, index);
     scales[index] = ${format.name}_quantise_normalised(row, DIM_PADDED, factor, largest, limit, y + at.first, at.spread);
 //% else
-    for (int i = 0; i < DIM_PADDED; i += VEC_LANES) vec_store(row + i, vec_mul(vec_load(row + i), factor));
+    for (int i = 0; i < DIM_PADDED; i += VEC_LANES) {
+      const vec value = vec_mul(vec_load(row + i), factor);
+      vec_store(row + i, ${"vec_enlarge(value)" if "conv_norm" in enlarged else "value"});
+    }
 //% endif
   }
   barrier(c);

@@ -120,7 +120,7 @@ TILE void ${product.name}_${tile.rows}x${columns}(${parameters(product)}const fl
 //% elif v % loaded
     const ${f}_weights w${v} = ${f}_next(w${v - 1});
 //% else
-    const ${f}_weights w${v} = ${f}_load_weights${"_of_%d" % vectors if vectors < loaded}(w${product | weight_offset(v * isa.lanes)});
+    const ${f}_weights w${v} = ${f}_load${"_small" if product.name in small_halves}_weights${"_of_%d" % vectors if vectors < loaded}(w${product | weight_offset(v * isa.lanes)});
 //% endif
 //% endmacro
 //% macro accumulate(row, v)
@@ -177,7 +177,7 @@ ${accumulate(row, v) | chomp}
   const ${f}_row_scale row${row} = row_scales[${row}];
 //% endif
 //% for v in range(vectors)
-  epilogue_${product.epilogue}(y${product | row_offset(row, "OUTPUT_STRIDE", v * isa.lanes)}, ${f}_finish(sum${row}_${v}${outputs | format(v)}${", row%d" % row if format.is_integer}));
+  epilogue_${product.epilogue}${"_enlarged" if product.name in enlarged}(y${product | row_offset(row, "OUTPUT_STRIDE", v * isa.lanes)}, ${f}_finish(sum${row}_${v}${outputs | format(v)}${", row%d" % row if format.is_integer}));
 //% endfor
 //% endfor
 }
@@ -202,7 +202,7 @@ static void ${product.name}_rows(${parameters(product)}const ${format.weight_typ
 //% if format.is_integer
     ${f}_products(x, rows, ${scales ~ ", " if scales}${weights}, ${NAME}_INPUTS, ${"row_sums, " if isa.row_sums}sums);
 //% else
-    ${f}${"_vector" if product.name in by_vectors}_products(x, ${NAME}_INPUT_STRIDE, rows, header, w + ${NAME}_HEADER, ${NAME}_INPUTS, sums);
+    ${f}${"_vector" if product.name in by_vectors}${"_small" if product.name in small_halves}_products(x, ${NAME}_INPUT_STRIDE, rows, header, w + ${NAME}_HEADER, ${NAME}_INPUTS, sums);
 //% endif
     for (int row = 0; row < rows; row++) {
       float *to = y + row * ${NAME}_OUTPUT_STRIDE;
@@ -210,7 +210,7 @@ static void ${product.name}_rows(${parameters(product)}const ${format.weight_typ
       gelu_panel(sums + row * PANEL, header, vec_to_bits(row_scales[row].scale), to);
 //% else
       for (int v = 0; v < PANEL; v++) {
-        epilogue_${product.epilogue}(to + v, ${f}_finish(sums[row * PANEL + v]${", %s_load_outputs(header + v)" % f if format.header_rows > 1}${", row_scales[row]" if format.is_integer}));
+        epilogue_${product.epilogue}${"_enlarged" if product.name in enlarged}(to + v, ${f}_finish(sums[row * PANEL + v]${", %s_load_outputs(header + v)" % f if format.header_rows > 1}${", row_scales[row]" if format.is_integer}));
       }
 //% endif
     }

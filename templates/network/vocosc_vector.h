@@ -44,6 +44,15 @@ ${"#if" if loop.first else "#elif"} defined(VOCOSC_ISA_${isa | upper})
 #error "define the VOCOSC_ISA_..., as vocosc_network_....c do"
 #endif
 
+//% if enlarged
+/* Rows for weights in half that are 2^112 times too small, where such are the cheapest to widen: compiler/arrange.py. */
+#ifdef VEC_SMALL_HALVES
+static inline vec vec_enlarge(vec a) { return vec_mul(a, vec_set(0x1p112f)); }
+#else
+static inline vec vec_enlarge(vec a) { return a; }
+#endif
+
+//% endif
 enum { PANEL = ${PANEL}, PANEL_VECTORS = PANEL / VEC_LANES };
 
 #ifdef VEC_SOFT_FLOAT

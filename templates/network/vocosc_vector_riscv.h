@@ -31,19 +31,23 @@ static inline float vec_max(float a, float b) {
 static inline float vec_abs(float a) { return __builtin_fabsf(a); }
 
 /* As in vocosc_vector_portable.h, but that the sign comes along: bits between it and the exponent are masked out. */
-static inline float vec_load_half(const uint16_t *p) {
 #if defined(__riscv_zfh) || defined(__riscv_zfhmin)
+static inline float vec_load_half(const uint16_t *p) {
   float wide;
   __asm__("flh %0, %1\n fcvt.s.h %0, %0" : "=f"(wide) : "m"(*p));
   return wide;
-#else
-  union {
-    uint32_t bits;
-    float value;
-  } half = {.bits = (uint32_t)(int16_t)*p << 13 & 0x8fffffffu};
-  return half.value * 0x1p112f;
-#endif
 }
+#else
+#define VEC_SMALL_HALVES
+static inline float vec_load_small_half(const uint16_t *p) {
+  return ((union {
+           uint32_t bits;
+           float value;
+         }){.bits = (uint32_t)(int16_t)*p << 13 & 0x8fffffffu})
+      .value;
+}
+static inline float vec_load_half(const uint16_t *p) { return vec_load_small_half(p) * 0x1p112f; }
+#endif
 
 #include "vocosc_products_fmadd.h"
 #include "vocosc_vector_portable.h"

@@ -62,12 +62,14 @@ static inline vec vec_from_int(vec_bits a) { return __builtin_convertvector((rvv
 
 /* The exponent and fraction of a half, moved to a float's place, are 2^112 times too small; between them and the sign are
  * copies of it. */
-static inline vec vec_load_half(const uint16_t *p) {
+static inline vec vec_load_small_half(const uint16_t *p) {
   rvv_shorts half;
   __builtin_memcpy(&half, p, sizeof half);
   const vec_bits wide = (vec_bits)__builtin_convertvector(half, rvv_ints);
-  return (vec)(wide << 13 & 0x8fffffffu) * (vec)0x1p112f;
+  return (vec)(wide << 13 & 0x8fffffffu);
 }
+static inline vec vec_load_half(const uint16_t *p) { return vec_load_small_half(p) * (vec)0x1p112f; }
+#define VEC_SMALL_HALVES
 
 /*
  * Integer sums are of the other kind of vectors, by intrinsics: of plain operators Clang would make products and sums apart.
