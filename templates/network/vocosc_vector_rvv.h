@@ -84,6 +84,7 @@ static inline rvv_weights rvv_split_bytes(vint16m2_t pairs) {
   const vint16m2_t even = __riscv_vsra_vx_i16m2(__riscv_vsll_vx_i16m2(pairs, 8, VEC_LANES), 8, VEC_LANES);
   return rvv_pair(even, __riscv_vsra_vx_i16m2(pairs, 8, VEC_LANES));
 }
+static inline vint16m2_t rvv_widen(vint8m1_t bytes) { return __riscv_vsext_vf2_i16m2(bytes, VEC_LANES); }
 /* Of a lane's 32 bits. */
 static inline rvv_weights rvv_split_shorts(vint32m4_t pairs) {
   return rvv_pair(__riscv_vncvt_x_x_w_i16m2(pairs, VEC_LANES), __riscv_vnsra_wx_i16m2(pairs, 16, VEC_LANES));
@@ -165,17 +166,19 @@ static inline vec_bits w4_load_scales(const int8_t *p) {
 #define W8A8_STEP 4
 #define W8A8_INPUT_OFFSET 0
 typedef rvv_sum w8a8_sum;
-typedef rvv_weights w8a8_weights;
+typedef vint8m1x4_t w8a8_weights;
 typedef const uint8_t *w8a8_inputs;
 static inline void w8a8_store(uint8_t *p, vec a) {
   const rvv_unsigned_bytes whole = __builtin_convertvector((vec_bits)(a + (vec)0x1.8p23f), rvv_unsigned_bytes);
   __builtin_memcpy(p, &whole, sizeof whole);
 }
 static inline w8a8_inputs w8a8_load_inputs(const uint8_t *p) { return p; }
-static inline w8a8_weights w8a8_load_weights(const int8_t *p) { return rvv_load_pairs((const int16_t *)(const void *)p); }
+static inline w8a8_weights w8a8_load_weights(const int8_t *p) { return __riscv_vlseg4e8_v_i8m1x4(p, VEC_LANES); }
 static inline w8a8_sum w8a8_accumulate(w8a8_sum sum, w8a8_weights weights, w8a8_inputs inputs) {
-  sum = rvv_accumulate(sum, rvv_split_bytes(__riscv_vget_v_i16m2x2_i16m2(weights, 0)), inputs[0], inputs[1]);
-  return rvv_accumulate(sum, rvv_split_bytes(__riscv_vget_v_i16m2x2_i16m2(weights, 1)), inputs[2], inputs[3]);
+  sum = __riscv_vwmacc_vx_i32m4(sum, inputs[0], rvv_widen(__riscv_vget_v_i8m1x4_i8m1(weights, 0)), VEC_LANES);
+  sum = __riscv_vwmacc_vx_i32m4(sum, inputs[1], rvv_widen(__riscv_vget_v_i8m1x4_i8m1(weights, 1)), VEC_LANES);
+  sum = __riscv_vwmacc_vx_i32m4(sum, inputs[2], rvv_widen(__riscv_vget_v_i8m1x4_i8m1(weights, 2)), VEC_LANES);
+  return __riscv_vwmacc_vx_i32m4(sum, inputs[3], rvv_widen(__riscv_vget_v_i8m1x4_i8m1(weights, 3)), VEC_LANES);
 }
 static inline w8a8_sum w8a8_zero(void) { return rvv_zero(); }
 static inline vec_bits w8a8_total(w8a8_sum sum) { return rvv_total(sum); }
