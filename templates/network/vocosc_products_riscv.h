@@ -7,7 +7,8 @@
  * the end.
  *
  * With registers of 64 bits a multiplication makes two products: weights are masked into four pairs 32 bits apart, so that
- * an input times a pair is two products side by side, and so are their sums. Only without the offset is the lower sum,
+ * an input times a pair is two products side by side, and so are their sums. The lowest pair need not be masked: all is
+ * modulo 2^64, and what the others have added to its sums is known in the end. Only without the offset is the lower sum,
  * which fits 32 bits, known with its sign, and with it what the upper one has borrowed or been carried.
  *
  * Up to 5 rows lie side by side, in fours of inputs: [inputs / 4][rows][4]. A panel's weights are [2][inputs][8 outputs];
@@ -18,6 +19,8 @@
 #define VOCOSC_PRODUCTS_RISCV_H
 
 #include <stdint.h>
+
+#include "vocosc_vector_portable.h"
 
 #if __riscv_xlen == 64
 typedef uint64_t products_word; /* two sums */
@@ -60,6 +63,8 @@ static inline void products_finish(const products_word *sums, int part, int apar
 //% set w = ("a2", "a3", "a4", "a5")
 //% set sums = ("a6", "a7", "t0", "t1", "t2", "t3", "t4", "t5", "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11")
 //% set t, u = "t6", "ra"
+<# Pairs that stay as they were loaded, with other pairs above them, each so many bits further up: these are taken off the sums. #>
+//% set unmasked = {"w8": {0: ((1, 8), (2, 16), (3, 24))}, "w16": {0: ((1, 16),), 2: ((3, 16),)}, "w4": {}}
 <# Input k of four: weights of 8 outputs in pairs. #>
 //% macro pairs(f, k)
       "ld ${u}, %[mask]\n"
@@ -77,7 +82,7 @@ static inline void products_finish(const products_word *sums, int part, int apar
 //% endif
 //% endfor
 //% endif
-//% for j in range(4)
+//% for j in range(4) if j not in unmasked[f]
       "and ${w[j]}, ${w[j]}, ${u}\n"
 //% endfor
 //% endmacro
@@ -116,6 +121,14 @@ ${pairs(f, k) | chomp if is_wide else singles(f, k) | chomp}
       "addi a0, a0, ${{"w8": 32, "w16": 64, "w4": 16}[f]}\n"
       "addi a1, a1, ${8 * rows}\n"
       "bne a0, ${t}, 1b\n"
+//% for row in range(rows) if is_wide
+//% for pair, above in unmasked[f].items()
+//% for other, bits in above
+      "slli ${t}, ${sums[4 * row + other]}, ${bits}\n"
+      "sub ${sums[4 * row + pair]}, ${sums[4 * row + pair]}, ${t}\n"
+//% endfor
+//% endfor
+//% endfor
 //% for sum in sums[:4 * rows]
       "${"sd" if is_wide else "sw"} ${sum}, ${(8 if is_wide else 4) * loop.index0} + %[sums]\n"
 //% endfor
@@ -146,7 +159,7 @@ ${body(f, rows, false) | chomp}
 //% if f == "w4"
 
 /* Up to 5 rows, side by side, times a panel: y [rows][16] = x times scales times weights. Row sums: of each group. */
-static __attribute__((noinline)) void w4_products(const int16_t *x, int rows, const int8_t *scales, const int8_t *w, int count, const int32_t *row_sums, uint32_t *y) {
+VEC_PRODUCTS void w4_products(const int16_t *x, int rows, const int8_t *scales, const int8_t *w, int count, const int32_t *row_sums, uint32_t *y) {
   enum { GROUP = ${layers.group} };
   products_word sums[4 * ${[5, plan.max_rows] | min}];
   for (int i = 0; i < 16 * rows; i++) y[i] = 0;
@@ -176,7 +189,7 @@ static __attribute__((noinline)) void w4_products(const int16_t *x, int rows, co
 //% else
 
 /* Up to 5 rows, side by side, times a panel: y [rows][16] = x times weights. */
-static __attribute__((noinline)) void ${f}_products(const int16_t *x, int rows, const ${type} *w, int count, const int32_t *row_sums, uint32_t *y) {
+VEC_PRODUCTS void ${f}_products(const int16_t *x, int rows, const ${type} *w, int count, const int32_t *row_sums, uint32_t *y) {
   products_word sums[4 * ${[5, plan.max_rows] | min}];
   for (int part = 0; part < 2 * PRODUCTS_PARTS; part++) {
     const int half = part / PRODUCTS_PARTS;
