@@ -140,9 +140,55 @@ ${pairs(f, k) | chomp if is_wide else singles(f, k) | chomp}
 //%- endfor
 );
 //% endmacro
+<# Sums below 2^24 by floats, which are exact: fmadd.s is one instruction for mul and add, but weights and inputs are converted. #>
+//% macro float_body(f, rows)
+  __asm__ volatile(
+//% for sum in range(4 * rows)
+      "fmv.w.x f${sum}, zero\n"
+//% endfor
+      "1:\n"
+//% for k in range(4)
+//% for row in range(rows)
+      "lh t${row}, ${2 * (4 * row + k)}(a1)\n"
+//% endfor
+${singles(f, k) | chomp}
+//% for row in range(rows)
+      "fcvt.s.w f${24 + row}, t${row}\n"
+//% endfor
+//% for j in range(4)
+      "fcvt.s.w f${20 + j}, ${w[j]}\n"
+//% endfor
+//% for j in range(4)
+//% for row in range(rows)
+      "fmadd.s f${4 * row + j}, f${24 + row}, f${20 + j}, f${4 * row + j}\n"
+//% endfor
+//% endfor
+//% endfor
+      "addi a0, a0, ${{"w8": 32, "w4": 16}[f]}\n"
+      "addi a1, a1, ${8 * rows}\n"
+      "bne a0, %[end], 1b\n"
+//% for sum in range(4 * rows)
+      "fcvt.w.s ${w[loop.index0 % 4]}, f${sum}\n"
+      "sw ${w[loop.index0 % 4]}, ${4 * sum}(%[sums])\n"
+//% endfor
+      : "+&r"(weights), "+&r"(inputs)
+      : [end] "r"(end), [sums] "r"(sums)
+      : "memory"${", "}
+//%- for register in w
+"${register}", ${""}
+//%- endfor
+//%- for row in range(rows)
+"t${row}", ${""}
+//%- endfor
+//%- for register in range(24 + rows)
+"f${register}"${", " if not loop.last}
+//%- endfor
+);
+//% endmacro
 //% set used = formats | map(attribute="name") | list
+//% set most = [5, plan.max_rows] | min
 //% for f, type, mask, offset in (("w8", "int8_t", "0x000000ff000000ffu", 128), ("w16", "int16_t", "0x0000ffff0000ffffu", 32768), ("w4", "int8_t", "0x0000000f0000000fu", 8)) if f in used or (f == "w8" and "w8a8" in used)
-//% for rows in range(1, [5, plan.max_rows] | min + 1)
+//% for rows in range(1, most + 1)
 
 /* ${rows} rows times 8 outputs, or 4: sums [rows][4 words], with the offset. */
 static inline __attribute__((always_inline)) void ${f}_${rows}(const int16_t *x, const ${type} *w, const ${type} *end, products_word *sums) {
@@ -152,16 +198,45 @@ static inline __attribute__((always_inline)) void ${f}_${rows}(const int16_t *x,
   const uint64_t mask = ${mask};
 ${body(f, rows, true) | chomp}
 #else
-${body(f, rows, false) | chomp}
+${float_body(f, rows) | chomp if f == "w4" and rows > 1 else body(f, rows, false) | chomp}
 #endif
 }
 //% endfor
+//% if f == "w8" and "w8a8" in used and most > 1
+
+#if __riscv_xlen == 32
+//% for rows in range(2, most + 1)
+/* The same of inputs from 0 to 255, at most 256 of them. */
+static inline __attribute__((always_inline)) void w8a8_${rows}(const int16_t *x, const int8_t *w, const int8_t *end, products_word *sums) {
+  register const int8_t *weights __asm__("a0") = w;
+  register const int16_t *inputs __asm__("a1") = x;
+${float_body(f, rows) | chomp}
+}
+//% endfor
+#endif
+//% endif
 //% if f == "w4"
+
+/* Adds a group's sums times scales to y [rows][16]. They are below 2^24, with the offset: floats, too, hold them. */
+static inline void w4_add_group(const products_word *sums, int part, int rows, const int8_t *scales, const int32_t *row_sums, int groups, uint32_t *y) {
+  for (int row = 0; row < rows; row++) {
+    const uint32_t extra = ${offset}u * (uint32_t)row_sums[row * groups];
+//% for pair in range(4)
+    y[16 * row + 4 * part + ${pair}] += ((uint32_t)sums[4 * row + ${pair}] - extra) * (uint32_t)scales[4 * part + ${pair}];
+//% endfor
+#if __riscv_xlen == 64
+//% for pair in range(4)
+    y[16 * row + ${4 + pair}] += ((uint32_t)((sums[4 * row + ${pair}] - (uint64_t)(int32_t)sums[4 * row + ${pair}]) >> 32) - extra) * (uint32_t)scales[${4 + pair}];
+//% endfor
+#endif
+  }
+}
 
 /* Up to 5 rows, side by side, times a panel: y [rows][16] = x times scales times weights. Row sums: of each group. */
 VEC_PRODUCTS void w4_products(const int16_t *x, int rows, const int8_t *scales, const int8_t *w, int count, const int32_t *row_sums, uint32_t *y) {
   enum { GROUP = ${layers.group} };
-  products_word sums[4 * ${[5, plan.max_rows] | min}];
+  _Static_assert(15 * 32639 * GROUP < 1 << 24, "sums of a group are exact in floats");
+  products_word sums[4 * ${most}];
   for (int i = 0; i < 16 * rows; i++) y[i] = 0;
   for (int group = 0; group < count / GROUP; group++) {
     const int16_t *inputs = x + group * GROUP * rows;
@@ -169,33 +244,31 @@ VEC_PRODUCTS void w4_products(const int16_t *x, int rows, const int8_t *scales, 
       const int half = part / PRODUCTS_PARTS;
       const int8_t *weights = w + half * 4 * count + group * GROUP * 4 + part % PRODUCTS_PARTS * 4;
       switch (rows) {
-//% for rows in range(1, [5, plan.max_rows] | min + 1)
+//% for rows in range(1, most + 1)
         ${"case %d" | format(rows) if not loop.last else "default"}:
           w4_${rows}(inputs, weights, weights + 4 * GROUP, sums);
           break;
 //% endfor
       }
-      for (int row = 0; row < rows; row++) {
-        uint32_t found[8];
-        products_finish(sums + 4 * row, part % PRODUCTS_PARTS, 4, ${offset}, row_sums[row * (count / GROUP) + group], found);
-        for (int o = part % PRODUCTS_PARTS * 4; o < (part % PRODUCTS_PARTS + 1) * (8 / PRODUCTS_PARTS); o++) {
-          const int32_t scale = scales[16 * group + 8 * half + o];
-          y[16 * row + 8 * half + o] += found[o] * (uint32_t)scale;
-        }
-      }
+      w4_add_group(sums, part % PRODUCTS_PARTS, rows, scales + 16 * group + 8 * half, row_sums + group, count / GROUP, y + 8 * half);
     }
   }
 }
 //% else
+//% set by_floats = f == "w8" and "w8a8" in used and most > 1
+//% if by_floats
+
+#if __riscv_xlen == 64
+//% endif
 
 /* Up to 5 rows, side by side, times a panel: y [rows][16] = x times weights. */
 VEC_PRODUCTS void ${f}_products(const int16_t *x, int rows, const ${type} *w, int count, const int32_t *row_sums, uint32_t *y) {
-  products_word sums[4 * ${[5, plan.max_rows] | min}];
+  products_word sums[4 * ${most}];
   for (int part = 0; part < 2 * PRODUCTS_PARTS; part++) {
     const int half = part / PRODUCTS_PARTS;
     const ${type} *weights = w + half * 8 * count + part % PRODUCTS_PARTS * 4;
     switch (rows) {
-//% for rows in range(1, [5, plan.max_rows] | min + 1)
+//% for rows in range(1, most + 1)
       ${"case %d" | format(rows) if not loop.last else "default"}:
         ${f}_${rows}(x, weights, weights + 8 * count, sums);
         break;
@@ -206,6 +279,42 @@ VEC_PRODUCTS void ${f}_products(const int16_t *x, int rows, const ${type} *w, in
     }
   }
 }
+//% if f == "w8" and "w8a8" in used
+#define w8a8_products w8_products
+//% endif
+//% if by_floats
+#else
+
+/* Up to 5 rows of inputs from 0 to 255, likewise. */
+VEC_PRODUCTS void w8a8_products(const int16_t *x, int rows, const int8_t *w, int count, const int32_t *row_sums, uint32_t *y) {
+  enum { STRETCH = 256 };
+  _Static_assert(255 * 255 * STRETCH < 1 << 24, "sums of a stretch are exact in floats");
+  for (int part = 0; part < 2 * PRODUCTS_PARTS; part++) {
+    const int half = part / PRODUCTS_PARTS;
+    const int8_t *weights = w + half * 8 * count + part % PRODUCTS_PARTS * 4;
+    products_word total[4 * ${most}];
+    for (int first = 0; first < count; first += STRETCH) {
+      const int last = count - first < STRETCH ? count : first + STRETCH;
+      products_word sums[4 * ${most}];
+      switch (rows) {
+        case 1:
+          w8_1(x + first, weights + 8 * first, weights + 8 * last, sums);
+          break;
+//% for rows in range(2, most + 1)
+        ${"case %d" | format(rows) if not loop.last else "default"}:
+          w8a8_${rows}(x + first * rows, weights + 8 * first, weights + 8 * last, sums);
+          break;
+//% endfor
+      }
+      for (int i = 0; i < 4 * rows; i++) total[i] = sums[i] + (first > 0 ? total[i] : 0);
+    }
+    for (int row = 0; row < rows; row++) {
+      products_finish(total + 4 * row, part % PRODUCTS_PARTS, 4, ${offset}, row_sums[row], y + 16 * row + 8 * half);
+    }
+  }
+}
+#endif
+//% endif
 //% endif
 //% endfor
 

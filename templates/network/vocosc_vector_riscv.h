@@ -62,7 +62,6 @@ static inline float vec_load_half(const uint16_t *p) { return vec_load_small_hal
 
 /* w8a8 is w8 with less in a row: bytes as int16. */
 #define W8A8_SIDE_BY_SIDE W8_SIDE_BY_SIDE
-#define w8a8_products w8_products
 //% endif
 //% if "w8a8" in formats | map(attribute="name")
 typedef vec_bits w8a8_sum;
