@@ -4,8 +4,9 @@
 //% else
 # Another compiler: make -f vocosc.mk CC=arm-none-eabi-gcc TARGET_CFLAGS="-mcpu=cortex-m7 -mfpu=fpv5-sp-d16 -mfloat-abi=hard"
 //% endif
-# Its ar and objcopy are taken along. For a machine without an operating system there is no host tool. Without a C
-# library, compile the model with --no-libc.
+# GCC's ar and objcopy are taken along; those that go with Clang are to be named: AR=llvm-ar-19 OBJCOPY=llvm-objcopy-19, or
+# GNU's for the machine. For a machine without an operating system there is no host tool. Without a C library, compile the
+# model with --no-libc.
 //% if options.target in bare_targets
 ifeq ($(origin CC),default)
 CC = arm-none-eabi-gcc

@@ -57,6 +57,8 @@ LOUD = "test_tool.py::test_loud_samples_are_clipped_in_wav_files"
 
 LOOKAHEAD = "test_families.py::test_splits_and_targets_give_the_bits_of_the_whole[vocos_same]"
 
+BOARD = "test_bare_metal.py::test_a_board_gives_the_bits_of_the_desk"
+
 MUTATIONS = (
     # ---- compiler ----
     Mutation(
@@ -633,6 +635,34 @@ MUTATIONS = (
         '"center": config.n_fft}',
         '"center": config.n_fft - config.hop_length}',
         ("test_families.py::test_audio_is_the_packages[vocos_center]",),
+    ),
+    Mutation(
+        "a row's input is another row's on RISC-V",
+        "templates/network/vocosc_products_fmadd.h",
+        "fmadd.s f${row * outputs + output}, f${x + (k * rows + row) % xs}",
+        "fmadd.s f${row * outputs + output}, f${x + k * rows % xs}",
+        (f"{BOARD}[riscv32 f32]",),
+    ),
+    Mutation(
+        "weights that were not masked stay in the sums of RV64",
+        "templates/network/vocosc_products_riscv.h",
+        '"sub ${sums[4 * row + pair]}, ${sums[4 * row + pair]}, ${t}\\n"',
+        '"sub ${sums[4 * row + pair]}, ${sums[4 * row + pair]}, zero\\n"',
+        (f"{BOARD}[riscv64 w8]",),
+    ),
+    Mutation(
+        "RV32's sums of int4 take the weights of an input twice",
+        "templates/network/vocosc_products_riscv.h",
+        '"fcvt.s.w f${20 + j}, ${w[j]}\\n"',
+        '"fcvt.s.w f${20 + j}, ${w[j // 2]}\\n"',
+        (f"{BOARD}[riscv32 w4]",),
+    ),
+    Mutation(
+        "rows that may be too large for it are enlarged",
+        "compiler/arrange.py",
+        "largest[before.name] < 2.0**15",
+        "largest[before.name] < 2.0**19",
+        ("test_plan.py::test_halves_stay_small_where_no_row_can_overflow",),
     ),
 )
 

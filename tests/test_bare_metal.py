@@ -96,7 +96,7 @@ def test_the_desk_prints_the_crc_of_the_golden_audio(small: Vocoder, desk_line: 
     assert desk_line("f32") == f"portable: {len(audio) // 4} samples, crc32 {zlib.crc32(audio):08x}\n"
 
 
-SHORT = ["cortex_m4 f16", "cortex_m7 w8", "cortex_m55 w8", "riscv32 f32"]
+SHORT = ["cortex_m4 f16", "cortex_m7 w8", "cortex_m55 w8", "riscv32 f32", "riscv32 w4", "riscv64 w8"]
 LONG = [f"{name} {precision}" for name in BOARDS for precision in FORMATS]
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -39,11 +40,16 @@ PRODUCTS = {
     "rv32 f32": 1.55,
     "rv64 f32": 1.55,
     "rv64 f32 1": 2.2,
-    "rv64 f16": 2.35,
+    "rv32 f16": 2.25,
+    "rv32 w8": 2.7,
+    "rv64 w8": 1.55,
+    "rv32 w8a8": 2.2,
+    "rv32 w4": 2.7,
+    "rv64 w4": 1.85,
 }
 
 
-@pytest.mark.parametrize("case", every(list(PRODUCTS), ["rv32 f32", "rv64 f16"]))
+@pytest.mark.parametrize("case", every(list(PRODUCTS), ["rv32 f32", "rv64 w8"]))
 def test_a_product_takes_so_many_instructions(tmp_path: Path, case: str) -> None:
     name, precision, *rest = case.split()
     (core,) = (core for core in firmware.CORES if core.name == name)
@@ -53,7 +59,7 @@ def test_a_product_takes_so_many_instructions(tmp_path: Path, case: str) -> None
     chunk = int(rest[0]) if rest else 5
     row, text = firmware.count(core, firmware.MODELS["tiny"], precision, chunk, tmp_path, by_function=True)
     counts = [line.split() for line in text.splitlines()[1:]]
-    products = sum(int(number) for number, function in counts if "_products" in function)
+    products = sum(int(number) for number, function in counts if re.search(r"_products|_\dx\d", function))
     assert 1 < products / chunk / row.macs_per_frame < PRODUCTS[case]
 
 
