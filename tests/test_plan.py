@@ -36,10 +36,11 @@ def test_halves_stay_small_where_no_row_can_overflow() -> None:
     """On RISC-V, whose f16 multiplies them 2^112 times too small by rows that are as much too large."""
     network = fold(read_network(read_checkpoint(builds.checkpoint("odd")), {}))
     behind_norms = {"expand", "magnitude", "phase"}
-    found = small_halves(plan(network, [5], "f16"), isas_of("riscv"))
-    assert found == (behind_norms | {"contract"}, {"conv_norm", "layer_norm", "expand"})
+    small, enlarged = small_halves(plan(network, [5], "f16"), isas_of("riscv"))
+    assert small == behind_norms | {"contract"}
+    assert enlarged == {"conv_norm", "layer_norm", "expand"}
     assert small_halves(plan(network, [5], "w8"), isas_of("riscv"))[0] == {"magnitude", "phase"}
-    assert small_halves(plan(network, [5], "f16"), isas_of("armv7e-m")) == (frozenset(), frozenset())
+    assert not any(small_halves(plan(network, [5], "f16"), isas_of("armv7e-m")))
 
     # A GELU of up to 2^16 and more: what reads it multiplies halves of their own size.
     large = [
@@ -47,4 +48,6 @@ def test_halves_stay_small_where_no_row_can_overflow() -> None:
         for op in network.operations
     ]
     loud = plan(replace(network, operations=tuple(large)), [5], "f16")
-    assert small_halves(loud, isas_of("riscv")) == (behind_norms, {"conv_norm", "layer_norm"})
+    small, enlarged = small_halves(loud, isas_of("riscv"))
+    assert small == behind_norms
+    assert enlarged == {"conv_norm", "layer_norm"}
