@@ -66,8 +66,9 @@ from bench.report import (
     peer_label,
     tables,
 )
+from bench.rounding import block_of, distances, trials
 from bench.worker import decode, timed
-from tests.objects import golden, grants_tiles, run_compiler
+from tests.objects import folded, golden, grants_tiles, run_compiler, some_mel
 
 
 def flat_summary(ms: float) -> Summary:
@@ -447,6 +448,20 @@ def test_the_limits_program_measures_what_it_is_asked(limits_program: Path) -> N
 def test_the_limits_program_refuses_nonsense(limits_program: Path, threads: int, sizes: list[int]) -> None:
     with pytest.raises(PeerError, match="limits:"):
         measure_limits(limits_program, threads, sizes)
+
+
+# --- rounding
+
+
+def test_rounding_is_of_the_products_that_are_named(odd_checkpoint: Path) -> None:
+    network = folded(odd_checkpoint)
+    mels = [some_mel(20, network.config.n_mels)]
+    found = {what: distances(network, change, mels)[0] for what, change in trials(network, {})}
+    assert distances(network, lambda product: product, mels) == [np.inf]
+    last = max(map(block_of, network.operations))
+    assert found[f"blocks 0 to {last}"] == found["blocks alone, groups of 32"] < found["blocks alone, int8"]
+    assert found["blocks 0 to 0"] == found["block 0 alone"]
+    assert found["blocks alone, groups of 128"] < found["blocks alone, groups of 8"]
 
 
 # --- peers
