@@ -30,7 +30,7 @@ from compiler.build import flash_bytes, stack_bytes
 from compiler.emit import ROOT
 from compiler.formats import FORMATS
 from compiler.microcontrollers import CORES as TARGETS
-from compiler.microcontrollers import values_per_frame
+from compiler.microcontrollers import values_per_frame, work_per_frame
 
 BOARDS = ROOT / "examples" / "bare_metal"
 PROGRAM = ROOT / "bench" / "firmware.c"
@@ -233,15 +233,15 @@ def show(counts: Iterable[tuple[Row, str]], by_function: bool) -> Iterable[Row]:
         yield row
 
 
-def estimates(rows: Sequence[Row]) -> dict[str, tuple[float, float]]:
-    """Instructions a multiply-add and a value, such that both models take what they take."""
+def estimates(rows: Sequence[Row]) -> dict[str, tuple[float, int]]:
+    """Instructions a multiply-add and a frame besides, such that both models take what they take."""
     found = {}
     for row in rows:
         others = [r for r in rows if (r.core, r.precision, r.chunk) == (row.core, row.precision, row.chunk)]
         if row is others[0] and len(others) == len(MODELS):
-            features = np.array([[r.macs_per_frame, r.values_per_frame] for r in others], np.float64)
+            features = np.array([[work_per_frame(r.macs_per_frame, r.values_per_frame), 1] for r in others], np.float64)
             each = np.linalg.solve(features, [r.instructions_per_frame for r in others])
-            found[f"{row.core} {row.precision} {row.chunk}"] = (round(float(each[0]), 4), round(float(each[1]), 2))
+            found[f"{row.core} {row.precision} {row.chunk}"] = (round(float(each[0]), 4), round(float(each[1])))
     return found
 
 

@@ -120,7 +120,7 @@ def emit_kernels(plan: Plan, device: Device, checkpoint_sha256: str, options: Op
         network / "vocosc_vector.h",
         network / "vocosc_vector_math.h",
     ]
-    values = {**_values(plan, options), "device": device}
+    values = {**_values(plan, options), "device": device, "enlarged": frozenset()}
     rendered = dict(_render(source, options.name, values) for source in sources)
     files = _format({name: text.encode() for name, text in rendered.items()})
     head = banner("", checkpoint_sha256, plan, options).encode()
