@@ -10,7 +10,8 @@ import pytest
 from compiler.isa import AMX
 from tests import builds
 from tests.batches import decode_batch
-from tests.objects import BAD_TARGET, TARGETS, Vocoder, build_c, grants_tiles, run_c, some_mel, team_and_library
+from tests.objects import BAD_TARGET, TARGETS, Vocoder, build_c, grants_tiles, run_c, run_ok, some_mel, team_and_library
+from tests.wheels import load, site_of
 
 MOST = 40  # frames of a call
 # Inputs in whole tiles of 64; in parts of 32 and 16; and in fours, of sizes that are a multiple of nothing.
@@ -77,6 +78,22 @@ def test_a_process_asks_for_all_of_its_threads(tmp_path: Path) -> None:
     flags = Path("/proc/cpuinfo").read_text().split()
     has_tiles = {"amx_tile", "amx_int8"} <= set(flags) and grants_tiles()
     assert ("amx" in printed.split()) == has_tiles
+
+
+def test_a_wheel_begins_with_it() -> None:
+    checkpoint = builds.checkpoint({**REST, **SIZES["whole"]})
+    directory = builds.model(checkpoint, "tiled", "--chunk", 16, "--precision", "w8a8", "--wheel", light=True)
+    module = load(site_of(directory), "tiled")
+    mel = some_mel(40, 7)
+    expected = module.Stream("portable").decode(mel).tobytes()
+    if "amx" in Vocoder(directory, "tiled").targets:
+        assert module.Stream()._values[4:8].view(np.uint32)[0] == TARGETS["amx"]
+        assert module.Stream("amx").decode(mel).tobytes() == expected
+        assert run_ok([directory / "tiled", "info"]).split().count("amx") == 2  # of the targets, and the best
+    else:
+        with pytest.raises(module.VocoderError, match="amx is not in this build or CPU"):
+            module.Stream("amx")
+    assert module.decode(mel).tobytes() == expected
 
 
 @pytest.mark.parametrize(
