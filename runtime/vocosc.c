@@ -316,8 +316,9 @@ int vocosc_decode_batch_int16(const vocosc_job_int16 *jobs, int count, vocosc_sc
     return status;
   }
   /* Jobs whose audio is in the scratch, and behind them each one's number of samples. */
-  const uintptr_t at = (uintptr_t)(scratch->values + SCRATCH_JOBS);
-  vocosc_job *inner = (vocosc_job *)((at + _Alignof(vocosc_job) - 1) / _Alignof(vocosc_job) * _Alignof(vocosc_job));
+  char *at = (char *)(scratch->values + SCRATCH_JOBS);
+  at += -(uintptr_t)at % _Alignof(vocosc_job);
+  vocosc_job *inner = (vocosc_job *)(void *)at;
   int *samples = (int *)(inner + count);
   int most = 0;
   for (int i = 0; i < count; i++) {

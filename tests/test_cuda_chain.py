@@ -17,7 +17,7 @@ from bench.metrics import METRICS, snr_db
 from tests.ahead import CASES, mel_of
 from tests.gpu import SHAPES
 from tests.gpu_chain import BATCH, CHUNKS, STAND_IN, Chain, build_chain
-from tests.objects import ALL, ROOT, TINY, build_c, declared_functions, every, run_ok, some_mel, symbols
+from tests.objects import ALL, ROOT, TINY, build_c, declared_functions, every, lint, run_ok, some_mel, symbols
 
 FRAMES = 11
 FEW: Any = {
@@ -165,6 +165,13 @@ def test_cublas_and_cufft_agree_with_the_cpu_and_with_our_kernels(libs: tuple[Ch
     done = chain.run(program, LEAST_DB, "libraries")
     lines = [line for line in done.stdout.splitlines() if "cuBLAS" in line]
     assert len(lines) == max(CHUNKS) and all(line.startswith("ok") for line in lines), done.stdout
+
+
+@pytest.mark.skipif(not ALL, reason="of make test-all")
+def test_the_code_that_calls_the_libraries_is_clean(libs: tuple[Chain, Path]) -> None:
+    """`make lint` compiles no such build."""
+    chain, _ = libs
+    lint(chain.directory, f"network/{chain.name}_cuda_libs.c", "c11")
 
 
 def test_the_tool_decodes_by_the_libraries(libs: tuple[Chain, Path], tmp_path: Path) -> None:

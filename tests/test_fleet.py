@@ -31,6 +31,7 @@ from tests.objects import (
     Vocoder,
     build_c,
     every,
+    lint,
     one_line,
     random_splits,
     run_c,
@@ -219,17 +220,7 @@ def test_sequences_without_a_server(folder: Path, tmp_path: Path) -> None:
 
 def test_the_backend_is_clean(folder: Path) -> None:
     """To clang-tidy, without its analyzer, and to cppcheck, as `make lint` asks them of C."""
-    source, out = Path("triton", "tiny_triton.cpp"), folder / "out"
-    for program in ("clang-tidy", "cppcheck"):
-        if shutil.which(program) is None:
-            pytest.skip(f"no {program} here: .ci/setup test")
-    checks = [f"--config-file={ROOT / '.clang-tidy'}", "--checks=-clang-analyzer-*"]
-    run_ok(["clang-tidy", "--quiet", *checks, source, "--", "-std=c++17", "-I", "."], cwd=out)
-    kinds = ["--enable=warning,performance,portability", "--suppress=missingIncludeSystem", "--suppress=toomanyconfigs"]
-    run_ok(
-        ["cppcheck", "--quiet", "--error-exitcode=1", "--std=c++17", *kinds, "--max-configs=1", "-I", ".", source],
-        cwd=out,
-    )
+    lint(folder / "out", "triton/tiny_triton.cpp", "c++17")
 
 
 @pytest.mark.skipif(not ALL, reason="compiles kernels: make test-all")

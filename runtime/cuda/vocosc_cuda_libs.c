@@ -55,7 +55,10 @@ void vocosc_cuda_libs_close(const vocosc_cuda_libs *libs) {
   if (libs->has_plan) libs->destroy_plan(libs->plan);
 }
 
-static float *at(uint64_t base, uint64_t floats) { return (float *)(uintptr_t)base + floats; }
+/* The libraries take the device's addresses as pointers. */
+static float *at(uint64_t base, uint64_t floats) {
+  return (float *)(uintptr_t)base + floats; /* NOLINT(performance-no-int-to-ptr) */
+}
 
 int vocosc_cuda_libs_queue(const vocosc_cuda_libs *libs, const struct vocosc_cuda_step *step,
                            const struct vocosc_cuda_memory *memory, int rows, struct CUstream_st *stream) {
