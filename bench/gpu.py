@@ -2,6 +2,7 @@
 
 import argparse
 import ctypes
+import functools
 import json
 import os
 import re
@@ -116,6 +117,7 @@ def driver_release() -> str | None:
     return done.stdout.split("\n")[0].strip() or None
 
 
+@functools.cache
 def compile_with(source: Path, directory: Path | None, work: Path, name: str, *flags: object) -> Path:
     """A C program, with the object in a directory that the compiler wrote if there is one. Raises PeerError."""
     text, program, words = source.read_text(), work / name, list(flags)

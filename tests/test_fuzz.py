@@ -12,7 +12,7 @@ from tests.fuzz.harness import CORPUS, FUZZERS, build_fuzzer, compile_tiny
 from tests.objects import ROOT, every, run_ok
 
 RUNS = {"api": 1500, "ahead": 1500, "mel": 10000, "wav": 10000, "weights": 5000}
-CHECKPOINT_RUNS = 3000
+CHECKPOINT_RUNS = every(3000, 1500)
 
 needs_clang = pytest.mark.skipif(shutil.which("clang") is None, reason="no clang here: .ci/setup test")
 
