@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from bench import families
+from compiler.calibrate import calibrate
 from compiler.checkpoint import read_checkpoint
 from compiler.errors import CompileError
 from compiler.formats import FORMATS
@@ -22,6 +23,7 @@ from compiler.golden import exact_decode
 from compiler.network import read_network
 from compiler.pack import pack
 from compiler.plan import plan
+from compiler.speech import calibration_mels
 from tests import aarch64, builds, make_vocos
 from tests.ahead import BAR, CASES, GOLDEN, SHORT, STREAMING, mel_of, vocoder_of
 from tests.batches import decode_batch
@@ -138,7 +140,10 @@ def test_the_selftest_passes_on_every_target(name: str) -> None:
 def test_every_precision_has_one_set_of_bits(name: str, precision: str) -> None:
     case, vocoder = CASES[name], vocoder_of(name, "--precision", precision)
     largest = vocoder.max_frames
-    layout, tables = plan(case.network, [largest], precision), pack(case.network, precision)
+    network = case.network
+    heard = calibration_mels(network.config) if FORMATS[precision].calibrates else []
+    fed = calibrate(network, heard, precision) if heard else None
+    layout, tables = plan(network, [largest], precision), pack(network, precision, fed)
     for frames in (1, 3, 30):
         mel = mel_of(name, frames)
         expected = digest(exact_decode(layout, tables, mel))
