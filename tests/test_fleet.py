@@ -523,12 +523,12 @@ def test_streams_survive_their_servers(repository: Path, alone: dict[str, Vocode
                 assert balancer.calls() == {"one": 4, "two": 4}
                 await asyncio.to_thread(pair[0].kill)
                 await asyncio.to_thread(pair[0].start)
-                while balancer.calls() != {"one": 0, "two": 8}:
+                while sum(balancer.calls().values()) < 8:  # one that came late may have met the first server again
                     await asyncio.sleep(0.05)
                 balancer.order("set server servers/two state drain")
                 await asyncio.to_thread(pair[1].stop)
 
-            moving = asyncio.create_task(events())
+            moving = asyncio.create_task(asyncio.wait_for(events(), 60))
 
             async def one(size: int) -> int:
                 """A stream in chunks of one size, until all has happened and for a while longer."""
